@@ -1,0 +1,58 @@
+"""sonobalance: audit, split, balance, classify and explain small imbalanced ultrasound image sets.
+
+Importing the package is cheap: the stage functions below load their heavy parts when called.
+Research software, not a medical device.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sonobalance.version import __version__
+
+if TYPE_CHECKING:
+    from sonobalance.api import (
+        audit,
+        benchmark,
+        demo,
+        doctor,
+        evaluate,
+        explain,
+        index,
+        predict,
+        report,
+        run,
+        split,
+        synthesize,
+        train,
+        train_gan,
+    )
+    from sonobalance.config import Settings
+
+__all__ = [
+    "Settings",
+    "__version__",
+    "audit",
+    "benchmark",
+    "demo",
+    "doctor",
+    "evaluate",
+    "explain",
+    "index",
+    "predict",
+    "report",
+    "run",
+    "split",
+    "synthesize",
+    "train",
+    "train_gan",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Load a public name on first use (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'sonobalance' has no attribute {name!r}")
+    home = "sonobalance.config" if name == "Settings" else "sonobalance.api"
+    return getattr(import_module(home), name)

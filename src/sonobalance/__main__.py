@@ -1,0 +1,5 @@
+"""`python -m sonobalance`."""
+
+from sonobalance.cli import main
+
+main()

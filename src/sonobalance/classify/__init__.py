@@ -1,0 +1,1 @@
+"""Transfer-learned classifier with channel and spatial attention."""

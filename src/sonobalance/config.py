@@ -1,0 +1,275 @@
+"""ALL settings, in one place: frozen, validated, each with its unit, its range and one sentence.
+
+Layers: defaults < preset < TOML file < command line (see `resolve`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sonobalance.errors import InputError, SettingsError
+
+Preset = Literal["demo", "cpu", "gpu"]
+Objective = Literal["d2gan", "single"]
+Attention = Literal["none", "channel", "spatial", "both"]
+Balance = Literal["none", "class-weights", "over-sampling"]
+Augmentation = Literal["none", "light", "strong"]
+Conflicts = Literal["drop", "keep"]
+
+
+class Section(BaseModel):
+    """Base of every group of settings: immutable, and unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class DataSettings(Section):
+    """How files become a manifest."""
+
+    layout: Literal["auto", "busi", "folders", "csv"] = Field(
+        "auto", description="Reader of the source; `auto` looks at the files."
+    )
+    id_column: str = Field("id", description="CSV index: column with the image id (optional).")
+    path_column: str = Field("path", description="CSV index: column with the image path.")
+    label_column: str = Field("label", description="CSV index: column with the class name.")
+    patient_column: str = Field("patient", description="CSV index: column with the patient key.")
+    mask_column: str = Field("mask", description="CSV index: column with the lesion-mask path.")
+    min_side_px: int = Field(16, ge=1, description="Images with a shorter side are skipped.")
+    max_megapixels: float = Field(
+        50.0, gt=0, description="Larger images are refused unread (decompression bombs)."
+    )
+
+
+class AuditSettings(Section):
+    """How near-duplicates, marks and shortcuts are looked for."""
+
+    near_duplicates: bool = Field(True, description="Look for near-duplicate images.")
+
+
+class SplitSettings(Section):
+    """How groups are dealt to TRAIN, VAL and TEST."""
+
+    test_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of the images in TEST.")
+    val_fraction: float = Field(0.16, gt=0, lt=0.9, description="Share of the images in VAL.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of the grouped cross-validation column.")
+    label_conflicts: Conflicts = Field(
+        "drop", description="What happens to groups whose members carry different labels."
+    )
+    leaky: bool = Field(
+        False, description="Split single images at random, for comparison with papers only."
+    )
+
+
+class GanSettings(Section):
+    """The class-conditional generator and its discriminators."""
+
+    objective: Objective = Field(
+        "d2gan", description="`d2gan`: two discriminators (Nguyen 2017); `single`: one, hinge."
+    )
+    image_size_px: Literal[32, 64, 128, 256] = Field(64, description="Side of generated images.")
+    base_channels: int = Field(32, ge=4, le=256, description="Channels at the finest resolution.")
+    latent_dim: int = Field(128, ge=8, le=1024, description="Length of the latent vector.")
+    batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    autoencoder_kimg: float = Field(
+        20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
+    )
+    total_kimg: float = Field(
+        30.0, gt=0, description="Thousand real images shown in the adversarial phase."
+    )
+    generator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of G.")
+    discriminator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of D1, D2.")
+    alpha: float = Field(0.2, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
+    beta: float = Field(0.1, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
+    anchor_weight: float = Field(
+        1.0, ge=0, description="Weight of the reconstruction anchor against collapse."
+    )
+    augment_probability: float = Field(
+        0.6, ge=0, le=1, description="Chance of each differentiable augmentation."
+    )
+    ema_halflife_kimg: float = Field(1.0, gt=0, description="Half-life of the averaged generator.")
+    snapshot_kimg: float = Field(2.0, gt=0, description="Checkpoint, grid and log interval.")
+
+
+class SynthesisSettings(Section):
+    """The iterative loop and its gates."""
+
+    rounds: int = Field(3, ge=1, le=100, description="Most rounds of the loop.")
+    target: Literal["balance"] = Field(
+        "balance", description="Every class is brought to the size of the largest."
+    )
+    pool_factor: float = Field(
+        4.0, ge=1, le=100, description="Candidates per missing image in a round."
+    )
+    cap_share: float = Field(
+        0.5, gt=0, le=1, description="Most of a class's deficit that one round may fill."
+    )
+    patience_rounds: int = Field(2, ge=1, description="Rounds without gain before stopping.")
+    min_acceptance: float = Field(
+        0.02, ge=0, le=1, description="Stop when fewer candidates than this share are accepted."
+    )
+    gan_kimg_per_round: float = Field(
+        2.0, ge=0, description="Thousand real images the GAN continues on before each later round."
+    )
+
+
+class ClassifierSettings(Section):
+    """Backbone, attention, training recipe."""
+
+    backbone: str = Field("mobilenetv2_100", description="Any timm model name.")
+    weights: Path | None = Field(
+        None, description="Local safetensors with the backbone's weights, in timm's names."
+    )
+    pretrained: bool = Field(False, description="Let timm download its weights.")
+    attention: Attention = Field("both", description="Which gates follow the chosen stages.")
+    image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
+    batch_size: int = Field(32, ge=2, le=1024, description="Images per step.")
+    head_epochs: int = Field(3, ge=0, description="Epochs with the backbone frozen.")
+    epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
+    patience_epochs: int = Field(5, ge=1, description="Epochs without gain on VAL before stopping.")
+    head_lr: float = Field(1e-3, gt=0, lt=1, description="Learning rate of head and gates.")
+    backbone_lr: float = Field(1e-4, gt=0, lt=1, description="Learning rate of the backbone.")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing.")
+    balance: Balance = Field("none", description="Cheap rebalancing, alternative to synthesis.")
+    augmentation: Augmentation = Field("light", description="Strength of training augmentation.")
+
+
+class EvaluationSettings(Section):
+    """Intervals and calibration."""
+
+    resamples: int = Field(2000, ge=100, description="Group-clustered bootstrap resamples.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
+    calibration_bins: int = Field(10, ge=2, le=100, description="Bins of the calibration curve.")
+
+
+class ExplanationSettings(Section):
+    """Evidence maps."""
+
+    target: Literal["predicted", "true"] = Field(
+        "predicted", description="The class whose evidence is mapped."
+    )
+    gallery_per_class: int = Field(
+        3, ge=1, le=50, description="Right and wrong cases shown per class."
+    )
+
+
+class Settings(Section):
+    """Everything a run can be told."""
+
+    seed: int = Field(0, ge=0, description="Seed of every random choice.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
+    data: DataSettings = DataSettings()
+    audit: AuditSettings = AuditSettings()
+    split: SplitSettings = SplitSettings()
+    gan: GanSettings = GanSettings()
+    synthesis: SynthesisSettings = SynthesisSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    explanation: ExplanationSettings = ExplanationSettings()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "gan": {
+            "image_size_px": 32, "base_channels": 16, "latent_dim": 64,
+            "autoencoder_kimg": 4.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
+        },
+        "classifier": {
+            "backbone": "resnet10t", "image_size_px": 64, "head_epochs": 0, "epochs": 12,
+            "backbone_lr": 1e-3,
+        },
+        "synthesis": {"gan_kimg_per_round": 0.5},
+    },
+    "cpu": {},
+    "gpu": {
+        "gan": {
+            "image_size_px": 128, "batch_size": 32, "base_channels": 48,
+            "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
+        },
+        "classifier": {"epochs": 40, "patience_epochs": 10},
+    },
+}  # fmt: skip
+
+
+def resolve(
+    preset: Preset | None = None,
+    config: Path | None = None,
+    given: Settings | None = None,
+    base: Settings | None = None,
+) -> Settings:
+    """Merge the layers: `base` (or the defaults) < preset < TOML file < explicitly given values.
+
+    Raises:
+        SettingsError: an unknown name or a value out of range, with the nearest valid name.
+        InputError: the TOML file is missing or malformed.
+    """
+    merged: dict[str, Any] = base.model_dump(exclude_unset=True) if base else {}
+    for layer in (
+        PRESETS[preset] if preset else {},
+        read_toml(config) if config else {},
+        given.model_dump(exclude_unset=True) if given else {},
+    ):
+        merged = _merge(merged, layer)
+    return parse(merged)
+
+
+def parse(values: Mapping[str, Any]) -> Settings:
+    """Validate a nested mapping of settings.
+
+    Raises:
+        SettingsError: an unknown name or a value out of range, with the nearest valid name.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML settings file.
+
+    Raises:
+        InputError: the file is missing or malformed.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"Expected a settings file at {path}, but there is none.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"Expected TOML in {path}, but {error}.") from None
+
+
+def valid_names() -> list[str]:
+    """Every dotted setting name, such as `gan.alpha`."""
+    names = []
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names += [f"{name}.{inner}" for inner in kind.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, [*valid_names(), *Settings.model_fields], n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"There is no setting {name!r}{hint}"
+    return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."

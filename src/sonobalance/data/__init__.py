@@ -1,0 +1,1 @@
+"""From files to verified parts: manifest, images, audit, splits, loading, phantoms."""

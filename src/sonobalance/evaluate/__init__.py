@@ -1,0 +1,1 @@
+"""Metrics, intervals and calibration from a predictions file; never from a model."""

@@ -1,0 +1,1 @@
+"""Evidence maps and the measures that say whether to believe them."""

@@ -1,0 +1,1 @@
+"""The class-conditional dual-discriminator generative adversarial network."""

@@ -1,0 +1,43 @@
+"""One progress bar with remaining time, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+console = Console(stderr=True, highlight=False)
+
+
+class Bar:
+    """A running bar; `advance` moves it and may show a short note such as a loss."""
+
+    def __init__(self, progress: Progress, task: int) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, n: float = 1, note: str = "") -> None:
+        """Move by `n` units and show `note` behind the bar."""
+        self._progress.update(self._task, advance=n, note=note)  # type: ignore[arg-type]
+
+
+@contextmanager
+def bar(title: str, total: float, done: float = 0) -> Iterator[Bar]:
+    """Show a bar titled `title` over `total` units, of which `done` are finished already."""
+    columns = (
+        TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, refresh_per_second=2) as progress:
+        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))  # type: ignore[arg-type]
+
+
+def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Iterate with a bar."""
+    with bar(title, total) as shown:
+        for item in items:
+            yield item
+            shown.advance()

@@ -1,0 +1,1 @@
+"""Iterative synthesis: propose, gate, add, retrain, stop by rule."""
