@@ -1,11 +1,17 @@
-"""Every random choice derives from (seed, name, step), so that resuming needs no generator state."""
+"""Every random choice derives from (seed, name, step), so that resuming needs no generator state.
+
+torch is imported when it is first needed, so that stages that only count stay free of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -23,9 +29,13 @@ def torch_generator(
     seed: int, *names: str | int, device: str | torch.device = "cpu"
 ) -> torch.Generator:
     """A torch generator seeded by `derive`."""
+    import torch  # noqa: PLC0415
+
     return torch.Generator(device).manual_seed(derive(seed, *names))
 
 
 def seed_torch(seed: int, *names: str | int) -> None:
     """Seed torch's global generator by `derive` (dropout, initialisation)."""
+    import torch  # noqa: PLC0415
+
     torch.manual_seed(derive(seed, *names))
