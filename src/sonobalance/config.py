@@ -1,19 +1,14 @@
 """ALL settings, in one place: frozen, validated, each with its unit, its range and one sentence.
 
-Layers: defaults < preset < TOML file < command line (see `resolve`).
+How they are layered (defaults < preset < TOML file < command line) stands in `layers`.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from sonobalance.errors import InputError, SettingsError
+from pydantic import BaseModel, ConfigDict, Field
 
 Preset = Literal["demo", "cpu", "gpu"]
 Objective = Literal["d2gan", "single"]
@@ -21,6 +16,10 @@ Attention = Literal["none", "channel", "spatial", "both"]
 Balance = Literal["none", "class-weights", "over-sampling"]
 Augmentation = Literal["none", "light", "strong"]
 Conflicts = Literal["drop", "keep"]
+Arm = Literal[
+    "none", "class-weights", "over-sampling", "strong-augmentation", "single", "dual-one-shot",
+    "dual-iterative",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -164,6 +163,11 @@ class Settings(Section):
 
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
+    arms: tuple[Arm, ...] = Field(
+        ("none", "dual-iterative"),
+        min_length=1,
+        description="What is trained and compared; `none` is real images only.",
+    )
     data: DataSettings = DataSettings()
     audit: AuditSettings = AuditSettings()
     split: SplitSettings = SplitSettings()
@@ -195,81 +199,3 @@ PRESETS: dict[str, dict[str, Any]] = {
         "classifier": {"epochs": 40, "patience_epochs": 10},
     },
 }  # fmt: skip
-
-
-def resolve(
-    preset: Preset | None = None,
-    config: Path | None = None,
-    given: Settings | None = None,
-    base: Settings | None = None,
-) -> Settings:
-    """Merge the layers: `base` (or the defaults) < preset < TOML file < explicitly given values.
-
-    Raises:
-        SettingsError: an unknown name or a value out of range, with the nearest valid name.
-        InputError: the TOML file is missing or malformed.
-    """
-    merged: dict[str, Any] = base.model_dump(exclude_unset=True) if base else {}
-    for layer in (
-        PRESETS[preset] if preset else {},
-        read_toml(config) if config else {},
-        given.model_dump(exclude_unset=True) if given else {},
-    ):
-        merged = _merge(merged, layer)
-    return parse(merged)
-
-
-def parse(values: Mapping[str, Any]) -> Settings:
-    """Validate a nested mapping of settings.
-
-    Raises:
-        SettingsError: an unknown name or a value out of range, with the nearest valid name.
-    """
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML settings file.
-
-    Raises:
-        InputError: the file is missing or malformed.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"Expected a settings file at {path}, but there is none.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"Expected TOML in {path}, but {error}.") from None
-
-
-def valid_names() -> list[str]:
-    """Every dotted setting name, such as `gan.alpha`."""
-    names = []
-    for name, field in Settings.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            names += [f"{name}.{inner}" for inner in kind.model_fields]
-        else:
-            names.append(name)
-    return names
-
-
-def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(low)
-    for key, value in high.items():
-        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        out[key] = _merge(out[key], value) if both else value
-    return out
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(name, [*valid_names(), *Settings.model_fields], n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"There is no setting {name!r}{hint}"
-    return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."

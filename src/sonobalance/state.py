@@ -1,4 +1,4 @@
-"""Training state on disk without pickle: a tree of tensors and plain values in one safetensors file.
+"""Training state on disk without pickle: a tree of tensors and values in one safetensors file.
 
 A tree is made of dicts (string or integer keys), lists, tuples, tensors and JSON scalars: what
 `state_dict()` of modules and optimisers gives. Tensors go into the safetensors body, everything
@@ -49,7 +49,7 @@ def load_state(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _strip(node: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
+def _strip(node: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Replace each tensor by a reference and record it under its dotted key."""
     if isinstance(node, torch.Tensor):
         tensors[key] = node.detach().cpu().contiguous().clone()
@@ -63,7 +63,7 @@ def _strip(node: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:  # noq
     return {"value": node}
 
 
-def _restore(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
+def _restore(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     kind, content = next(iter(node.items()))
     if kind == "tensor":
         return tensors[content]

@@ -1,0 +1,92 @@
+"""Layers of settings: base or defaults < preset < TOML file < explicitly given values."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sonobalance.config import PRESETS, Preset, Section, Settings
+from sonobalance.errors import InputError, SettingsError
+
+
+def resolve(
+    preset: Preset | None = None,
+    config: Path | None = None,
+    given: Settings | None = None,
+    base: Settings | None = None,
+) -> Settings:
+    """Merge the layers: `base` (or the defaults) < preset < TOML file < explicitly given values.
+
+    Raises:
+        SettingsError: an unknown name or a value out of range, with the nearest valid name.
+        InputError: the TOML file is missing or malformed.
+    """
+    merged: dict[str, Any] = base.model_dump(exclude_unset=True) if base else {}
+    for layer in (
+        PRESETS[preset] if preset else {},
+        read_toml(config) if config else {},
+        given.model_dump(exclude_unset=True) if given else {},
+    ):
+        merged = _merge(merged, layer)
+    return parse(merged)
+
+
+def parse(values: Mapping[str, Any]) -> Settings:
+    """Validate a nested mapping of settings.
+
+    Raises:
+        SettingsError: an unknown name or a value out of range, with the nearest valid name.
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML settings file.
+
+    Raises:
+        InputError: the file is missing or malformed.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"Expected a settings file at {path}, but there is none.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"Expected TOML in {path}, but {error}.") from None
+
+
+def valid_names() -> list[str]:
+    """Every dotted setting name, such as `gan.alpha`."""
+    names = []
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names += [f"{name}.{inner}" for inner in kind.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(low)
+    for key, value in high.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, [*valid_names(), *Settings.model_fields], n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"There is no setting {name!r}{hint}"
+    return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."

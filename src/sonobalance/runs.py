@@ -1,0 +1,277 @@
+"""The run folder: what was asked, what was done, and whether it is still true."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sonobalance.config import Settings
+from sonobalance.errors import InputError, StaleError
+from sonobalance.files import read_json, sha256_of, unwritable, write_json
+from sonobalance.layers import parse
+from sonobalance.version import __version__
+
+RECORD = "run.json"
+PACKAGES = (
+    "torch", "torchvision", "timm", "kornia", "captum", "numpy", "scipy", "scikit-learn", "pandas",
+    "pillow", "opencv-python-headless",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One arrow of the data flow.
+
+    Attributes:
+        name: the command's name.
+        settings: dotted names of the settings its result depends on (besides the seed).
+        reads: files of the run folder it needs; a trailing `?` marks one that may be absent.
+        writes: files it leaves; all are there exactly when it finished.
+        work: does it.
+    """
+
+    name: str
+    settings: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    work: Callable[[Run], None]
+
+
+class Run:
+    """A run folder and its record `run.json`.
+
+    Attributes:
+        folder: where everything is written.
+        settings: the resolved settings.
+        source: the folder or index file the images come from.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, record: dict[str, Any]) -> None:
+        self.folder, self.settings, self.record = folder, settings, record
+
+    @property
+    def source(self) -> Path:
+        """The folder or index file the images come from."""
+        return Path(self.record["source"])
+
+    def path(self, name: str) -> Path:
+        """A file of the run folder."""
+        return self.folder / name
+
+    def save(self) -> None:
+        """Write `run.json` atomically."""
+        self.record["settings"] = self.settings.model_dump(mode="json")
+        write_json(self.path(RECORD), self.record)
+
+    def perform(self, stage: Stage, *, redo: bool = False) -> bool:
+        """Do a stage unless it is finished and still true; returns whether work was done.
+
+        A stage that was interrupted goes on from its own checkpoints.
+
+        Raises:
+            InputError: a file it reads is missing.
+            StaleError: it finished with other settings or inputs and `redo` is False.
+        """
+        fingerprint = self._fingerprint(stage)
+        done = self.record["stages"].get(stage.name, {})
+        changes = _changes(done.get("fingerprint"), fingerprint)
+        if done and changes:
+            if done["status"] == "finished" and not redo:
+                raise StaleError(
+                    f"{changes[0]} since {stage.name} was done in {self.folder}; "
+                    "give --redo to repeat it and what follows, or choose another --out."
+                )
+            self.forget(stage)
+        elif done.get("status") == "finished" and self._intact(stage):
+            return False
+        self._work(stage, fingerprint)
+        return True
+
+    def forget(self, stage: Stage) -> None:
+        """Remove what a stage left, finished or not."""
+        for name in stage.writes:
+            remove(self.path(name.split("/")[0]))
+        self.record["stages"].pop(stage.name, None)
+
+    def _work(self, stage: Stage, fingerprint: dict[str, Any]) -> None:
+        earlier = self.record["stages"].get(stage.name, {})
+        entry: dict[str, Any] = {
+            "status": "started",
+            "started": now(),
+            "seconds": earlier.get("seconds", 0.0) if earlier.get("status") == "started" else 0.0,
+            "fingerprint": fingerprint,
+        }
+        self.record["stages"][stage.name] = entry
+        self.save()
+        begin = time.perf_counter()
+        stage.work(self)
+        entry["status"] = "finished"
+        entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)
+        entry["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        entry["outputs"] = {name: sha256_of(self.path(name)) for name in stage.writes}
+        self.save()
+
+    def _fingerprint(self, stage: Stage) -> dict[str, Any]:
+        inputs = {}
+        for item in stage.reads:
+            name, optional = item.removesuffix("?"), item.endswith("?")
+            if self.path(name).is_file():
+                inputs[name] = sha256_of(self.path(name))
+            elif not optional:
+                raise InputError(
+                    f"Expected {self.path(name)} before {stage.name}, but it is missing; "
+                    f"run the earlier stages on {self.folder} first."
+                )
+        dump = self.settings.model_dump(mode="json")
+        chosen = {name: _lookup(dump, name) for name in ("seed", *stage.settings)}
+        return {"settings": _flat(chosen), "inputs": inputs}
+
+    def _intact(self, stage: Stage) -> bool:
+        recorded = self.record["stages"][stage.name].get("outputs", {})
+        return all(
+            self.path(name).is_file() and sha256_of(self.path(name)) == recorded.get(name)
+            for name in stage.writes
+        )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        InputError: the folder cannot be written, or another process works in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("a")
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"Another process is working in {folder}; wait for it or choose another --out."
+            ) from None
+        yield
+
+
+def create(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:
+    """Open the run folder, or start it.
+
+    Raises:
+        InputError: the folder holds something else, or a run on another source.
+    """
+    source = source.absolute()
+    if (folder / RECORD).is_file():
+        run = open_run(folder)
+        if run.source != source:
+            raise InputError(
+                f"{folder} is a run on {run.source}, not on {source}; choose another --out."
+            )
+        return Run(folder, settings, run.record | {"preset": preset or run.record["preset"]})
+    if any(path.name != ".lock" for path in folder.iterdir()):
+        raise InputError(f"{folder} is not empty and not a run folder; choose another --out.")
+    record: dict[str, Any] = {
+        "name": source.name,
+        "source": str(source),
+        "created": now(),
+        "preset": preset,
+        "settings": {},
+        "environment": environment(),
+        "stages": {},
+        "skipped": [],
+    }
+    return Run(folder, settings, record)
+
+
+def open_run(folder: Path) -> Run:
+    """Open an existing run folder with the settings it was made with.
+
+    Raises:
+        InputError: it is not a run folder.
+        SettingsError: it was made by a version with other settings.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputError(f"Expected a run folder with {RECORD} at {folder}, but there is none.")
+    record = read_json(folder / RECORD)
+    return Run(folder, parse(record["settings"]), record)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware; no names of users or machines."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "sonobalance": __version__,
+        "python": platform.python_version(),
+        **{name: package_version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(pages * page / 2**30, 1),
+    }
+
+
+def package_version(name: str) -> str:
+    """The installed version of a package, or `absent`."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def now() -> str:
+    """The time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with what is in it; absent is fine."""
+    if path.is_dir():
+        for child in path.iterdir():
+            remove(child)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = tree
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        out |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
+def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
+    """What differs between two fingerprints, in words; empty when nothing does."""
+    if not old:
+        return []
+    before, after = old["settings"], new["settings"]
+    words = [
+        f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    before, after = old["inputs"], new["inputs"]
+    return words + [
+        f"The file {name} changed"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
