@@ -8,12 +8,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sonobalance.data.guard import check_allowed
+from sonobalance.data.raster import Shape, decode, shape_of
+from sonobalance.errors import InputError
+from sonobalance.files import atomic
 
 Gray = NDArray[np.uint8]  # (H, W) in [0, 255]
 Color = NDArray[np.uint8]  # (H, W, 3) RGB in [0, 255]
 Mask = NDArray[np.bool_]  # (H, W), True inside the lesion
+
+MAX_MEGAPIXELS = 100.0  # of one image; nothing larger is ever decoded
+ASPECT_TOLERANCE = 0.02  # relative difference of the aspect ratios of an image and its mask
+LABEL_VALUES = 8  # a lossless mask with at most so many values is a map of labels, not of shades
+NOISE = 16  # grey values below it are compression noise in an empty lossy mask
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,9 @@ def letterbox_of(height: int, width: int, size: int) -> Letterbox:
 
 def letterbox(image: Gray, size: int) -> Gray:
     """Fit a (H, W) uint8 image into (size, size) uint8: area resampling, black padding, centred."""
-    box = letterbox_of(*image.shape[:2], size)
-    shrinking = max(image.shape[:2]) > size
+    height, width = image.shape[:2]
+    box = letterbox_of(height, width, size)
+    shrinking = max(height, width) > size
     inner = cv2.resize(
         image,
         (box.inner_width, box.inner_height),
@@ -69,32 +80,91 @@ def unletterbox(square: NDArray[np.float32], box: Letterbox) -> NDArray[np.float
     return resized
 
 
+def image_shape(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Shape:
+    """Width, height and number of frames from the header, without decoding pixels.
+
+    Raises:
+        InputError: the file is missing, empty, not an image, or larger than `max_megapixels`.
+        LeakError: a guard forbids this file here.
+    """
+    check_allowed(path)
+    return shape_of(path, max_megapixels)
+
+
 def read_gray(path: Path, frame: int = 0) -> Gray:
-    """Read an image as (H, W) uint8 grey values.
+    """Read an image as (H, W) uint8 grey values; colours by ITU-R BT.601 luma.
+
+    Orientation, transparency, palettes and 16-bit values follow the rules of `raster.decode`.
 
     Raises:
         InputError: the file is missing, empty, truncated, not an image, or too large.
         LeakError: a guard forbids this file here.
     """
-    check_allowed(path)
-    raise NotImplementedError
+    pixels = _read(path, frame)[0]
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def read_color(path: Path, frame: int = 0) -> Color:
     """Read an image as (H, W, 3) uint8 RGB; raises as `read_gray`."""
-    check_allowed(path)
-    raise NotImplementedError
+    pixels = _read(path, frame)[0]
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def read_mask(paths: list[Path], height: int, width: int) -> Mask:
     """The union of mask files as (height, width) bool; all False when there is no file.
 
+    A pixel's value is its largest colour channel, transparency composited on black. In a lossless
+    mask of at most 8 different values (0/1, 0/255, labels, colour codes) every non-zero value is
+    lesion; in shaded or lossy masks, values above half of the mask's maximum. A mask of another
+    size is resized (nearest neighbour) when its aspect ratio is that of the image within 2 %.
+
     Raises:
         InputError: a mask cannot be read or has another aspect ratio than its image.
+        LeakError: a guard forbids one of the files.
     """
-    raise NotImplementedError
+    union: Mask = np.zeros((height, width), np.bool_)
+    for path in paths:
+        union |= _fit(_lesion(*_read(path, 0)), height, width, path)
+    return union
 
 
 def write_png(path: Path, image: Gray | Color, text: dict[str, str] | None = None) -> None:
-    """Write a PNG atomically, with `text` as its tEXt/iTXt chunks (provenance)."""
-    raise NotImplementedError
+    """Write a PNG atomically, with `text` as its tEXt/iTXt chunks (provenance).
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    chunks = PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_text(key, value)
+    with atomic(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG", pnginfo=chunks)
+
+
+def _read(path: Path, frame: int) -> tuple[NDArray[np.uint8], bool]:
+    check_allowed(path)
+    return decode(path, frame, MAX_MEGAPIXELS)
+
+
+def _lesion(pixels: NDArray[np.uint8], lossy: bool) -> Mask:
+    value = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    if not lossy and np.count_nonzero(np.bincount(value.ravel())) <= LABEL_VALUES:
+        return np.asarray(value > 0)
+    peak = int(value.max())
+    return np.asarray(value > max(peak / 2, NOISE))
+
+
+def _fit(mask: Mask, height: int, width: int, path: Path) -> Mask:
+    own_height, own_width = mask.shape
+    if (own_height, own_width) == (height, width):
+        return mask
+    expected_width = own_width / own_height * height
+    if abs(expected_width - width) > max(1.0, ASPECT_TOLERANCE * width):
+        raise InputError(
+            f"Expected the mask {path} to have the aspect ratio of its {width} x {height} image, "
+            f"but it is {own_width} x {own_height}; replace or remove it."
+        )
+    resized = cv2.resize(
+        mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return np.asarray(resized > 0)

@@ -1,0 +1,196 @@
+"""PNG, JPEG, BMP, TIFF, WebP and GIF bytes to 8-bit arrays, or one sentence why not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sonobalance.errors import InputError, SonobalanceError
+
+Pixels = NDArray[np.uint8]  # (H, W) grey or (H, W, 3) RGB, in [0, 255]
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
+LOSSY = frozenset(("JPEG", "MPO", "WEBP"))
+CLIP_FACTOR = 20  # all frames of a clip together may hold this many times the largest image
+MOST_SCANS = 200  # of a progressive JPEG; each costs as much time as the whole image
+DEPTHS = (8, 10, 12, 14, 16)  # bits in which scanners store grey values
+ORIENTATION = 0x0112  # the EXIF tag
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a file holds: width and height in pixels as displayed, number of frames."""
+
+    width: int
+    height: int
+    frames: int = 1
+
+
+def shape_of(path: Path, max_megapixels: float) -> Shape:
+    """Size and frame count from the header; pixels are not decoded.
+
+    Raises:
+        InputError: the file is missing, empty, not an image, or too large.
+    """
+    with _opened(path, max_megapixels) as image:
+        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        if image.width * image.height * frames > CLIP_FACTOR * max_megapixels * 1e6:
+            raise InputError(
+                f"Expected at most {CLIP_FACTOR * max_megapixels:g} megapixels in all frames of "
+                f"{path}, but it has {frames} frames of {image.width} x {image.height}; shorten it."
+            )
+        turned = _orientation(image) >= 5
+        size = (image.height, image.width) if turned else image.size
+        return Shape(*size, frames)
+
+
+def decode(path: Path, frame: int, max_megapixels: float) -> tuple[Pixels, bool]:
+    """Decode one frame; also tells whether the format is lossy.
+
+    Rules: the EXIF orientation is applied; transparency is composited on black (no echo);
+    palettes, CMYK and other colour spaces become RGB; grey values of more than 8 bits are divided
+    by the largest value of the smallest of 8, 10, 12, 14 or 16 bits that holds the image's
+    maximum, so that 12-bit data in 16-bit files keep their brightness; see `to_8_bit`.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, not an image, too large, or shorter
+            than `frame`.
+    """
+    with _opened(path, max_megapixels) as image:
+        if frame:
+            _seek(image, frame, path, max_megapixels)
+        orientation = _orientation(image)
+        image.load()
+        array = _to_array(image, path)
+        return _turn(array, orientation), image.format in LOSSY
+
+
+def to_8_bit(values: NDArray[np.generic], path: Path) -> Pixels:
+    """Grey values of any type to uint8.
+
+    Integers: negatives become 0; then the rule of `decode`; above 16 bits the maximum becomes 255.
+    Floats in [0, 1] are multiplied by 255; other floats follow the rule of integers.
+
+    Raises:
+        InputError: the values are not finite.
+    """
+    grey = np.asarray(values, np.float32)
+    if not np.isfinite(grey).all():
+        raise InputError(f"Expected finite pixel values in {path}, but got NaN or infinity.")
+    peak = float(grey.max(initial=0.0))
+    if np.issubdtype(values.dtype, np.floating) and peak <= 1:
+        top = 1.0
+    else:
+        top = next((2.0**bits - 1 for bits in DEPTHS if peak < 2**bits), peak)
+    out: Pixels = np.rint(np.clip(grey, 0, None) * (255 / top)).clip(0, 255).astype(np.uint8)
+    return out
+
+
+def check_file(path: Path) -> None:
+    """Raise `InputError` unless `path` is a regular, non-empty file."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        why = "there is none" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"Expected an image at {path}, but {why}; check the path.") from None
+    if not path.is_file():
+        raise InputError(f"Expected an image at {path}, but it is not a regular file; remove it.")
+    if size == 0:
+        raise InputError(f"Expected an image at {path}, but it is empty; export it again.")
+
+
+def check_pixels(path: Path, width: int, height: int, max_megapixels: float) -> None:
+    """Raise `InputError` when a header announces no pixels or more than allowed."""
+    if width < 1 or height < 1:
+        raise InputError(f"Expected pixels in {path}, but it is {width} x {height}; remove it.")
+    if width * height > max_megapixels * 1e6:
+        raise InputError(
+            f"Expected at most {max_megapixels:g} megapixels in {path}, but its header announces "
+            f"{width} x {height}; shrink it or raise `data.max_megapixels`."
+        )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises or warns about hostile bytes into one `InputError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow and pydicom warn about odd metadata
+            yield
+    except SonobalanceError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(
+            f"Expected an image at {path}, but its content is not of a known format; "
+            "export it again as PNG."
+        ) from None
+    except Image.DecompressionBombError:
+        raise InputError(f"Expected an image at {path}, but it is too large; shrink it.") from None
+    except PermissionError:
+        raise InputError(f"Expected to read {path}, but permission is denied.") from None
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile bytes
+        raise InputError(
+            f"Expected a whole image at {path}, but it is damaged or truncated "
+            f"({type(error).__name__}); export it again."
+        ) from None
+
+
+@contextmanager
+def _opened(path: Path, max_megapixels: float) -> Iterator[Image.Image]:
+    check_file(path)
+    with translated(path), Image.open(path, formats=FORMATS) as image:
+        check_pixels(path, image.width, image.height, max_megapixels)
+        if image.format in {"JPEG", "MPO"}:
+            _check_scans(path)
+        yield image
+
+
+def _check_scans(path: Path) -> None:
+    if path.read_bytes().count(b"\xff\xda") > MOST_SCANS:
+        raise InputError(
+            f"Expected at most {MOST_SCANS} scans in the JPEG {path}, but it has more; "
+            "save it again as PNG."
+        )
+
+
+def _seek(image: Image.Image, frame: int, path: Path, max_megapixels: float) -> None:
+    if image.width * image.height * (frame + 1) > CLIP_FACTOR * max_megapixels * 1e6:
+        raise InputError(f"Expected frame {frame} of {path} to be within reach; shorten the clip.")
+    try:
+        image.seek(frame)
+    except EOFError:
+        raise InputError(f"Expected a frame {frame} in {path}, but it has fewer.") from None
+    check_pixels(path, image.width, image.height, max_megapixels)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken EXIF does not make an image unreadable
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _turn(array: Pixels, orientation: int) -> Pixels:
+    if orientation == 1:
+        return array
+    image = Image.fromarray(array)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image), np.uint8)
+
+
+def _to_array(image: Image.Image, path: Path) -> Pixels:
+    if image.mode.startswith("I") or image.mode == "F":
+        return to_8_bit(np.asarray(image), path)
+    if image.has_transparency_data:
+        full = image.convert("RGBA")
+        black = Image.new("RGBA", full.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, full).convert("RGB"), np.uint8)
+    return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"), np.uint8)
