@@ -75,12 +75,16 @@ class GanSettings(Section):
     base_channels: int = Field(32, ge=4, le=256, description="Channels at the finest resolution.")
     latent_dim: int = Field(128, ge=8, le=1024, description="Length of the latent vector.")
     batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of the convolutions in training; heads stay float32."
+    )
     autoencoder_kimg: float = Field(
         20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
     )
     total_kimg: float = Field(
         30.0, gt=0, description="Thousand real images shown in the adversarial phase."
     )
+    autoencoder_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate, warm-up.")
     generator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of G.")
     discriminator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of D1, D2.")
     alpha: float = Field(0.2, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
@@ -88,11 +92,33 @@ class GanSettings(Section):
     anchor_weight: float = Field(
         1.0, ge=0, description="Weight of the reconstruction anchor against collapse."
     )
-    augment_probability: float = Field(
-        0.6, ge=0, le=1, description="Chance of each differentiable augmentation."
+    anchor_share: float = Field(
+        0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
     )
+    parents: int = Field(3, ge=1, le=16, description="TRAIN images whose latents are mixed.")
+    latent_noise: float = Field(
+        0.2, ge=0, le=2, description="Standard deviation of the noise added to a unit-RMS latent."
+    )
+    augment_probability: float = Field(
+        0.6, ge=0, le=1, description="Chance of each differentiable augmentation, at the start."
+    )
+    augment_target: float = Field(
+        0.6, ge=0, le=1,
+        description="Share sign(log r(real)) that the adaptive chance steers to; 0 keeps it fixed.",
+    )  # fmt: skip
+    fade_kimg: float = Field(
+        4.0, ge=0, description="Thousand images until the discriminators weigh the class fully."
+    )
+    r1_weight: float = Field(0.1, ge=0, description="Weight of the R1 gradient penalty.")
+    r1_interval: int = Field(16, ge=1, description="Steps between two gradient penalties.")
     ema_halflife_kimg: float = Field(1.0, gt=0, description="Half-life of the averaged generator.")
     snapshot_kimg: float = Field(2.0, gt=0, description="Checkpoint, grid and log interval.")
+    collapse_fraction: float = Field(
+        0.35, ge=0, le=1, description="Least diversity of a class as a fraction of the real one."
+    )
+    collapse_ticks: int = Field(
+        3, ge=1, description="Snapshots in a row below `collapse_fraction` that stop the training."
+    )
 
 
 class SynthesisSettings(Section):
@@ -142,9 +168,17 @@ class ClassifierSettings(Section):
 class EvaluationSettings(Section):
     """Intervals and calibration."""
 
-    resamples: int = Field(2000, ge=100, description="Group-clustered bootstrap resamples.")
+    resamples: int = Field(
+        2000, ge=100, le=100_000, description="Group-clustered bootstrap resamples."
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
     calibration_bins: int = Field(10, ge=2, le=100, description="Bins of the calibration curve.")
+    sensitivity: float = Field(
+        0.95, gt=0, lt=1, description="Sensitivity that the operating thresholds aim at on VAL."
+    )
+    coverage: float = Field(
+        0.9, gt=0.5, lt=1, description="Chance that a conformal set holds the true class."
+    )
 
 
 class ExplanationSettings(Section):
@@ -153,8 +187,22 @@ class ExplanationSettings(Section):
     target: Literal["predicted", "true"] = Field(
         "predicted", description="The class whose evidence is mapped."
     )
+    batch_size: int = Field(16, ge=1, le=1024, description="Images per pass; bounds the memory.")
     gallery_per_class: int = Field(
         3, ge=1, le=50, description="Right and wrong cases shown per class."
+    )
+    heavy_images: int = Field(
+        8, ge=0, description="Images with integrated gradients and occlusion (0: none)."
+    )
+    faithfulness_images: int = Field(
+        24, ge=0, description="Images with deletion and insertion curves (0: none)."
+    )
+    sanity_images: int = Field(
+        8, ge=0, description="Images of the weight-randomisation check (0: none)."
+    )
+    steps: int = Field(10, ge=2, le=100, description="Steps of the deletion and insertion curves.")
+    gradient_steps: int = Field(
+        24, ge=4, le=500, description="Points on the path of integrated gradients."
     )
 
 
@@ -164,9 +212,8 @@ class Settings(Section):
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
     arms: tuple[Arm, ...] = Field(
-        ("none", "dual-iterative"),
-        min_length=1,
-        description="What is trained and compared; `none` is real images only.",
+        (),
+        description="What is compared; empty: `none` and the synthesis arm of the GAN objective.",
     )
     data: DataSettings = DataSettings()
     audit: AuditSettings = AuditSettings()

@@ -14,7 +14,7 @@ class SettingsError(SonobalanceError):
 
 
 class LeakError(SonobalanceError):
-    """An image of one part, a relative of one, or a synthetic image would reach a part it must not."""
+    """An image, a relative of one, or a synthetic image would reach a part it must not."""
 
 
 class StaleError(SonobalanceError):

@@ -93,6 +93,16 @@ def keep_lines(path: Path, key: str, last: int) -> None:
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
+def tree_digest(root: Path) -> str:
+    """One digest over the names and bytes of every file below a folder, or of one file."""
+    if root.is_file():
+        return sha256_of(root)
+    whole = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        whole.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
+    return whole.hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 digest of a file's bytes."""
     with path.open("rb") as handle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def parse(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_sentence(error)) from None
+        raise SettingsError(validation_sentence(error)) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -82,11 +82,21 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _sentence(error: ValidationError) -> str:
+def validation_sentence(error: ValidationError) -> str:
+    """One sentence for the first thing that pydantic refused."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = get_close_matches(name, [*valid_names(), *Settings.model_fields], n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        return f"There is no setting {name!r}{hint}"
+        near = nearest_name(name)
+        return f"There is no setting {name!r}" + (f"; did you mean {near!r}?" if near else ".")
     return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."
+
+
+def nearest_name(given: str) -> str | None:
+    """The valid setting name most like `given`: within its section when that exists."""
+    given = given.replace("-", "_")
+    section, _, leaf = given.rpartition(".")
+    names = [name for name in valid_names() if name.rpartition(".")[0] == section] or valid_names()
+    score = {name: SequenceMatcher(None, leaf, name.rpartition(".")[2]).ratio() for name in names}
+    best = max(names, key=lambda name: score[name])
+    return best if score[best] >= 0.25 else None

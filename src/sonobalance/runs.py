@@ -17,11 +17,12 @@ from typing import Any
 
 from sonobalance.config import Settings
 from sonobalance.errors import InputError, StaleError
-from sonobalance.files import read_json, sha256_of, unwritable, write_json
+from sonobalance.files import read_json, sha256_of, tree_digest, unwritable, write_json
 from sonobalance.layers import parse
 from sonobalance.version import __version__
 
 RECORD = "run.json"
+SOURCE = "@source"
 PACKAGES = (
     "torch", "torchvision", "timm", "kornia", "captum", "numpy", "scipy", "scikit-learn", "pandas",
     "pillow", "opencv-python-headless",
@@ -35,7 +36,8 @@ class Stage:
     Attributes:
         name: the command's name.
         settings: dotted names of the settings its result depends on (besides the seed).
-        reads: files of the run folder it needs; a trailing `?` marks one that may be absent.
+        reads: files of the run folder it needs; a trailing `?` marks one that may be absent and
+            `@source` stands for the images themselves.
         writes: files it leaves; all are there exactly when it finished.
         work: does it.
     """
@@ -124,6 +126,9 @@ class Run:
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
         inputs = {}
         for item in stage.reads:
+            if item == SOURCE:
+                inputs[str(self.source)] = tree_digest(self.source)
+                continue
             name, optional = item.removesuffix("?"), item.endswith("?")
             if self.path(name).is_file():
                 inputs[name] = sha256_of(self.path(name))
@@ -134,6 +139,9 @@ class Run:
                 )
         dump = self.settings.model_dump(mode="json")
         chosen = {name: _lookup(dump, name) for name in ("seed", *stage.settings)}
+        weights = self.settings.classifier.weights
+        if weights and any(name.startswith("classifier") for name in stage.settings):
+            inputs["classifier.weights"] = sha256_of(weights)
         return {"settings": _flat(chosen), "inputs": inputs}
 
     def _intact(self, stage: Stage) -> bool:
@@ -271,7 +279,7 @@ def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     ]
     before, after = old["inputs"], new["inputs"]
     return words + [
-        f"The file {name} changed"
+        f"What is in {name} changed"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]

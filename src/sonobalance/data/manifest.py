@@ -75,6 +75,11 @@ class Manifest:
         return iter(self.records)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Every id, in order."""
+        return tuple(r.id for r in self.records)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names in alphabetical order; index in this tuple = integer target."""
         return tuple(sorted({r.label for r in self.records if r.label}))

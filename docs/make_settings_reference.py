@@ -1,0 +1,63 @@
+"""Write docs/settings.md from the settings themselves, so that the page cannot be out of date."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic_core import PydanticUndefined
+
+from sonobalance.config import PRESETS, Section, Settings
+
+TARGET = Path(__file__).parent / "settings.md"
+HEAD = """# Settings
+
+Made by `make docs` from `src/sonobalance/config.py`; do not edit.
+
+Layers: default < preset (`--preset demo|cpu|gpu`) < TOML file (`--config FILE`) < command line
+(`--section.name value`). Unknown names and values out of range are refused with the nearest valid
+name. The resolved settings of a run stand in its `run.json`.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    fields = Settings.model_fields
+    plain = {name: field for name, field in fields.items() if not _is_section(field.annotation)}
+    parts = [HEAD, _table("General", "", plain)]
+    for name, field in fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            parts.append(_table(f"{name}: {kind.__doc__}", f"{name}.", kind.model_fields))
+    parts.append("## Presets\n\n```json\n" + json.dumps(PRESETS, indent=2) + "\n```\n")
+    return "\n".join(parts)
+
+
+def _is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _table(title: str, prefix: str, fields: dict) -> str:
+    rows = [f"## {title}", "", "| name | default | range | meaning |", "|---|---|---|---|"]
+    for name, field in fields.items():
+        default = "" if field.default is PydanticUndefined else f"`{field.default!r}`"
+        rows.append(
+            f"| `{prefix}{name}` | {default} | {_range(field)} | {_cell(field.description or '')} |"
+        )
+    return "\n".join([*rows, ""])
+
+
+def _range(field: object) -> str:
+    limits = [str(limit) for limit in getattr(field, "metadata", [])]
+    choices = getattr(field.annotation, "__args__", ()) if not limits else ()
+    words = [repr(choice) for choice in choices if isinstance(choice, str | int)]
+    return _cell(", ".join(limits or words))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
+    print(TARGET)

@@ -1,0 +1,70 @@
+"""The arms that are compared: each is the same classifier under one way of meeting imbalance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sonobalance.config import Arm, ClassifierSettings, Objective, Settings
+from sonobalance.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What one arm changes.
+
+    Attributes:
+        sentence: what it is, in words.
+        overrides: classifier settings it fixes.
+        objective: GAN objective whose synthetic images it adds; None for real images only.
+        one_shot: use the first round of synthesis only.
+    """
+
+    sentence: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+    objective: Objective | None = None
+    one_shot: bool = False
+
+    def settings(self, base: ClassifierSettings) -> ClassifierSettings:
+        """The classifier settings of this arm."""
+        return base.model_copy(update=dict(self.overrides))
+
+
+TREATMENTS: dict[Arm, Treatment] = {
+    "none": Treatment("real images only"),
+    "class-weights": Treatment(
+        "real images, loss weighted by inverse class frequency", (("balance", "class-weights"),)
+    ),
+    "over-sampling": Treatment(
+        "real images, classes drawn equally often", (("balance", "over-sampling"),)
+    ),
+    "strong-augmentation": Treatment(
+        "real images, strong augmentation", (("augmentation", "strong"),)
+    ),
+    "single": Treatment("real and iterative synthetic, one discriminator", objective="single"),
+    "dual-one-shot": Treatment(
+        "real and synthetic of one round, two discriminators", objective="d2gan", one_shot=True
+    ),
+    "dual-iterative": Treatment(
+        "real and iterative synthetic, two discriminators", objective="d2gan"
+    ),
+}
+
+
+def arms_of(settings: Settings) -> tuple[Arm, ...]:
+    """The arms a run trains: those asked for, or `none` and the synthesis arm of its objective.
+
+    Raises:
+        SettingsError: an arm needs another GAN objective than the run's.
+    """
+    objective = settings.gan.objective
+    if not settings.arms:
+        return ("none", "single" if objective == "single" else "dual-iterative")
+    for arm in settings.arms:
+        needed = TREATMENTS[arm].objective
+        if needed not in (None, objective):
+            raise SettingsError(
+                f"Expected gan.objective={needed} for the arm {arm!r}, but got {objective!r}; "
+                "`benchmark` compares objectives."
+            )
+    return settings.arms

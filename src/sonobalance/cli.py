@@ -1,0 +1,75 @@
+"""The command line: registers the functions of `api` as commands and declares nothing again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, UnknownOptionError
+from pydantic import ValidationError
+
+from sonobalance import api
+from sonobalance.errors import SonobalanceError
+from sonobalance.layers import nearest_name, validation_sentence
+from sonobalance.version import __version__
+
+COMMANDS = (
+    "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
+    "predict", "evaluate", "explain", "report", "benchmark",
+)  # fmt: skip
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = App(
+    name="sonobalance",
+    help="Audit, split, balance, classify and explain small imbalanced ultrasound image sets.",
+    help_epilogue="Research software, not a medical device. Add --debug for a traceback.",
+    version=__version__,
+    result_action="return_value",
+)
+for command in COMMANDS:
+    app.command(getattr(api, command.replace("-", "_")), name=command)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code: 0 done, 2 bad input, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except KeyboardInterrupt:
+        fail("Interrupted; give the same command again to go on.", INTERRUPTED)
+    except (SonobalanceError, CycloptsError, ValidationError, OSError) as error:
+        if debug:
+            raise
+        fail(sentence(error), BAD_INPUT)
+    except Exception as error:  # a bug of ours: still one sentence for the user
+        if debug:
+            raise
+        fail(f"Unexpected {type(error).__name__}: {error}. Please report it with --debug.", 1)
+    if isinstance(result, Path):
+        print(result)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def fail(text: str, code: int) -> None:
+    """Print one sentence on standard error and exit."""
+    print(f"sonobalance: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def sentence(error: Exception) -> str:
+    """The one sentence for an error."""
+    for candidate in (error, error.__cause__):
+        if isinstance(candidate, ValidationError):
+            return validation_sentence(candidate)
+    if isinstance(error, UnknownOptionError):
+        given = str(error.token.keyword if error.token else "")
+        near = (nearest_name(given.lstrip("-")) or "").replace("_", "-")
+        return f"There is no option {given}; " + (
+            f"did you mean --{near}?" if near else "see --help."
+        )
+    if isinstance(error, OSError):
+        return f"Cannot use {error.filename} ({error.strerror}); check the path and the free space."
+    return " ".join(str(error).split())

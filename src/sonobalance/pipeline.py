@@ -1,0 +1,86 @@
+"""Chaining stages: begin a run, go on with it, or do all of it; and say what it would cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from sonobalance import runs
+from sonobalance.config import Preset, Settings
+from sonobalance.errors import InputError
+from sonobalance.layers import resolve
+from sonobalance.progress import console
+from sonobalance.runs import Run
+from sonobalance.stages import STAGES
+
+NOTICE = "Research software, not a medical device: never use it to decide about a patient."
+
+
+def resolve_all(
+    preset: Preset | None, config: Path | None, weights: Path | None, given: Settings
+) -> Settings:
+    """Merge preset, TOML, command line and the `--weights` shorthand."""
+    resolved = resolve(preset, config, given)
+    if weights is None:
+        return resolved
+    if not weights.is_file():
+        raise InputError(f"Expected weights at {weights}, but there is no such file.")
+    classifier = resolved.classifier.model_copy(update={"weights": weights.absolute()})
+    return resolved.model_copy(update={"classifier": classifier})
+
+
+def begin(folder: Path, out: Path, stage: str, given: Settings, redo: bool) -> Path:
+    """Do `index`, or `index` and `audit`, in a new or existing run folder."""
+    check_source(folder)
+    with runs.locked(out):
+        known = runs.open_run(out).settings if (out / runs.RECORD).is_file() else None
+        run = runs.create(out, folder, resolve(given=given, base=known), None)
+        for name in ("index", "audit")[: 2 if stage == "audit" else 1]:
+            run.perform(STAGES[name], redo=redo)
+    return out
+
+
+def continue_run(folder: Path, stage: str, given: Settings, redo: bool) -> Path:
+    """Do one stage of an existing run folder with its recorded settings and these overrides."""
+    known = runs.open_run(folder)
+    with runs.locked(folder):
+        run = Run(folder, resolve(given=given, base=known.settings), known.record)
+        run.perform(STAGES[stage], redo=redo)
+    return folder
+
+
+def run_all(folder: Path, out: Path, preset: Preset | None, settings: Settings, redo: bool) -> Path:
+    """Do every stage that is not finished; returns the report."""
+    check_source(folder)
+    with runs.locked(out):
+        run = runs.create(out, folder, settings, preset)
+        for number, stage in enumerate(STAGES.values(), start=1):
+            console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
+            if not run.perform(stage, redo=redo):
+                console.print("  finished before, kept")
+        run.record["finished"] = runs.now()
+        run.save()
+    console.print(NOTICE)
+    return out / "report.html"
+
+
+def check_source(folder: Path) -> None:
+    """Raise `InputError` unless the folder or index file is there."""
+    if not folder.exists():
+        raise InputError(f"Expected a folder of images at {folder}, but there is none.")
+
+
+def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
+    """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
+    from sonobalance.plan import estimate
+
+    check_source(folder)
+    console.print_json(settings.model_dump_json())
+    table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
+    for row in estimate(folder, settings):
+        table.add_row(
+            row.stage, f"{row.minutes:.1f}", f"{row.memory_gib:.1f}", f"{row.disk_mib:.0f}"
+        )
+    console.print(table)
+    return out

@@ -1,0 +1,258 @@
+"""The stages of a run: each reads plain files, calls the core, and leaves plain files.
+
+Heavy parts are imported when a stage works, so that listing the stages costs nothing. Every stage
+that must not see VAL or TEST works inside `reading_only` (promise P1).
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+from sonobalance.arms import TREATMENTS, arms_of
+from sonobalance.data.manifest import Manifest, read_manifest
+from sonobalance.errors import InputError
+from sonobalance.files import read_json, write_json
+from sonobalance.runs import Run, Stage
+
+SYNTHESIS_FILES = ("manifest.csv", "selection.csv", "rounds.csv", "synthesis.json")
+RESULT_FILES = tuple(
+    f"{name}?"
+    for name in (
+        "manifest.csv", "audit.json", "marks.csv", "splits.csv", "gan/gan.json",
+        "synthesis/synthesis.json", "predictions.csv", "evaluation.json", "explanation.json",
+    )
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from numpy.typing import NDArray
+
+    from sonobalance.data.loading import LabelledImages
+    from sonobalance.data.split import Splits
+
+
+def manifest_of(run: Run) -> Manifest:
+    """The manifest of a run."""
+    source = run.source
+    return read_manifest(run.path("manifest.csv"), source if source.is_dir() else source.parent)
+
+
+def splits_of(run: Run) -> Splits:
+    """The parts of a run, checked again for leaks (promises P1 and P2)."""
+    from sonobalance.data.split import read_splits
+
+    manifest = manifest_of(run)
+    return read_splits(run.path("splits.csv"), manifest, leaky=run.settings.split.leaky)
+
+
+def groups_of(run: Run) -> dict[str, str]:
+    """Image id → group, from `groups.csv`."""
+    with run.path("groups.csv").open(newline="", encoding="utf-8") as handle:
+        return {row["id"]: row["group"] for row in csv.DictReader(handle)}
+
+
+def device_of(run: Run) -> torch.device:
+    """The device a run computes on.
+
+    Raises:
+        InputError: CUDA is asked for and absent.
+    """
+    import torch
+
+    wanted = run.settings.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "Expected a CUDA device for `device=cuda`, but there is none; see `doctor`."
+        )
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def synthetic_of(run: Run, size_px: int, classes: tuple[str, ...]) -> LabelledImages | None:
+    """The accepted synthetic images at a size; None when there are none."""
+    from sonobalance.data.loading import load_images
+
+    folder = run.path("synthesis")
+    accepted = read_manifest(folder / "manifest.csv", folder)
+    return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
+
+
+def _index(run: Run) -> None:
+    from sonobalance.data.sources import index_folder
+
+    manifest, skipped = index_folder(run.source, run.settings.data)
+    run.record["skipped"] = [{"path": str(s.path), "reason": s.reason} for s in skipped]
+    manifest.write(run.path("manifest.csv"))
+
+
+def _audit(run: Run) -> None:
+    from sonobalance.data.audit import audit, write_audit
+
+    manifest = manifest_of(run)
+    write_audit(audit(manifest, run.settings.audit, run.record["skipped"]), manifest, run.folder)
+
+
+def _split(run: Run) -> None:
+    from sonobalance.data.split import make_splits
+
+    made = make_splits(manifest_of(run), groups_of(run), run.settings.split, run.settings.seed)
+    made.write(run.path("splits.csv"))
+
+
+def _train_gan(run: Run) -> None:
+    from sonobalance.data.guard import reading_only
+    from sonobalance.data.loading import load_images
+    from sonobalance.gan.train import train_gan
+
+    splits, gan = splits_of(run), run.settings.gan
+    train = splits.of("train")
+    with reading_only(train):
+        images = load_images(train, gan.image_size_px, splits.manifest.classes)
+        train_gan(
+            images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run)
+        )
+
+
+def _train(run: Run) -> None:
+    from sonobalance.classify.train import train_classifier
+    from sonobalance.data.guard import reading_only
+    from sonobalance.data.loading import load_images
+
+    splits, base = splits_of(run), run.settings.classifier
+    classes, size = splits.manifest.classes, base.image_size_px
+    with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
+        train = load_images(splits.of("train"), size, classes, "TRAIN")
+        val = load_images(splits.of("val"), size, classes, "VAL")
+        for arm in arms_of(run.settings):
+            synthetic = synthetic_of(run, size, classes) if TREATMENTS[arm].objective else None
+            train_classifier(
+                train, val, TREATMENTS[arm].settings(base), seed=run.settings.seed,
+                folder=run.path(f"classifier/{arm}"), device=device_of(run), synthetic=synthetic,
+            )  # fmt: skip
+    write_json(run.path("classifier/arms.json"), choose_arm(run))
+
+
+def choose_arm(run: Run) -> dict[str, object]:
+    """Which arm becomes the model: the best macro-F1 on VAL, never on TEST; ties keep the first."""
+    scores = {
+        arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
+        for arm in arms_of(run.settings)
+    }
+    return {"chosen": max(scores, key=lambda arm: scores[arm]), "val_macro_f1": scores}
+
+
+def _predict(run: Run) -> None:
+    import pandas as pd
+
+    from sonobalance.classify.predict import Predictor
+    from sonobalance.data.loading import load_images
+    from sonobalance.evaluate.predictions import write_predictions
+
+    splits = splits_of(run)
+    unseen = splits.manifest.select([*splits.of("val").ids, *splits.of("test").ids])
+    images = load_images(
+        unseen, run.settings.classifier.image_size_px, splits.manifest.classes, "VAL and TEST"
+    )
+    tables = []
+    for arm in arms_of(run.settings):
+        predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
+        tables.append(prediction_table(arm, splits, unseen, predictor.probabilities(images)))
+    write_predictions(run.path("predictions.csv"), pd.concat(tables, ignore_index=True))
+
+
+def prediction_table(
+    arm: str, splits: Splits, images: Manifest, probabilities: NDArray[np.floating]
+) -> pd.DataFrame:
+    """What an arm says about real images, (N, K) probabilities, as rows of `predictions.csv`."""
+    import pandas as pd
+
+    classes = splits.manifest.classes
+    rows = [
+        {
+            "arm": arm, "id": r.id, "path": r.path, "part": splits.part[r.id], "label": r.label,
+            "group": splits.group[r.id], "predicted": classes[int(p.argmax())],
+        } | {f"p_{name}": float(value) for name, value in zip(classes, p, strict=True)}
+        for r, p in zip(images, probabilities, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _evaluate(run: Run) -> None:
+    from sonobalance.evaluate.evaluate import evaluate_predictions
+
+    settings = run.settings
+    result = evaluate_predictions(
+        run.path("predictions.csv"), settings.evaluation, seed=settings.seed
+    )
+    write_json(run.path("evaluation.json"), result)
+
+
+def _explain(run: Run) -> None:
+    from sonobalance.classify.predict import Predictor
+    from sonobalance.data.images import read_gray, read_mask
+    from sonobalance.data.loading import load_images
+    from sonobalance.explain.explain import explain_images
+
+    splits = splits_of(run)
+    test = splits.of("test")
+    arm = read_json(run.path("classifier/arms.json"))["chosen"]
+    predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
+    originals = [read_gray(test.file(r), r.frame) for r in test]
+    masks = [
+        read_mask(test.mask_files(r), *image.shape) if r.masks else None
+        for r, image in zip(test, originals, strict=True)
+    ]
+    result = explain_images(
+        predictor.model, predictor.model.target_layer,
+        load_images(test, predictor.image_size_px, predictor.classes, "TEST"), originals, masks,
+        [splits.group[r.id] for r in test], run.settings.explanation,
+        seed=run.settings.seed, folder=run.folder,
+    )  # fmt: skip
+    write_json(run.path("explanation.json"), {"arm": arm, **result})
+
+
+def _report(run: Run) -> None:
+    from sonobalance.report.html import build_report
+
+    build_report(run.folder)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("index", ("data",), ("@source",), ("manifest.csv",), _index),
+        Stage(
+            "audit", ("audit",), ("manifest.csv",),
+            ("audit.json", "groups.csv", "marks.csv", "audit.html"), _audit,
+        ),
+        Stage("split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv",), _split),
+        Stage(
+            "train-gan", ("gan", "device"), ("manifest.csv", "splits.csv"),
+            ("gan/snapshot.safetensors",), _train_gan,
+        ),
+        Stage(
+            "synthesize",
+            ("gan", "synthesis", "classifier.backbone", "classifier.weights", "device"),
+            ("manifest.csv", "splits.csv", "gan/snapshot.safetensors"),
+            tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _synthesize,
+        ),
+        Stage(
+            "train", ("classifier", "arms", "device"),
+            ("manifest.csv", "splits.csv", "synthesis/manifest.csv", "synthesis/synthesis.json"),
+            ("classifier/arms.json",), _train,
+        ),
+        Stage(
+            "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),
+            ("predictions.csv",), _predict,
+        ),
+        Stage("evaluate", ("evaluation",), ("predictions.csv",), ("evaluation.json",), _evaluate),
+        Stage(
+            "explain", ("explanation",),
+            ("manifest.csv", "splits.csv", "classifier/arms.json", "predictions.csv"),
+            ("explanation.json",), _explain,
+        ),
+        Stage("report", (), RESULT_FILES, ("report.html",), _report),
+    )
+}  # fmt: skip
