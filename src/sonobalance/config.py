@@ -31,17 +31,28 @@ class Section(BaseModel):
 class DataSettings(Section):
     """How files become a manifest."""
 
-    layout: Literal["auto", "busi", "folders", "csv"] = Field(
-        "auto", description="Reader of the source; `auto` looks at the files."
+    layout: Literal[
+        "auto", "busi", "folders", "csv", "parquet", "bus-bra", "bus-uclm", "medmnist"
+    ] = Field("auto", description="Reader of the source; `auto` looks at the files.")
+    id_column: str = Field("id", description="Index table: column with the image id (optional).")
+    path_column: str = Field("path", description="Index table: column with the image path.")
+    label_column: str = Field("label", description="Index table: column with the class name.")
+    patient_column: str = Field("patient", description="Index table: column with the patient key.")
+    mask_column: str = Field("mask", description="Index table: column with the lesion-mask path.")
+    patient_pattern: str = Field(
+        "",
+        description="Regular expression on the relative path whose first group is the patient key.",
     )
-    id_column: str = Field("id", description="CSV index: column with the image id (optional).")
-    path_column: str = Field("path", description="CSV index: column with the image path.")
-    label_column: str = Field("label", description="CSV index: column with the class name.")
-    patient_column: str = Field("patient", description="CSV index: column with the patient key.")
-    mask_column: str = Field("mask", description="CSV index: column with the lesion-mask path.")
     min_side_px: int = Field(16, ge=1, description="Images with a shorter side are skipped.")
     max_megapixels: float = Field(
-        50.0, gt=0, description="Larger images are refused unread (decompression bombs)."
+        50.0, gt=0, le=100,
+        description="Larger images are refused unread (decompression bombs).",
+    )  # fmt: skip
+    frames_per_clip: int = Field(
+        3, ge=1, le=1000, description="Evenly spaced frames taken of a clip (DICOM, GIF, TIFF)."
+    )
+    allow_burnt_in: bool = Field(
+        False, description="Use DICOM files whose header says that annotation is burnt in."
     )
 
 
@@ -152,17 +163,47 @@ class ClassifierSettings(Section):
     )
     pretrained: bool = Field(False, description="Let timm download its weights.")
     attention: Attention = Field("both", description="Which gates follow the chosen stages.")
+    attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
     image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
-    batch_size: int = Field(32, ge=2, le=1024, description="Images per step.")
-    head_epochs: int = Field(3, ge=0, description="Epochs with the backbone frozen.")
+    batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    head_start: Literal["probe", "random"] = Field(
+        "probe", description="First head: a regularised regression on frozen features, or chance."
+    )
+    head_epochs: int = Field(
+        1, ge=0, description="Epochs with a pretrained backbone frozen: head and gates only."
+    )
     epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
-    patience_epochs: int = Field(5, ge=1, description="Epochs without gain on VAL before stopping.")
+    patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
     head_lr: float = Field(1e-3, gt=0, lt=1, description="Learning rate of head and gates.")
-    backbone_lr: float = Field(1e-4, gt=0, lt=1, description="Learning rate of the backbone.")
+    backbone_lr: float = Field(
+        3e-4, gt=0, lt=1, description="Learning rate of the backbone's last layers."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of a layer over that of the next deeper one."
+    )
+    frozen_share: float = Field(
+        0.4, ge=0, lt=1, description="First share of a pretrained backbone's layers kept frozen."
+    )
+    warmup_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Chance of dropping a pooled feature.")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing.")
+    ema_halflife_epochs: float = Field(
+        2.0, ge=0, description="Half-life of the averaged weights; 0 turns averaging off."
+    )
     balance: Balance = Field("none", description="Cheap rebalancing, alternative to synthesis.")
+    focal_gamma: float = Field(
+        0.0, ge=0, le=5, description="Focal loss exponent (Lin 2017); 0 is cross-entropy."
+    )
+    synthetic_weight: float = Field(
+        1.0, ge=0, le=10, description="Loss weight of a synthetic image; a real one weighs 1."
+    )
     augmentation: Augmentation = Field("light", description="Strength of training augmentation.")
+    mirror_test: bool = Field(
+        True, description="Average the logits of an image and its left-right mirror at prediction."
+    )
 
 
 class EvaluationSettings(Section):
@@ -204,6 +245,10 @@ class ExplanationSettings(Section):
     gradient_steps: int = Field(
         24, ge=4, le=500, description="Points on the path of integrated gradients."
     )
+    resamples: int = Field(
+        1000, ge=100, le=100_000, description="Group-clustered bootstrap resamples."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
 
 
 class Settings(Section):
@@ -232,7 +277,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "autoencoder_kimg": 4.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
         },
         "classifier": {
-            "backbone": "resnet10t", "image_size_px": 64, "head_epochs": 0, "epochs": 12,
+            "backbone": "resnet10t", "image_size_px": 64, "batch_size": 32, "epochs": 12,
             "backbone_lr": 1e-3,
         },
         "synthesis": {"gan_kimg_per_round": 0.5},
