@@ -1,0 +1,77 @@
+"""`report.html`: one page, made from the files of a run folder and from nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sonobalance.files import write_text
+from sonobalance.report.artefacts import RunFiles
+from sonobalance.report.formatting import filters
+from sonobalance.report.section import Section
+from sonobalance.report.sections.data import data
+from sonobalance.report.sections.explanations import explanations
+from sonobalance.report.sections.record import record
+from sonobalance.report.sections.results import results
+from sonobalance.report.sections.synthesis import synthesis
+from sonobalance.report.sections.verdict import verdict
+from sonobalance.report.style import stylesheet
+from sonobalance.version import __version__
+
+PAGE = "report.html"
+
+
+def build_report(run: Path) -> Path:
+    """Write `report.html` into a run folder: one self-contained page that needs no network.
+
+    Only files of the run folder are read (and the images its manifests name). Every file may be
+    missing: its chapter then says so. Equal files give equal bytes.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: a file is there but malformed, or the page cannot be written.
+    """
+    page = run / PAGE
+    write_text(page, render(RunFiles(run)))
+    return page
+
+
+def render(run: RunFiles) -> str:
+    """The whole page as HTML text."""
+    chapters = [make(run) for make in (verdict, data, synthesis, results, explanations)]
+    chapters.append(record(run, chapters))
+    template = _environment().get_template("template.html.j2")
+    return template.render(**_frame(run, chapters))
+
+
+def _frame(run: RunFiles, chapters: list[Section]) -> dict[str, Any]:
+    return {
+        "name": run.record.get("name") or run.folder.resolve().name,
+        "created": str(run.record.get("created") or ""),
+        "finished": str(run.record.get("finished") or ""),
+        "preset": run.record.get("preset") or "",
+        "version": __version__,
+        "leaky": run.leaky,
+        "chapters": chapters,
+        "style": stylesheet(),
+        "recorded": bool(run.record),
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sonobalance", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters())
+    return environment

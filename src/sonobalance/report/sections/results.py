@@ -1,0 +1,94 @@
+"""How well the classifiers do on TEST, with intervals, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sonobalance.report.artefacts import RunFiles, as_dict, as_list
+from sonobalance.report.figures import calibration_figure, forest_figure, roc_figure
+from sonobalance.report.formatting import finite, metric_name
+from sonobalance.report.section import Section
+
+KEY_METRICS = (
+    "accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier", "log_loss",
+)  # fmt: skip
+FOREST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc")
+
+
+def results(run: RunFiles) -> Section:
+    """Metrics, paired differences, confusion, ROC and calibration of every arm on TEST."""
+    document = run.evaluation
+    arms = as_dict(document.get("arms"))
+    classes = run.classes
+    meanings = {m.get("name"): m.get("sentence", "") for m in as_list(document.get("metrics"))}
+    paired = [as_dict(row) for row in as_list(document.get("paired"))]
+    values = {
+        "present": bool(arms),
+        "n": document.get("n"),
+        "groups": document.get("groups"),
+        "n_by_class": as_dict(document.get("n_by_class")),
+        "groups_by_class": as_dict(document.get("groups_by_class")),
+        "arms": list(arms),
+        "classes": classes,
+        "key_metrics": _metric_rows(arms, [m for m in KEY_METRICS if _known(arms, m)], meanings),
+        "class_metrics": _metric_rows(arms, _other_metrics(arms), meanings),
+        "paired": [row | {"name": metric_name(str(row.get("metric", "")))} for row in paired],
+        "forest": forest_figure([r for r in paired if r.get("metric") in FOREST_METRICS]),
+        "confusion": _confusion(as_dict(document.get("confusion"))),
+        "roc": roc_figure(as_dict(document.get("roc")), classes, arms),
+        "calibration_figure": calibration_figure(as_dict(document.get("calibration"))),
+        "calibration": as_dict(document.get("calibration")),
+        "operating": _operating(as_dict(document.get("operating"))),
+        "conformal": {
+            k: v for k, v in as_dict(document.get("conformal")).items() if isinstance(v, dict)
+        },
+        "warnings": as_list(document.get("warnings")),
+        "method": document.get("method", ""),
+        "confidence": finite(as_dict(document.get("settings")).get("confidence")) or 0.95,
+    }
+    return Section("results", "Results on TEST", values, ("evaluation.json", "predictions.csv"))
+
+
+def _known(arms: dict[str, Any], metric: str) -> bool:
+    return any(metric in as_dict(arm) for arm in arms.values())
+
+
+def _other_metrics(arms: dict[str, Any]) -> list[str]:
+    names: dict[str, None] = {}
+    for arm in arms.values():
+        names |= dict.fromkeys(as_dict(arm))
+    return [name for name in names if name not in KEY_METRICS]
+
+
+def _metric_rows(
+    arms: dict[str, Any], metrics: list[str], meanings: dict[Any, str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": metric_name(metric),
+            "meaning": meanings.get(metric, ""),
+            "cells": [as_dict(as_dict(arm).get(metric)) for arm in arms.values()],
+        }
+        for metric in metrics
+    ]
+
+
+def _confusion(matrices: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Per arm and true class: its count and, per predicted class, count and share of the row."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    for arm, matrix in matrices.items():
+        out[arm] = []
+        for row in as_list(matrix):
+            total = sum(row)
+            cells = [{"count": n, "share": n / total if total else 0.0} for n in row]
+            out[arm].append({"total": total, "cells": cells})
+    return out
+
+
+def _operating(points: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"arm": arm, "label": label, **as_dict(point)}
+        for arm, by_class in points.items()
+        for label, point in as_dict(by_class).items()
+        if point
+    ]

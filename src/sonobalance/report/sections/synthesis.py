@@ -1,0 +1,117 @@
+"""What was synthesised, what was rejected and why, and how close the images are to real ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sonobalance.randomness import numpy_generator
+from sonobalance.report.artefacts import Row, RunFiles, as_dict, as_list
+from sonobalance.report.figures import curves_figure, reasons_figure
+from sonobalance.report.formatting import finite
+from sonobalance.report.pictures import square
+from sonobalance.report.section import Section
+
+SHOWN_PER_STRIP = 8
+SHOWN_NEAREST = 3
+
+
+def synthesis(run: RunFiles) -> Section:
+    """Real and synthetic images side by side, rounds, rejections, fidelity, training curves."""
+    document = run.document("synthesis/synthesis.json")
+    candidates = run.rows("synthesis/selection.csv")
+    kept = [row for row in candidates if _kept(row)]
+    log = run.log("gan/stats.jsonl")
+    values = {
+        "present": bool(document or candidates or log),
+        "document": document,
+        "strips": [_strip(run, label, kept) for label in run.classes],
+        "size_px": _size(run),
+        "candidates": len(candidates),
+        "kept": len(kept),
+        "nearest": _nearest(run, kept),
+        "rounds": run.rows("synthesis/rounds.csv"),
+        "reasons": reasons_figure(_reasons(candidates)),
+        "curves": _curves(log),
+    }
+    sources = (
+        "synthesis/synthesis.json", "synthesis/selection.csv", "synthesis/rounds.csv",
+        "synthesis/manifest.csv", "gan/stats.jsonl", "gan/gan.json",
+    )  # fmt: skip
+    return Section("synthesis", "Synthesis", values, sources)
+
+
+def _kept(row: Row) -> bool:
+    return row.get("kept", "").strip().lower() in {"1", "true", "yes"}
+
+
+def _size(run: RunFiles) -> int:
+    sizes = [record.width for _, record in run.synthetic.values() if record.width]
+    return sizes[0] if sizes else int(as_dict(run.settings.get("gan")).get("image_size_px", 64))
+
+
+def _reasons(candidates: list[Row]) -> dict[str, int]:
+    return Counter(row.get("reason") or "unknown" for row in candidates if not _kept(row))
+
+
+def _sample(run: RunFiles, ids: list[str], n: int, name: str) -> list[str]:
+    """At most `n` of the ids, drawn by the run's seed and never by hand, in their order."""
+    if len(ids) <= n:
+        return ids
+    seed = int(run.settings.get("seed") or 0)
+    chosen = numpy_generator(seed, "report", name).choice(len(ids), n, replace=False)
+    return [ids[i] for i in sorted(chosen.tolist())]
+
+
+def _strip(run: RunFiles, label: str, kept: list[Row]) -> dict[str, Any]:
+    size = _size(run)
+    train = run.ids_of("train", label)
+    made = [key for key, (_, record) in run.synthetic.items() if record.label == label]
+    real = _sample(run, train, SHOWN_PER_STRIP, f"real {label}")
+    synthetic = _sample(run, made, SHOWN_PER_STRIP, f"synthetic {label}")
+    return {
+        "label": label,
+        "train": len(train),
+        "made": len(made),
+        "real": [square(run.real, key, size, f"Real {label} image") for key in real],
+        "synthetic": [
+            square(run.synthetic, key, size, f"Synthetic {label} image") for key in synthetic
+        ],
+    }
+
+
+def _nearest(run: RunFiles, kept: list[Row]) -> list[dict[str, Any]]:
+    """A few accepted images per class beside the real TRAIN image that is nearest to each."""
+    size, out = _size(run), []
+    for label in run.classes:
+        rows = {
+            row["id"]: row for row in kept if row.get("class") == label and row.get("nearest_id")
+        }
+        for key in _sample(run, list(rows), SHOWN_NEAREST, f"nearest {label}"):
+            row = rows[key]
+            out.append({
+                "label": label,
+                "distance": row.get("nearest_distance"),
+                "novelty": row.get("novelty"),
+                "shots": [
+                    square(run.synthetic, key, size, "Synthetic image", f"synthetic {label}"),
+                    square(run.real, row["nearest_id"], size, "Nearest real image",
+                           f"nearest real: {row['nearest_id']}"),
+                ],
+            })  # fmt: skip
+    return out
+
+
+def _curves(log: list[dict[str, Any]]) -> list[Any]:
+    """Loss curves of the GAN, one chart per phase."""
+    if not log:
+        return []
+    names = sorted({k for row in log for k, v in row.items() if finite(v) is not None})
+    x = next((n for n in ("kimg", "step", "images") if n in names), "")
+    losses = [n for n in names if "loss" in n]
+    return [f for f in (curves_figure(log, x, losses[:6], "gan-loss", "Losses"),) if f]
+
+
+def fidelity_rows(document: dict[str, Any]) -> list[Any]:
+    """The fidelity entries of `synthesis.json`."""
+    return as_list(document.get("fidelity"))
