@@ -6,7 +6,8 @@ first. A stage that must not see validation or test images wraps its work in `re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,28 +15,41 @@ from pathlib import Path
 from sonobalance.data.manifest import Manifest
 from sonobalance.errors import LeakError
 
-_allowed: ContextVar[frozenset[Path] | None] = ContextVar("allowed", default=None)
+EVERY_FRAME = -1
+_guards: ContextVar[tuple[Mapping[Path, set[int]], ...]] = ContextVar("guards", default=())
 
 
 @contextmanager
 def reading_only(*manifests: Manifest, folders: Iterable[Path] = ()) -> Iterator[None]:
     """Allow only the images and masks of these manifests, and files below `folders`, to be opened.
 
-    Nested guards intersect: an inner guard can never widen an outer one.
+    Of a file that holds several images (a clip, an archive) only the frames in the manifests are
+    allowed. Nested guards intersect: an inner guard can never widen an outer one.
     """
-    files = {m.file(r).absolute() for m in manifests for r in m}
-    files |= {path.absolute() for m in manifests for r in m for path in m.mask_files(r)}
-    files |= {path.absolute() for folder in folders for path in folder.rglob("*")}
-    outer = _allowed.get()
-    token = _allowed.set(frozenset(files if outer is None else files & outer))
+    frames: dict[Path, set[int]] = defaultdict(set)
+    for manifest in manifests:
+        for record in manifest:
+            frames[manifest.file(record).absolute()].add(record.frame)
+            for mask in manifest.mask_files(record):
+                frames[mask.absolute()].add(EVERY_FRAME)
+    for folder in folders:
+        for path in folder.rglob("*"):
+            frames[path.absolute()].add(EVERY_FRAME)
+    token = _guards.set((*_guards.get(), dict(frames)))
     try:
         yield
     finally:
-        _allowed.reset(token)
+        _guards.reset(token)
 
 
-def check_allowed(path: Path) -> None:
-    """Raise `LeakError` when a guard is active and `path` is not among its files."""
-    allowed = _allowed.get()
-    if allowed is not None and path.absolute() not in allowed:
-        raise LeakError(f"Expected only training images to be opened here, but got {path}.")
+def check_allowed(path: Path, frame: int | None = None) -> None:
+    """Raise `LeakError` when a guard is active and this frame is not among those it allows.
+
+    Args:
+        path: the file to be opened.
+        frame: the image inside the file, or None when only its header is read.
+    """
+    for guard in _guards.get():
+        allowed = guard.get(path.absolute())
+        if allowed is None or (frame is not None and not allowed & {frame, EVERY_FRAME}):
+            raise LeakError(f"Expected only training images to be opened here, but got {path}.")

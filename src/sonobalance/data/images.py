@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sonobalance.data import dicom, medmnist, raster
 from sonobalance.data.guard import check_allowed
-from sonobalance.data.raster import Shape, decode, shape_of
+from sonobalance.data.raster import Shape
 from sonobalance.errors import InputError
 from sonobalance.files import atomic
 
@@ -88,13 +89,18 @@ def image_shape(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Shape:
         LeakError: a guard forbids this file here.
     """
     check_allowed(path)
-    return shape_of(path, max_megapixels)
+    if path.suffix.lower() == medmnist.SUFFIX:
+        return medmnist.shape_of(path, max_megapixels)
+    if dicom.is_dicom(path):
+        return dicom.shape_of(path, max_megapixels)
+    return raster.shape_of(path, max_megapixels)
 
 
 def read_gray(path: Path, frame: int = 0) -> Gray:
     """Read an image as (H, W) uint8 grey values; colours by ITU-R BT.601 luma.
 
-    Orientation, transparency, palettes and 16-bit values follow the rules of `raster.decode`.
+    Orientation, transparency, palettes and 16-bit values follow the rules of `raster.decode`,
+    DICOM those of `dicom.decode`; in a MedMNIST archive, `frame` is the image.
 
     Raises:
         InputError: the file is missing, empty, truncated, not an image, or too large.
@@ -142,8 +148,12 @@ def write_png(path: Path, image: Gray | Color, text: dict[str, str] | None = Non
 
 
 def _read(path: Path, frame: int) -> tuple[NDArray[np.uint8], bool]:
-    check_allowed(path)
-    return decode(path, frame, MAX_MEGAPIXELS)
+    check_allowed(path, frame)
+    if path.suffix.lower() == medmnist.SUFFIX:
+        return medmnist.decode(path, frame), False
+    if dicom.is_dicom(path):
+        return dicom.decode(path, frame, MAX_MEGAPIXELS), False
+    return raster.decode(path, frame, MAX_MEGAPIXELS)
 
 
 def _lesion(pixels: NDArray[np.uint8], lossy: bool) -> Mask:

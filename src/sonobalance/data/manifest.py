@@ -32,6 +32,7 @@ class Record:
         sha256: hex digest of the file's bytes.
         width, height: native size in pixels.
         origin: ``real`` or ``synthetic``.
+        mm_per_px: physical size of a pixel in mm; 0 where unknown.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Record:
     width: int = 0
     height: int = 0
     origin: Origin = "real"
+    mm_per_px: float = 0.0
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
@@ -137,4 +139,5 @@ def _record(row: dict[str, str]) -> Record:
         id=row["id"], path=row["path"], label=row["label"], patient=row["patient"], masks=masks,
         frame=int(row["frame"]), source=row["source"], sha256=row["sha256"],
         width=int(row["width"]), height=int(row["height"]), origin=origin,
+        mm_per_px=float(row["mm_per_px"]),
     )  # fmt: skip

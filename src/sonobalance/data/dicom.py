@@ -1,0 +1,203 @@
+"""DICOM ultrasound: stills and cine loops to 8-bit arrays, and nothing that identifies anyone.
+
+Tags are used in memory only. The patient becomes a keyed hash (`pseudonym`); the key is the
+environment variable `SONOBALANCE_PATIENT_KEY` or, without it, a digest of the first DICOM file,
+so that a repeated run gives the same manifest and nobody without the files can undo the hash.
+Messages never quote a tag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonobalance.data.raster import Pixels, Shape, check_file, check_pixels, to_8_bit, translated
+from sonobalance.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SUFFIXES = frozenset((".dcm", ".dicom", ".ima"))
+KEY_VARIABLE = "SONOBALANCE_PATIENT_KEY"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+CENTIMETRES = 3  # Physical Units code, PS3.3 C.8.5.5.1.15
+PLACEHOLDERS = frozenset(
+    ("anon", "anonymous", "anonymized", "anonymised", "deidentified", "patient", "unknown")
+)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What the index needs of a DICOM header.
+
+    Attributes:
+        patient: what tells patients apart; identifying, only ever hashed.
+        identifying: lower-case words that name the patient and may not stand in a path.
+        burnt_in: whether the file says that annotation is burnt into its pixels.
+        mm_per_px: size of a pixel from the region calibration, mm; 0 where unknown.
+    """
+
+    patient: str
+    identifying: frozenset[str]
+    burnt_in: bool
+    mm_per_px: float
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its suffix or, for others than known ones, by its magic."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return True
+    if (suffix and not suffix[1:].isdigit()) or path.name.upper() == "DICOMDIR":
+        return False
+    try:
+        with path.open("rb") as handle:
+            return handle.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def shape_of(path: Path, max_megapixels: float) -> Shape:
+    """Size and frame count from the header; raises as `raster.shape_of`."""
+    return _shape(_header(path), path, max_megapixels)
+
+
+def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
+    """Decode one frame to (H, W) grey or (H, W, 3) RGB uint8.
+
+    MONOCHROME1 and 2 go through rescale and the first window where there is one (PS3.3
+    C.11.2.1.2), otherwise from the full range of the stored bits to [0, 255]; palettes and YBR
+    become RGB.
+
+    Raises:
+        InputError: pydicom is missing, or the file is damaged, too large, or has fewer frames.
+    """
+    shape = shape_of(path, max_megapixels)
+    if frame >= shape.frames:
+        raise InputError(f"Expected a frame {frame} in {path}, but it has {shape.frames}.")
+    with translated(path):
+        from pydicom.pixels import apply_color_lut, pixel_array  # noqa: PLC0415 - an extra
+
+        dataset = _pydicom().dcmread(path, force=True)
+        values = pixel_array(dataset, index=frame)
+        kind = dataset.PhotometricInterpretation
+        if kind == "PALETTE COLOR":
+            return _scaled(apply_color_lut(values, dataset), 8 * values.itemsize)
+        if kind.startswith("MONOCHROME"):
+            return _grey(values, dataset, path)
+        return _scaled(values, int(dataset.BitsStored))
+
+
+def read_tags(path: Path) -> Tags:
+    """Read what the index needs; raises as `decode`."""
+    header = _header(path)
+    with translated(path):
+        name, key, birth, study = (
+            str(header.get(tag) or "").strip()
+            for tag in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID")
+        )
+        burnt_in = str(header.get("BurnedInAnnotation") or "").upper() == "YES"
+        removed = str(header.get("PatientIdentityRemoved") or "").upper() == "YES"
+        words = frozenset() if removed else _identifying(name, key, birth)
+        return Tags(key or f"{name}{birth}" or study, words, burnt_in, _mm_per_px(header))
+
+
+def pseudonym(patient: str, secret: bytes) -> str:
+    """A keyed hash (BLAKE2b, 64 bits) of what identifies a patient; empty for nobody."""
+    if not patient:
+        return ""
+    return "p" + hashlib.blake2b(patient.encode(), key=secret, digest_size=8).hexdigest()
+
+
+def secret_of(first: Path) -> bytes:
+    """The key of `pseudonym`: from the environment, or a digest of the first DICOM file."""
+    given = os.environ.get(KEY_VARIABLE, "").encode()
+    source = given or first.read_bytes()
+    return hashlib.blake2b(source, digest_size=32, person=b"sonobalance key").digest()
+
+
+def names_patient(path: str, tags: Tags) -> bool:
+    """Whether a path holds a word that identifies the patient."""
+    return not tags.identifying.isdisjoint(re.split(r"[\W_]+", path.lower()))
+
+
+def _identifying(name: str, key: str, birth: str) -> frozenset[str]:
+    """Words of the name, the birth date, and the id unless name and id are one pseudonym."""
+    if not name or name == key:
+        return frozenset((birth.lower(),)) - {""}
+    parts = [part.lower() for part in re.split(r"[\W_]+", name) if len(part) > 2]
+    return frozenset((*parts, birth.lower(), key.lower())) - PLACEHOLDERS - {""}
+
+
+def _pydicom() -> Any:
+    try:
+        import pydicom  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InputError(
+            "Expected pydicom to read DICOM files, but it is not installed; "
+            "install sonobalance[dicom]."
+        ) from None
+    return pydicom
+
+
+def _header(path: Path) -> Dataset:
+    check_file(path)
+    pydicom = _pydicom()
+    with translated(path):
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.get("TransferSyntaxUID") == DEFLATED:
+            raise InputError(f"Expected {path} not to be deflated DICOM; export it uncompressed.")
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _shape(header: Dataset, path: Path, max_megapixels: float) -> Shape:
+    with translated(path):
+        frames = int(header.get("NumberOfFrames") or 1)
+        width, height = int(header.Columns), int(header.Rows)
+    check_pixels(path, width, height, max_megapixels)
+    return Shape(width, height, max(frames, 1))
+
+
+def _grey(values: NDArray[np.generic], dataset: Dataset, path: Path) -> Pixels:
+    if np.issubdtype(values.dtype, np.floating):
+        return to_8_bit(values, path)
+    bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    slope, intercept = (
+        float(dataset.get("RescaleSlope", 1)),
+        float(dataset.get("RescaleIntercept", 0)),
+    )
+    low, high = low * slope + intercept, high * slope + intercept
+    if "WindowCenter" in dataset and "WindowWidth" in dataset:
+        centre, width = _first(dataset.WindowCenter), max(_first(dataset.WindowWidth), 1 + 1e-6)
+        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
+    unit = (values.astype(np.float32) * slope + intercept - low) / (high - low)
+    unit = 1 - unit if dataset.PhotometricInterpretation == "MONOCHROME1" else unit
+    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _scaled(colours: NDArray[np.generic], bits: int) -> Pixels:
+    if bits == 8:
+        return colours.astype(np.uint8)
+    unit = colours.astype(np.float32) / (2**bits - 1)
+    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _first(value: Any) -> float:
+    return float(value[0] if hasattr(value, "__len__") else value)
+
+
+def _mm_per_px(header: Dataset) -> float:
+    for region in header.get("SequenceOfUltrasoundRegions") or ():
+        units = region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")
+        if units == (CENTIMETRES, CENTIMETRES) and region.get("PhysicalDeltaY"):
+            return round(abs(float(region.PhysicalDeltaY)) * 10, 6)
+    spacing = header.get("PixelSpacing")
+    return round(float(spacing[0]), 6) if spacing else 0.0

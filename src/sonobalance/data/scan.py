@@ -1,0 +1,83 @@
+"""Walking a source: visible image files in a fixed order.
+
+Symbolic links are followed, also out of the folder, because large sets are often linked into
+place; a link that leads back to one of its own parents is not entered twice. Hidden files, system
+folders and folders of earlier runs are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from sonobalance.data.dicom import is_dicom
+from sonobalance.data.manifest import MASK_SEPARATOR
+from sonobalance.data.raster import SUFFIXES
+
+UNSUPPORTED_IMAGES = (".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".pgm")
+UNSUPPORTED_VOLUMES = (".nii", ".nrrd", ".mha", ".mhd", ".hdr", ".img", ".ppm")
+UNSUPPORTED_FILMS = (".avi", ".mp4", ".mov", ".mpg", ".mpeg", ".wmv")
+UNSUPPORTED = frozenset(UNSUPPORTED_IMAGES + UNSUPPORTED_VOLUMES + UNSUPPORTED_FILMS)
+SYSTEM_FOLDERS = frozenset(("__MACOSX", "$RECYCLE.BIN", "System Volume Information"))
+RUN_FILE = "run.json"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every visible file below a folder, sorted within each folder, links followed once."""
+    yield from _walk(folder, (folder.resolve(),))
+
+
+def _walk(folder: Path, parents: tuple[Path, ...]) -> Iterator[Path]:
+    for entry in visible(folder):
+        if not entry.is_dir():
+            yield entry
+            continue
+        target = entry.resolve()
+        if target not in parents:
+            yield from _walk(entry, (*parents, target))
+
+
+def visible(folder: Path) -> list[Path]:
+    """The entries of a folder in order, without hidden ones, system folders and run folders."""
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError:  # an unreadable subfolder has nothing to offer
+        return []
+    return [entry for entry in entries if not _passed_over(entry)]
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders directly inside a folder."""
+    return [entry for entry in visible(folder) if entry.is_dir()]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file claims to be an image that can be read: by suffix, or by DICOM's magic."""
+    return path.suffix.lower() in SUFFIXES or is_dicom(path)
+
+
+def is_unsupported(path: Path) -> bool:
+    """Whether a file is an image or a film of a kind that is not read."""
+    return path.suffix.lower() in UNSUPPORTED
+
+
+def storable(path: Path, *, as_mask: bool = False) -> bool:
+    """Whether a path can be written to the manifest: Unicode, and masks without their separator."""
+    text = str(path)
+    return text.isprintable() and not (as_mask and MASK_SEPARATOR in text)
+
+
+def relative(path: Path, root: Path) -> str:
+    """POSIX path of `path` relative to `root`; it may lead out of `root` by `..`."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def printable(path: str) -> str:
+    """A path as text that can be written anywhere; unprintable characters are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in path)
+
+
+def _passed_over(entry: Path) -> bool:
+    hidden = entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS
+    return hidden or (entry.is_dir() and (entry / RUN_FILE).is_file())

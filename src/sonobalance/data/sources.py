@@ -1,0 +1,154 @@
+"""A folder, table or archive to a manifest: which reader fits, and whether the set is usable."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from sonobalance.config import DataSettings
+from sonobalance.data import medmnist, tables
+from sonobalance.data.busbra import is_busbra, read_busbra
+from sonobalance.data.busuclm import is_busuclm, read_busuclm
+from sonobalance.data.candidates import Found, Skipped
+from sonobalance.data.folders import read_class_folders
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.data.scan import subfolders, visible
+from sonobalance.data.verify import verify
+from sonobalance.errors import InputError
+
+__all__ = ["LEAST_PER_CLASS", "Skipped", "index_folder"]
+
+LEAST_PER_CLASS = 3  # independent images: one each for TRAIN, VAL and TEST
+
+
+def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[Skipped]]:
+    """List the usable images of a source, and the files that were left out and why.
+
+    The order is that of the paths, and the same source gives the same manifest. Each file is
+    opened once: what cannot be decoded, is too large or too small is left out, not fatal. Paths
+    are relative to the folder, or to the parent of a table or archive.
+
+    Args:
+        folder: class folders, a BUSI, BUS-BRA or BUS-UCLM tree, a folder with an index table, or
+            a CSV, TSV, Parquet or MedMNIST ``.npz`` file.
+        settings: layout, columns and limits.
+
+    Raises:
+        InputError: the source is missing or not readable as a set; it has no image, only one
+            class, or a class with fewer than `LEAST_PER_CLASS` independent usable images
+            (patients, where known).
+    """
+    root = folder if folder.is_dir() else folder.parent
+    found = _read(folder, settings)
+    records, skipped = verify(found, root, settings)
+    left_out = sorted([*found.skipped, *skipped], key=lambda s: (s.path, s.kind, s.reason))
+    _check(folder, found, records, left_out)
+    return Manifest(tuple(sorted(records, key=lambda r: (r.path, r.frame))), root), left_out
+
+
+def _read(folder: Path, settings: DataSettings) -> Found:
+    if not folder.exists():
+        raise InputError(f"Expected a folder of images at {folder}, but there is none.")
+    if folder.is_file():
+        return _read_file(folder, settings)
+    layout = detect(folder, settings) if settings.layout == "auto" else settings.layout
+    if layout == "bus-bra":
+        return read_busbra(folder)
+    if layout == "bus-uclm":
+        return read_busuclm(folder)
+    if layout == "medmnist":
+        return medmnist.read_medmnist(_archive(folder))
+    if layout in {"csv", "parquet"}:
+        return tables.read_table(_table(folder, settings), settings)
+    return read_class_folders(folder, settings)
+
+
+def detect(folder: Path, settings: DataSettings) -> str:
+    """The layout of a folder: a published set, then an index table, an archive, class folders.
+
+    Raises:
+        InputError: several tables could be the index.
+    """
+    if is_busbra(folder):
+        return "bus-bra"
+    if is_busuclm(folder):
+        return "bus-uclm"
+    if tables.find_table(folder, settings) is not None:
+        return "csv"
+    return "medmnist" if _archives(folder) and not subfolders(folder) else "folders"
+
+
+def _read_file(path: Path, settings: DataSettings) -> Found:
+    suffix = path.suffix.lower()
+    if suffix in tables.SUFFIXES:
+        return tables.read_table(path, settings)
+    if suffix == medmnist.SUFFIX:
+        return medmnist.read_medmnist(path)
+    raise InputError(
+        f"Expected a folder of images, an index table or an .npz archive, but {path} is "
+        "another kind of file; give the folder it lies in."
+    )
+
+
+def _table(folder: Path, settings: DataSettings) -> Path:
+    table = tables.find_table(folder, settings)
+    if table is None:
+        raise InputError(
+            f"Expected a CSV or Parquet file in {folder} with the columns {settings.path_column} "
+            f"and {settings.label_column}, but there is none; "
+            "name its columns by `data.path_column` and `data.label_column`."
+        )
+    return table
+
+
+def _archives(folder: Path) -> list[Path]:
+    return [path for path in visible(folder) if path.suffix.lower() == medmnist.SUFFIX]
+
+
+def _archive(folder: Path) -> Path:
+    archives = _archives(folder)
+    if len(archives) != 1:
+        raise InputError(
+            f"Expected one .npz archive in {folder}, but there are {len(archives)}; "
+            "give the path of the one that is meant."
+        )
+    return archives[0]
+
+
+def _check(folder: Path, found: Found, records: list[Record], left_out: list[Skipped]) -> None:
+    if not found.candidates:
+        raise InputError(f"Expected images in {folder}, but there are none.{_example(left_out)}")
+    if not records:
+        raise InputError(
+            f"Expected usable images in {folder}, but none of {len(found.candidates)} is."
+            f"{_example(left_out)}"
+        )
+    counts = independent(records)
+    for name in sorted({c.label for c in found.candidates} | set(found.classes)):
+        if counts[name] < LEAST_PER_CLASS:
+            have = counts[name] or "none"
+            raise InputError(
+                f"Expected at least {LEAST_PER_CLASS} independent usable images of the class "
+                f"{name!r} in {folder}, but got {have}; add images or leave the class out."
+                f"{_example(left_out)}"
+            )
+    if len(counts) < 2:
+        raise InputError(
+            f"Expected at least two classes in {folder}, but all images are {next(iter(counts))!r};"
+            " add a folder per class."
+        )
+
+
+def independent(records: list[Record]) -> Counter[str]:
+    """Patients per class, where an image without a patient counts as one."""
+    owners: defaultdict[str, set[str]] = defaultdict(set)
+    for record in records:
+        owners[record.label].add(record.patient or record.id)
+    return Counter({label: len(keys) for label, keys in owners.items()})
+
+
+def _example(left_out: list[Skipped]) -> str:
+    if not left_out:
+        return ""
+    first = left_out[0]
+    return f" ({len(left_out)} left out, such as {first.path}: {first.reason})"

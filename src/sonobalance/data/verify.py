@@ -1,0 +1,139 @@
+"""From candidates to records: every image and mask is decoded once, measured and hashed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from sonobalance.config import DataSettings
+from sonobalance.data import dicom
+from sonobalance.data.candidates import Candidate, Found, Kind, Skipped
+from sonobalance.data.images import image_shape, read_gray, read_mask
+from sonobalance.data.manifest import Record
+from sonobalance.errors import InputError
+from sonobalance.files import sha256_of
+from sonobalance.progress import track
+
+
+@dataclass
+class Verification:
+    """Opens candidates one by one; collects records and what was left out.
+
+    Attributes:
+        root: the folder that paths are relative to.
+        source: name of the reader.
+        settings: which images are usable.
+        secret: key of the patient hash; empty while no DICOM file was met.
+        hashes: path → hex digest, so that a file of many frames is hashed once.
+    """
+
+    root: Path
+    source: str
+    settings: DataSettings
+    secret: bytes = b""
+    hashes: dict[str, str] = field(default_factory=dict)
+    records: list[Record] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def add(self, candidate: Candidate) -> None:
+        """Verify one candidate (with its id); nothing of a damaged file is kept."""
+        path = self.root / candidate.path
+        try:
+            if dicom.is_dicom(path):
+                self._add_dicom(candidate)
+            else:
+                self.records += self._frames(candidate)
+        except InputError as error:
+            kind: Kind = "broken" if path.exists() else "missing"
+            self.skipped.append(Skipped(candidate.path, str(error), kind))
+
+    def _add_dicom(self, candidate: Candidate) -> None:
+        path = self.root / candidate.path
+        tags = dicom.read_tags(path)
+        if dicom.names_patient(candidate.path, tags):
+            reason = "The path of a DICOM file names its patient; rename files and folders."
+            self.skipped.append(Skipped("(withheld)", reason, "identifying"))
+        elif tags.burnt_in and not self.settings.allow_burnt_in:
+            reason = "Annotation is burnt in, by its header; clean it or set `data.allow_burnt_in`."
+            self.skipped.append(Skipped(candidate.path, reason, "burnt-in"))
+        else:
+            self.secret = self.secret or dicom.secret_of(path)
+            patient = candidate.patient or dicom.pseudonym(tags.patient, self.secret)
+            known = self._frames(replace(candidate, patient=patient))
+            self.records += [replace(r, mm_per_px=tags.mm_per_px) for r in known]
+
+    def _frames(self, candidate: Candidate) -> list[Record]:
+        path = self.root / candidate.path
+        shape = image_shape(path, self.settings.max_megapixels)
+        if min(shape.width, shape.height) < self.settings.min_side_px:
+            reason = (
+                f"It is {shape.width} x {shape.height} pixels, "
+                f"and its shorter side should be at least {self.settings.min_side_px}."
+            )
+            self.skipped.append(Skipped(candidate.path, reason, "tiny"))
+            return []
+        wanted = [candidate.frame]
+        if candidate.frame is None:
+            wanted = list(spread(shape.frames, self.settings.frames_per_clip))
+        masks = self._masks(candidate, shape.width, shape.height)
+        return [self._record(candidate, f or 0, len(wanted) > 1, masks) for f in wanted]
+
+    def _record(
+        self, candidate: Candidate, frame: int, one_of_many: bool, masks: tuple[str, ...]
+    ) -> Record:
+        path = self.root / candidate.path
+        height, width = read_gray(path, frame).shape
+        if candidate.path not in self.hashes:
+            self.hashes[candidate.path] = sha256_of(path)
+        return Record(
+            id=f"{candidate.id}#{frame}" if one_of_many else candidate.id,
+            path=candidate.path,
+            label=candidate.label,
+            patient=candidate.patient or (candidate.id if one_of_many else ""),
+            masks=masks,
+            frame=frame,
+            source=self.source,
+            sha256=self.hashes[candidate.path],
+            width=width,
+            height=height,
+        )
+
+    def _masks(self, candidate: Candidate, width: int, height: int) -> tuple[str, ...]:
+        usable = []
+        for mask in candidate.masks:
+            try:
+                read_mask([self.root / mask], height, width)
+            except InputError as error:
+                self.skipped.append(Skipped(mask, str(error), "mask"))
+            else:
+                usable.append(mask)
+        return tuple(usable)
+
+
+def verify(found: Found, root: Path, settings: DataSettings) -> tuple[list[Record], list[Skipped]]:
+    """Open every candidate; return the usable frames as records, and what was left out and why."""
+    verification = Verification(root, found.source, settings)
+    for candidate in track(with_ids(found.candidates), "indexing", len(found.candidates)):
+        verification.add(candidate)
+    return verification.records, verification.skipped
+
+
+def with_ids(candidates: list[Candidate]) -> list[Candidate]:
+    """Give every candidate an id: its own, or its path without suffix, or with it on a clash."""
+    stems = Counter(_stem(c.path) for c in candidates if not c.id)
+    return [
+        c if c.id else replace(c, id=c.path if stems[_stem(c.path)] > 1 else _stem(c.path))
+        for c in candidates
+    ]
+
+
+def spread(total: int, wanted: int) -> range | list[int]:
+    """Positions of `wanted` of `total` frames, evenly spaced; all of them when there are fewer."""
+    if total <= wanted:
+        return range(total)
+    return [(2 * i + 1) * total // (2 * wanted) for i in range(wanted)]
+
+
+def _stem(path: str) -> str:
+    return str(PurePosixPath(path).with_suffix(""))
