@@ -5,10 +5,11 @@ How they are layered (defaults < preset < TOML file < command line) stands in `l
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Preset = Literal["demo", "cpu", "gpu"]
 Objective = Literal["d2gan", "single"]
@@ -54,6 +55,15 @@ class DataSettings(Section):
     allow_burnt_in: bool = Field(
         False, description="Use DICOM files whose header says that annotation is burnt in."
     )
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error})") from None
+        return pattern
 
 
 class AuditSettings(Section):

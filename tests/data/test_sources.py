@@ -1,0 +1,297 @@
+"""Folders and tables become the manifest that a hand count gives; what is unusable is listed."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonobalance.config import DataSettings
+from sonobalance.data.images import read_mask
+from sonobalance.data.manifest import read_manifest
+from sonobalance.data.sources import index_folder
+from sonobalance.data.verify import spread
+from sonobalance.errors import InputError
+from sonobalance.files import sha256_of
+
+BUSI = Path(__file__).parents[3] / "shared" / "data" / "Dataset_BUSI_with_GT"
+AUTO = DataSettings()
+
+
+def draw(path, size=(24, 20), value=None):
+    """An image of its own content, unless `value` fills it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(list(str(path).encode()))
+    filled = rng.integers(0, 256, size[::-1], np.uint8)
+    Image.fromarray(filled if value is None else np.full(size[::-1], value, np.uint8)).save(path)
+    return path
+
+
+def busi(root, classes=("benign", "malignant", "normal"), each=3):
+    for name in classes:
+        for i in range(1, each + 1):
+            draw(root / name / f"{name} ({i}).png")
+            draw(root / name / f"{name} ({i})_mask.png", value=255 * (name != "normal"))
+    return root
+
+
+def index(root, **settings):
+    return index_folder(root, DataSettings(**settings))
+
+
+def kinds(skipped):
+    return {s.path: s.kind for s in skipped}
+
+
+def test_busi_layout(tmp_path):
+    root = busi(tmp_path)
+    draw(root / "benign" / "benign (2)_mask_1.png", value=255)
+    manifest, skipped = index(root)
+    assert not skipped
+    assert manifest.counts == {"benign": 3, "malignant": 3, "normal": 3}
+    by_id = {r.id: r for r in manifest}
+    record = by_id["benign/benign (2)"]
+    assert record.masks == ("benign/benign (2)_mask.png", "benign/benign (2)_mask_1.png")
+    assert (record.width, record.height, record.source) == (24, 20, "busi")
+    assert record.sha256 == sha256_of(root / record.path)
+    assert all(len(r.masks) == 1 for r in manifest if r is not record)
+
+
+def test_the_same_folder_gives_the_same_bytes(tmp_path):
+    root = busi(tmp_path / "data")
+    for name in ("a.csv", "b.csv"):
+        index(root)[0].write(tmp_path / name)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    again = read_manifest(tmp_path / "a.csv", root)
+    assert again == index(root)[0]
+    assert [r.path for r in again] == sorted(r.path for r in again)
+
+
+def test_unusable_files_are_listed_and_the_rest_is_used(tmp_path):
+    root = busi(tmp_path)
+    (root / "benign" / "empty.png").write_bytes(b"")
+    (root / "benign" / "text.png").write_text("no image")
+    whole = (root / "benign" / "benign (1).png").read_bytes()
+    (root / "malignant" / "cut.png").write_bytes(whole[:-60])
+    draw(root / "normal" / "dot.png", size=(1, 1))
+    draw(root / "normal" / "lost_mask.png")
+    draw(root / "loose.png")
+    (root / "normal" / "photo.heic").write_bytes(b"ftyp")
+    (root / "normal" / "gone.png").symlink_to(root / "nowhere.png")
+    draw(root / "malignant" / "malignant (1)_mask.png", size=(20, 24))
+    (root / "malignant" / "malignant (2)_mask.png").write_bytes(b"")
+    manifest, skipped = index(root)
+    assert manifest.counts == {"benign": 3, "malignant": 3, "normal": 3}
+    assert kinds(skipped) == {
+        "benign/empty.png": "broken", "benign/text.png": "broken", "malignant/cut.png": "broken",
+        "normal/dot.png": "tiny", "normal/lost_mask.png": "mask", "loose.png": "unlabelled",
+        "normal/photo.heic": "unsupported", "normal/gone.png": "missing",
+        "malignant/malignant (1)_mask.png": "mask", "malignant/malignant (2)_mask.png": "mask",
+    }  # fmt: skip
+    assert all(s.reason.endswith(".") and "\n" not in s.reason for s in skipped)
+    masks = {r.id: len(r.masks) for r in manifest if r.label == "malignant"}
+    assert sorted(masks.values()) == [0, 0, 1]
+
+
+def test_hidden_files_system_folders_and_runs_are_passed_over(tmp_path):
+    root = busi(tmp_path)
+    draw(root / "__MACOSX" / "a.png")
+    draw(root / ".cache" / "a.png")
+    draw(root / "runs" / "synthesis" / "a.png")
+    (root / "runs" / "run.json").write_text("{}")
+    draw(root / "benign" / "._benign (1).png")
+    (root / "benign" / "Thumbs.db").write_bytes(b"x")
+    (root / "README.md").write_text("x")
+    manifest, skipped = index(root)
+    assert len(manifest) == 9
+    assert not skipped
+
+
+def test_ids_keep_the_suffix_only_where_two_would_clash(tmp_path):
+    root = busi(tmp_path)
+    draw(root / "benign" / "benign (1).jpg")
+    ids = [r.id for r in index(root)[0] if r.label == "benign"]
+    assert ids == ["benign/benign (1).jpg", "benign/benign (1).png", "benign/benign (2)",
+                   "benign/benign (3)"]  # fmt: skip
+
+
+def test_links_are_followed_once_and_may_leave_the_folder(tmp_path):
+    root = busi(tmp_path / "data")
+    elsewhere = draw(tmp_path / "elsewhere" / "far.png")
+    (root / "benign" / "far.png").symlink_to(elsewhere)
+    (root / "benign" / "more").symlink_to(elsewhere.parent)
+    (root / "benign" / "loop").symlink_to(root / "benign")
+    paths = [r.path for r in index(root)[0] if "far" in r.path]
+    assert paths == ["benign/far.png", "benign/more/far.png"]
+
+
+def test_plain_class_folders_with_given_split_and_patients(tmp_path):
+    for part in ("train", "test"):
+        for name in ("cyst", "solid"):
+            for i in range(3):
+                draw(tmp_path / part / name / f"{part}{i:02d}_left.jpg")
+    manifest, _ = index(tmp_path, patient_pattern=r"([a-z]+\d+)_")
+    assert manifest.counts == {"cyst": 6, "solid": 6}
+    assert {r.source for r in manifest} == {"folders"}
+    assert manifest.records[0].patient == "test00"
+
+
+def test_masks_in_a_folder_of_their_own(tmp_path):
+    for name in ("cyst", "solid"):
+        for i in range(3):
+            draw(tmp_path / name / "images" / f"{i}.png")
+            draw(tmp_path / name / "masks" / f"{i}.png", value=1)
+    manifest, _ = index(tmp_path)
+    assert len(manifest) == 6
+    assert manifest.records[0].masks == ("cyst/masks/0.png",)
+
+
+def test_a_clip_gives_evenly_spread_frames_of_one_patient(tmp_path):
+    root = busi(tmp_path)
+    frames = [Image.new("L", (24, 20), 10 * i) for i in range(20)]
+    frames[0].save(root / "benign" / "clip.gif", save_all=True, append_images=frames[1:])
+    clip = [r for r in index(root, frames_per_clip=4)[0] if "clip" in r.path]
+    assert [r.frame for r in clip] == [2, 7, 12, 17]
+    assert [r.id for r in clip] == [f"benign/clip#{i}" for i in (2, 7, 12, 17)]
+    assert {r.patient for r in clip} == {"benign/clip"}
+    assert [r.id for r in index(root, frames_per_clip=1)[0] if "clip" in r.id] == ["benign/clip"]
+
+
+@pytest.mark.parametrize(("total", "wanted"), [(1, 3), (3, 3), (10, 1), (10, 3), (100, 7)])
+def test_spread_frames_are_distinct_and_centred(total, wanted):
+    frames = list(spread(total, wanted))
+    assert len(set(frames)) == min(total, wanted)
+    assert frames[0] == total - 1 - frames[-1] or abs(frames[0] + frames[-1] - total) <= 1
+
+
+def write_index(root, rows, name="index.csv", delimiter=",", header="path,label,patient,mask"):
+    text = "\n".join([header.replace(",", delimiter), *(delimiter.join(row) for row in rows)])
+    (root / name).write_text(text + "\n", encoding="utf-8-sig")
+    return root / name
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_index(tmp_path, delimiter):
+    rows = []
+    for i in range(6):
+        draw(tmp_path / "pictures" / f"{i}.png")
+        draw(tmp_path / "masks" / f"{i}.png", value=255)
+        label = ("cyst", "solid")[i % 2]
+        rows.append((f"pictures/{i}.png", label, f"P{i}", f"masks/{i}.png"))
+    table = write_index(tmp_path, rows, delimiter=delimiter)
+    manifest, skipped = index(tmp_path)
+    assert not skipped
+    assert manifest.counts == {"cyst": 3, "solid": 3}
+    assert manifest.records[1].patient == "P1"
+    assert manifest.records[1].masks == ("masks/1.png",)
+    assert {r.source for r in manifest} == {"csv"}
+    assert index(table) == (manifest, skipped)
+
+
+def test_csv_rows_that_cannot_be_used_are_listed(tmp_path):
+    rows = [(f"{i}.png", ("a", "b")[i % 2], "", "") for i in range(6)]
+    for row in rows:
+        draw(tmp_path / row[0])
+    for name in ("unnamed.png", "unclassed.png"):
+        draw(tmp_path / name)
+    rows += [("gone.png", "a", "", ""), ("0.png", "b", "", ""), ("unclassed.png", "", "", ""),
+             ("1.png", "b", "", "")]  # fmt: skip
+    write_index(tmp_path, rows)
+    manifest, skipped = index(tmp_path)
+    assert len(manifest) == 6
+    assert Counter((s.path, s.kind) for s in skipped) == Counter(
+        [("gone.png", "missing"), ("0.png", "repeated"), ("unclassed.png", "unlabelled"),
+         ("1.png", "repeated"), ("unnamed.png", "unlisted")]
+    )  # fmt: skip
+
+
+def test_csv_columns_ids_and_paths_that_leave_the_folder(tmp_path):
+    for i in range(6):
+        draw(tmp_path / "elsewhere" / f"{i}.png")
+    (tmp_path / "tables").mkdir()
+    rows = [(f"..\\elsewhere\\{i}.png", ("a", "b")[i % 2], f"case-{i}") for i in range(6)]
+    write_index(tmp_path / "tables", rows, header="file,class,key")
+    manifest, _ = index(
+        tmp_path / "tables", path_column="file", label_column="class", id_column="key"
+    )
+    assert [r.id for r in manifest] == [f"case-{i}" for i in range(6)]
+    assert manifest.records[0].path == "../elsewhere/0.png"
+    assert manifest.file(manifest.records[0]).is_file()
+
+
+def refused(root, pattern, **settings):
+    with pytest.raises(InputError, match=pattern) as caught:
+        index(root, **settings)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_unusable_sources_are_refused_in_one_sentence(tmp_path):
+    refused(tmp_path / "missing", "there is none")
+    (tmp_path / "note.txt").write_text("x")
+    refused(tmp_path / "note.txt", "another kind of file")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "folder per class")
+    draw(tmp_path / "loose" / "a.png")
+    refused(tmp_path / "loose", "folder per class")
+    refused(busi(tmp_path / "one", classes=("benign",)), "at least two classes")
+    draw(tmp_path / "pairs" / "images" / "a.png")
+    draw(tmp_path / "pairs" / "masks" / "a.png")
+    refused(tmp_path / "pairs", "images, masks.*index CSV")
+    refused(tmp_path / "empty", "CSV or Parquet", layout="csv")
+    (tmp_path / "bad.csv").write_bytes(b'path,label\n"a\0\xff')
+    refused(tmp_path / "bad.csv", "bad.csv")
+
+
+def test_an_empty_class_is_named(tmp_path):
+    root = busi(tmp_path)
+    (root / "hollow").mkdir()
+    refused(root, "class folder .*hollow")
+    (root / "hollow" / "notes.txt").write_text("x")
+    refused(root, "class folder .*hollow")
+
+
+def test_a_class_of_broken_images_or_too_few_is_named(tmp_path):
+    root = busi(tmp_path)
+    for i in range(3):
+        (root / "normal" / f"normal ({i + 1}).png").write_bytes(b"")
+    refused(root, r"'normal'.*got none.*empty")
+    draw(root / "normal" / "normal (1).png")
+    refused(root, r"'normal'.*got 1;")
+    for i in range(5):
+        draw(root / "normal" / f"p7_{i}.png")
+    assert len(index(root)[0]) == 12
+    refused(root, r"'normal'.*got 2;", patient_pattern="(p7)_")
+
+
+def test_two_tables_that_fit_are_refused(tmp_path):
+    root = busi(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        write_index(root, [("benign/benign (1).png", "benign", "", "")], name=name)
+    refused(root, "a.csv, b.csv")
+    (root / "b.csv").write_text("some,other\n1,2\n")
+    refused(root, "at least two classes|independent")
+    assert len(index(root, layout="busi")[0]) == 9
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="patient_pattern"):
+        DataSettings(patient_pattern="(")
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not BUSI.is_dir(), reason="the real BUSI is not beside the checkout")
+def test_the_real_busi():
+    manifest, skipped = index_folder(BUSI, AUTO)
+    assert not skipped
+    assert manifest.counts == {"benign": 437, "malignant": 210, "normal": 133}
+    assert Counter(len(r.masks) for r in manifest) == {1: 763, 2: 16, 3: 1}
+    by_id = {r.id: r for r in manifest}
+    for number in (4, 54):  # whose second masks are RGBA
+        record = by_id[f"benign/benign ({number})"]
+        size = record.height, record.width
+        parts = [read_mask([path], *size) for path in manifest.mask_files(record)]
+        assert all(0 < part.mean() < 0.5 for part in parts)
+        assert np.array_equal(read_mask(manifest.mask_files(record), *size), parts[0] | parts[1])
