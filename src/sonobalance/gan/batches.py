@@ -1,0 +1,127 @@
+"""The random inputs of each step: all drawn from (seed, step), so a resumed run draws the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sonobalance.config import GanSettings
+from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
+from sonobalance.gan.augment import augment
+from sonobalance.gan.framing import fill, find_frames
+from sonobalance.gan.latents import ClassRows, LatentBank, draw
+from sonobalance.gan.networks import Generator
+from sonobalance.gan.phases import Batch, WarmupBatch
+from sonobalance.randomness import torch_generator
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """TRAIN images without their letterbox bars.
+
+    Attributes:
+        pixels: (N, 1, S, S) uint8, on the training device.
+        targets: (N,) int64, on the CPU.
+        frames: (N, 4) int64, on the CPU; see `framing.find_frames`.
+        rows: positions by class.
+        present: (K,) int64: the classes that have images.
+        seed: of the training.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    frames: Tensor
+    rows: ClassRows
+    present: Tensor
+    seed: int
+
+    @classmethod
+    def of(cls, images: LabelledImages, seed: int, device: torch.device) -> TrainSet:
+        """Strip the bars and move the pixels to the device."""
+        frames = find_frames(images.pixels)
+        pixels = to_pixels(fill(images.pixels, frames)).to(device)
+        rows = ClassRows(images.targets, len(images.classes))
+        return cls(pixels, images.targets, frames, rows, images.targets.unique(), seed)
+
+    def take(self, places: Tensor, flips: Tensor) -> Tensor:
+        """Images (M, 1, S, S) float32 in [-1, 1] at `places`, mirrored where `flips` is 1."""
+        images = to_unit(self.pixels[places.to(self.pixels.device)])
+        mirrored = flips.to(images.device).bool()[:, None, None, None]
+        return torch.where(mirrored, images.flip(3), images)
+
+    def pick(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`n` targets, uniform over classes, and as many images (n, 1, S, S) of these classes."""
+        drawn = torch.randint(len(self.present), (n,), generator=generator)
+        targets = self.present[drawn]
+        places = self.rows.pick(targets, torch.rand(n, generator=generator))
+        return targets, self.take(places, torch.randint(2, (n,), generator=generator))
+
+
+def warmup_batch(train: TrainSet, settings: GanSettings, noise_dim: int, step: int) -> WarmupBatch:
+    """The inputs of one step of the autoencoder."""
+    generator = torch_generator(train.seed, "gan", "warm-up", step)
+    targets, images = train.pick(settings.batch_size, generator)
+    offsets = torch.randn(len(targets), settings.latent_dim, generator=generator)
+    noise = torch.randn(len(targets), noise_dim, generator=generator)
+    device = images.device
+    return WarmupBatch(images, targets.to(device), offsets.to(device), noise.to(device))
+
+
+def adversarial_batch(
+    train: TrainSet,
+    bank: LatentBank,
+    generator: Generator,
+    settings: GanSettings,
+    *,
+    probability: float,
+    step: int,
+) -> Batch:
+    """The inputs of one step of the game; the generated images serve D1, D2 and G alike.
+
+    The first `anchor_share` of the generated images descend from one TRAIN image each.
+    """
+    random = torch_generator(train.seed, "gan", "adversarial", step)
+    targets, real = train.pick(settings.batch_size, random)
+    n, device = len(targets), real.device
+    draws = draw(random, n, settings.parents, settings.latent_dim, generator.noise_dim)
+    anchors = round(settings.anchor_share * n)
+    draws.weights[:anchors] = torch.eye(settings.parents)[0]
+    parents = train.rows.pick(targets, draws.rows)
+    latents = bank.mix(parents, draws, settings.latent_noise)
+    on_device = targets.to(device)
+    fake = generator(latents.to(device), on_device, draws.noise.to(device))
+    return Batch(
+        targets=on_device,
+        real=augment(real, probability, random),
+        fake=augment(fake, probability, random),
+        anchors=train.take(parents[:anchors, 0], draws.flips[:anchors, 0]),
+        anchored=fake[:anchors],
+    )
+
+
+@torch.no_grad()
+def evaluation_images(
+    train: TrainSet, bank: LatentBank, generator: Generator, settings: GanSettings, per_class: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same `per_class` latents of each class at every snapshot, as images.
+
+    Returns:
+        Images (N, 1, S, S) float32 in [-1, 1] on the device, targets (N,) and frames (N, 4).
+    """
+    generator.eval()
+    random = torch_generator(train.seed, "gan", "evaluation")
+    targets = train.present.repeat_interleave(per_class)
+    k, dim = settings.parents, settings.latent_dim
+    draws = draw(random, len(targets), k, dim, generator.noise_dim)
+    parents = train.rows.pick(targets, draws.rows)
+    latents = bank.mix(parents, draws, settings.latent_noise)
+    device = train.pixels.device
+    parts = [
+        generator(*(x.to(device) for x in part))
+        for part in zip(
+            *(x.split(settings.batch_size) for x in (latents, targets, draws.noise)), strict=True
+        )
+    ]
+    return torch.cat(parts), targets, bank.frame_of(parents, draws.weights)

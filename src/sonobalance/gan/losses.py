@@ -1,0 +1,103 @@
+"""The equations of the adversarial game, one function each.
+
+Symbols: p is the distribution of real images, q that of generated ones, D = softplus(logits) > 0.
+Source: Nguyen, Le, Vu & Phung, "Dual Discriminator Generative Adversarial Nets", NeurIPS 2017
+(arXiv:1709.03831), written from its equations. Every `logits` argument is float32 of any shape;
+losses are scalars (mean over all elements).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_LINEAR_BELOW = -15.0  # log(softplus(x)) = x - exp(x)/2 + ... : equal to x in float32 down here
+
+
+def log_softplus(logits: Tensor) -> Tensor:
+    """log(softplus(logits)) without underflow: the logarithm of a discriminator's output D."""
+    safe = logits.clamp_min(_LINEAR_BELOW)
+    return torch.where(logits > _LINEAR_BELOW, F.softplus(safe).log(), logits)
+
+
+def d2gan_coverage_loss(real_logits: Tensor, fake_logits: Tensor, alpha: float) -> Tensor:
+    """D1's part of J (eq. 1), negated: −α·E_p[log D1(x)] + E_q[D1(x)].
+
+    Its minimum over D1 is at D1* = α·p/q (theorem 1), so that G is driven to lower α·KL(p‖q).
+    """
+    return F.softplus(fake_logits).mean() - alpha * log_softplus(real_logits).mean()
+
+
+def d2gan_fidelity_loss(real_logits: Tensor, fake_logits: Tensor, beta: float) -> Tensor:
+    """D2's part of J (eq. 1), negated: E_p[D2(x)] − β·E_q[log D2(x)].
+
+    Its minimum over D2 is at D2* = β·q/p (theorem 1), so that G is driven to lower β·KL(q‖p).
+    """
+    return F.softplus(real_logits).mean() - beta * log_softplus(fake_logits).mean()
+
+
+def d2gan_generator_coverage_loss(fake_logits: Tensor) -> Tensor:
+    """G's share of J (eq. 1) through D1: −E_q[D1(x)]."""
+    return -F.softplus(fake_logits).mean()
+
+
+def d2gan_generator_fidelity_loss(fake_logits: Tensor, beta: float) -> Tensor:
+    """G's share of J (eq. 1) through D2: β·E_q[log D2(x)]."""
+    return beta * log_softplus(fake_logits).mean()
+
+
+def d2gan_log_r1(logits: Tensor, alpha: float) -> Tensor:
+    """D1's estimate of log p/q (theorem 1): log(D1/α); same shape as `logits`."""
+    return log_softplus(logits) - torch.tensor(alpha).log().item()
+
+
+def d2gan_log_r2(logits: Tensor, beta: float) -> Tensor:
+    """D2's estimate of log p/q (theorem 1): log(β/D2); same shape as `logits`."""
+    return torch.tensor(beta).log().item() - log_softplus(logits)
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Hinge loss of D: E_p[max(0, 1 − D)] + E_q[max(0, 1 + D)].
+
+    Lim & Ye, "Geometric GAN", 2017 (arXiv:1705.02894), eq. 16; here D is the raw logit.
+    """
+    return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+
+
+def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
+    """Hinge loss of G: −E_q[D] (Lim & Ye 2017, eq. 17)."""
+    return -fake_logits.mean()
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """R1 gradient penalty: E_p‖∇ₓ D(x)‖²; `images` (N, 1, H, W) must require a gradient.
+
+    Mescheder, Geiger & Nowozin, "Which Training Methods for GANs do actually Converge?", ICML 2018
+    (arXiv:1801.04406), eq. 9 without its factor γ/2. D is the mean logit of each image.
+    """
+    per_image = logits.flatten(1).mean(1).sum()
+    (gradient,) = torch.autograd.grad(per_image, images, create_graph=True)
+    return gradient.square().flatten(1).sum(1).mean()
+
+
+def reconstruction_loss(images: Tensor, reconstructed: Tensor) -> Tensor:
+    """Mean absolute error summed over full, 1/2 and 1/4 resolution: structure beside detail.
+
+    Both (N, 1, H, W) float32 in [-1, 1].
+    """
+    total = F.l1_loss(reconstructed, images)
+    for _ in range(2):
+        images, reconstructed = F.avg_pool2d(images, 2), F.avg_pool2d(reconstructed, 2)
+        total = total + F.l1_loss(reconstructed, images)
+    return total
+
+
+def anchor_loss(images: Tensor, generated: Tensor, side_px: int = 16) -> Tensor:
+    """Coverage anchor: mean absolute error at `side_px` resolution, which leaves texture free.
+
+    Both (N, 1, H, W) float32 in [-1, 1]. A generator that keeps it low cannot drop an image.
+    """
+    factor = max(1, images.shape[-1] // side_px)
+    pooled = nn.functional.avg_pool2d
+    return F.l1_loss(pooled(generated, factor), pooled(images, factor))

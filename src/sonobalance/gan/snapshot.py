@@ -1,0 +1,101 @@
+"""What a finished GAN is: averaged generator, discriminators and latent bank in one safe file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sonobalance.config import GanSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.errors import InputError
+from sonobalance.gan.discriminators import Discriminator, make_discriminators
+from sonobalance.gan.latents import LatentBank
+from sonobalance.gan.networks import Generator
+from sonobalance.state import load_state, save_state
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A finished GAN.
+
+    Attributes:
+        settings: those of the training.
+        classes: class names, alphabetical.
+        ids: TRAIN image ids, in the order of the bank.
+        train_hash: hex SHA-256 of ids, classes and pixels of the TRAIN images.
+        kimg: thousand images seen in the adversarial phase.
+        generator: the averaged one.
+        discriminators: by name.
+        bank: latents of the TRAIN images.
+    """
+
+    settings: GanSettings
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    train_hash: str
+    kimg: float
+    generator: Generator
+    discriminators: dict[str, Discriminator]
+    bank: LatentBank
+
+
+def make_generator(settings: GanSettings, classes: int) -> Generator:
+    """A new generator of these settings."""
+    return Generator(
+        settings.image_size_px, settings.base_channels, settings.latent_dim, classes
+    ).to(memory_format=torch.channels_last)
+
+
+def hash_images(images: LabelledImages) -> str:
+    """Hex SHA-256 of ids, classes, targets and pixels: which TRAIN images exactly."""
+    digest = hashlib.sha256("\n".join((*images.classes, "", *images.ids)).encode())
+    digest.update(images.targets.numpy().tobytes())
+    digest.update(images.pixels.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write atomically."""
+    bank = snapshot.bank
+    save_state(path, {
+        "format": FORMAT,
+        "settings": snapshot.settings.model_dump(mode="json"),
+        "classes": list(snapshot.classes),
+        "ids": list(snapshot.ids),
+        "train_hash": snapshot.train_hash,
+        "kimg": snapshot.kimg,
+        "generator": snapshot.generator.state_dict(),
+        "discriminators": {k: d.state_dict() for k, d in snapshot.discriminators.items()},
+        "bank": {"latents": bank.latents, "targets": bank.targets, "frames": bank.frames},
+    })  # fmt: skip
+
+
+def read_snapshot(path: Path, device: torch.device) -> Snapshot:
+    """Read a snapshot, with its networks on `device` and in evaluation mode.
+
+    Raises:
+        InputError: the file is missing, damaged, or not a snapshot of this version.
+    """
+    tree = load_state(path)
+    if tree.get("format") != FORMAT or "generator" not in tree:
+        raise InputError(
+            f"Expected {path} to be a GAN snapshot of format {FORMAT}; train it again."
+        )
+    settings = GanSettings.model_validate(tree["settings"])
+    classes = tuple(tree["classes"])
+    generator = make_generator(settings, len(classes))
+    generator.load_state_dict(tree["generator"])
+    discriminators = make_discriminators(settings, len(classes))
+    for name, discriminator in discriminators.items():
+        discriminator.load_state_dict(tree["discriminators"][name])
+    for network in (generator, *discriminators.values()):
+        network.to(device).eval().requires_grad_(False)
+    return Snapshot(
+        settings, classes, tuple(tree["ids"]), tree["train_hash"], tree["kimg"], generator,
+        discriminators, LatentBank(**tree["bank"]),
+    )  # fmt: skip

@@ -1,0 +1,163 @@
+"""The state of a training: networks, optimisers, counters; made, saved and loaded as one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sonobalance.config import GanSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.errors import StaleError
+from sonobalance.gan.batches import TrainSet
+from sonobalance.gan.discriminators import Discriminator, make_discriminators
+from sonobalance.gan.latents import LatentBank
+from sonobalance.gan.networks import Encoder, Generator
+from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
+from sonobalance.gan.snapshot import Snapshot, hash_images, make_generator, write_snapshot
+from sonobalance.randomness import seed_torch
+from sonobalance.state import load_state, save_state
+
+
+@dataclass
+class Counters:
+    """The plain numbers of a training.
+
+    Attributes:
+        warmup_steps, steps: done in the warm-up and in the adversarial phase.
+        probability: present chance of each augmentation.
+        best: least feature distance of a snapshot so far, and its kimg; None before the first.
+        low_ticks: snapshots in a row with too little diversity.
+        stopped: why the training ended early; empty while it may go on.
+        seconds: spent so far.
+    """
+
+    probability: float
+    warmup_steps: int = 0
+    steps: int = 0
+    best: float | None = None
+    best_kimg: float = 0.0
+    low_ticks: int = 0
+    stopped: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Training:
+    """Everything that changes while training, and what it is trained on."""
+
+    images: LabelledImages
+    settings: GanSettings
+    seed: int
+    train: TrainSet
+    train_hash: str
+    encoder: Encoder
+    generator: Generator
+    average: Generator
+    discriminators: dict[str, Discriminator]
+    warmup: list[Phase]
+    game: list[Phase]
+    counters: Counters
+    bank: LatentBank | None = None
+
+    @property
+    def kimg(self) -> float:
+        """Thousand real images shown in the adversarial phase."""
+        return self.counters.steps * self.settings.batch_size / 1000
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that the result depends on, except how long it is trained."""
+        settings = self.settings.model_dump(mode="json", exclude={"total_kimg"})
+        text = json.dumps([self.train_hash, settings, self.seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def present_targets(self) -> Tensor:
+        """Targets (N,) of the TRAIN images on the training device."""
+        return self.train.targets.to(self.train.pixels.device)
+
+
+def start(
+    images: LabelledImages, settings: GanSettings, seed: int, device: torch.device
+) -> Training:
+    """A fresh training, its networks initialised from the seed."""
+    seed_torch(seed, "gan", "initialisation")
+    size, base, classes = settings.image_size_px, settings.base_channels, len(images.classes)
+    encoder = Encoder(size, base, settings.latent_dim).to(memory_format=torch.channels_last)
+    generator = make_generator(settings, classes)
+    discriminators = make_discriminators(settings, classes)
+    for network in (encoder, generator, *discriminators.values()):
+        network.to(device)
+    for network in discriminators.values():
+        network.to(memory_format=torch.channels_last).requires_grad_(False)
+    average = copy.deepcopy(generator).eval().requires_grad_(False)
+    return Training(
+        images, settings, seed, TrainSet.of(images, seed, device), hash_images(images),
+        encoder, generator, average, discriminators,
+        warmup_phases(encoder, generator, settings),
+        adversarial_phases(discriminators, generator, settings),
+        Counters(settings.augment_probability),
+    )  # fmt: skip
+
+
+def save(path: Path, t: Training) -> None:
+    """Write the checkpoint atomically."""
+    bank = t.bank
+    save_state(path, {
+        "identity": t.identity,
+        "counters": asdict(t.counters),
+        "encoder": t.encoder.state_dict(),
+        "generator": t.generator.state_dict(),
+        "average": t.average.state_dict(),
+        "discriminators": {name: d.state_dict() for name, d in t.discriminators.items()},
+        "optimisers": {p.name: p.optimiser.state_dict() for p in _optimised(t)},
+        "latents": None if bank is None else bank.latents,
+    })  # fmt: skip
+
+
+def resume(path: Path, t: Training) -> None:
+    """Bring a fresh training to the state of a checkpoint.
+
+    Raises:
+        StaleError: the checkpoint is of other images, settings or another seed.
+        InputError: the file is damaged.
+    """
+    tree = load_state(path)
+    if tree.get("identity") != t.identity:
+        raise StaleError(
+            f"Expected {path} to be of these images, settings and seed, but it is of others; "
+            "use another --out or remove that folder."
+        )
+    t.counters = Counters(**tree["counters"])
+    for name, network in (
+        ("encoder", t.encoder),
+        ("generator", t.generator),
+        ("average", t.average),
+    ):
+        network.load_state_dict(tree[name])
+    for name, discriminator in t.discriminators.items():
+        discriminator.load_state_dict(tree["discriminators"][name])
+    for phase in _optimised(t):
+        phase.optimiser.load_state_dict(tree["optimisers"][phase.name])
+    if tree["latents"] is not None:
+        t.bank = LatentBank(tree["latents"], t.train.targets, t.train.frames)
+
+
+def publish(path: Path, t: Training) -> None:
+    """Write the averaged generator and the present discriminators as a snapshot."""
+    assert t.bank is not None  # noqa: S101
+    write_snapshot(path, Snapshot(
+        t.settings, t.images.classes, t.images.ids, t.train_hash, t.kimg, t.average,
+        t.discriminators, t.bank,
+    ))  # fmt: skip
+
+
+def _optimised(t: Training) -> list[Phase]:
+    """One phase per optimiser: a lazy penalty shares its discriminator's."""
+    firsts = {id(phase.optimiser): phase for phase in reversed([*t.warmup, *t.game])}
+    return list(firsts.values())

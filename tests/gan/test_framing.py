@@ -1,0 +1,43 @@
+import torch
+
+from sonobalance.data.images import letterbox
+from sonobalance.data.loading import to_pixels, to_unit
+from sonobalance.gan.framing import fill, find_frames, refit
+
+
+def letterboxed(height, width, size=32):
+    generator = torch.Generator().manual_seed(height)
+    content = torch.randint(1, 255, (height, width), generator=generator, dtype=torch.uint8)
+    return torch.from_numpy(letterbox(content.numpy(), size))[None, None]
+
+
+def test_frames_of_letterboxes_are_found():
+    for height, width in ((60, 64), (40, 64), (64, 33), (33, 64), (64, 64), (23, 64)):
+        box = letterboxed(height, width)
+        top, bottom, left, right = find_frames(box)[0].tolist()
+        inner_h, inner_w = round(height * 0.5), round(width * 0.5)
+        assert (bottom - top, right - left) == (inner_h, inner_w), (height, width)
+        assert (box[0, 0, top:bottom, left:right] > 0).all()
+
+
+def test_dark_bottom_is_not_a_bar():
+    pixels = torch.full((1, 1, 32, 32), 90, dtype=torch.uint8)
+    pixels[:, :, 20:] = 0
+    assert find_frames(pixels)[0].tolist() == [0, 32, 0, 32]
+
+
+def test_black_image_keeps_the_whole_square():
+    assert find_frames(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))[0].tolist() == [0, 32, 0, 32]
+
+
+def test_refit_inverts_fill_for_smooth_images_and_restores_the_bars():
+    ramp = torch.linspace(40, 220, 32).repeat(32, 1).to(torch.uint8)
+    ramp[:6], ramp[-6:] = 0, 0
+    pixels = ramp[None, None]
+    frames = find_frames(pixels)
+    filled = fill(pixels, frames)
+    assert filled.min() > -0.8
+    back = to_pixels(refit(filled, frames))
+    assert (back[..., :6, :] == 0).all()
+    assert (back[..., -6:, :] == 0).all()
+    assert (to_unit(back) - to_unit(pixels)).abs().max() < 0.03

@@ -1,0 +1,39 @@
+import pytest
+import torch
+from torchmetrics.image.kid import poly_mmd
+
+from sonobalance.gan.monitor import assess, kernel_distance, pairwise_distance
+from sonobalance.gan.networks import Encoder
+
+
+def test_kernel_distance_equals_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 7, generator=generator)
+    y = torch.randn(20, 7, generator=generator) + 0.4
+    torch.testing.assert_close(kernel_distance(x, y), poly_mmd(x, y))
+
+
+def test_pairwise_distance_by_hand():
+    images = torch.stack([torch.full((1, 32, 32), v) for v in (0.0, 0.3, 0.9)])
+    assert pairwise_distance(images) == pytest.approx((0.3 + 0.9 + 0.6) / 3, abs=1e-6)
+
+
+def test_collapse_shows_in_diversity_and_a_copy_of_the_data_is_near():
+    torch.manual_seed(0)
+    encoder = Encoder(32, 4, 8)
+    targets = torch.arange(2).repeat_interleave(12)
+    images = torch.nn.functional.interpolate(torch.rand(24, 1, 8, 8) * 2 - 1, 32)
+    alike = images[targets * 12] + 0.01 * torch.randn(24, 1, 32, 32)
+    same, collapsed = (assess(encoder, images, targets, x, targets) for x in (images, alike))
+    assert same.diversity == pytest.approx((1.0, 1.0))
+    assert max(collapsed.diversity) < 0.1
+    assert collapsed.distance > same.distance
+
+
+def test_class_with_one_image_is_left_out():
+    torch.manual_seed(0)
+    targets = torch.tensor([0, 0, 1])
+    images = torch.rand(3, 1, 32, 32)
+    fake, of = images.repeat(2, 1, 1, 1), targets.repeat(2)
+    quality = assess(Encoder(32, 4, 8), images, targets, fake, of)
+    assert quality.diversity[1] == 1.0
