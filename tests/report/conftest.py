@@ -130,11 +130,25 @@ def synthesis_files(run, splits, rng):
         for r in (1, 2)
     ])  # fmt: skip
     write_document(folder / "synthesis.json", {"stop": {"reason": "every class is balanced"}})
+
+
+def gan_files(run):
     (run / "gan").mkdir(exist_ok=True)
+    rows = [{"step": 10 * i, "kimg": 0.0, "stage": "warm-up", "loss_autoencoder": 1 / i}
+            for i in range(1, 9)]  # fmt: skip
+    rows += [
+        {"step": 80 + 10 * i, "kimg": i / 4, "stage": "adversarial", "loss_D1": 1 + 1 / i,
+         "loss_D2": 0.8, "loss_G": 3 / i, "score_D1_real": 0.4, "score_D1_fake": -1 / i,
+         "score_D2_real": 0.5, "score_D2_fake": -2 / i, "distance": 1 / i,
+         **{f"diversity_{c}": 0.5 + i / 50 for c in CLASSES}}
+        for i in range(1, 21)
+    ]  # fmt: skip
     with (run / "gan" / "stats.jsonl").open("w") as handle:
-        for i in range(1, 21):
-            row = {"kimg": i / 4, "loss_g": 3 / i, "loss_d1": 1 + 1 / i, "loss_d2": 0.8}
-            handle.write(json.dumps(row) + "\n")
+        handle.writelines(json.dumps(row) + "\n" for row in rows)
+    write_document(run / "gan" / "gan.json", {
+        "objective": "d2gan", "kimg": 5.0, "best_kimg": 4.5, "collapsed": False,
+        "stop": "The images asked for were seen.", "images": 27,
+    })  # fmt: skip
 
 
 def arm_scores(shift):
@@ -207,7 +221,9 @@ def explanation_file(run, rng):
         label, predicted = CLASSES[i % 3], CLASSES[i % 3 if i < 3 else (i + 1) % 3]
         gray = speckle(rng, label)
         color = cv2.applyColorMap(cv2.GaussianBlur(gray, (0, 0), 9), cv2.COLORMAP_VIRIDIS)
-        cv2.imwrite(str(run / "maps" / f"{i}.png"), np.hstack([np.dstack([gray] * 3), color]))
+        cv2.imwrite(
+            str(run / "maps" / f"{i}.png"), np.hstack([np.dstack([gray] * 3), color, color])
+        )
         cases.append({
             "id": f"{label}/{label} ({i + 1})", "label": label, "predicted": predicted,
             "correct": label == predicted, "confidence": 0.7, "image": f"maps/{i}.png",
@@ -272,6 +288,7 @@ def make_run(folder: Path) -> Path:
     splits = data_files(run, source, rng)
     audit_file(run, splits)
     synthesis_files(run, splits, rng)
+    gan_files(run)
     arms_file(run)
     evaluation_file(run)
     explanation_file(run, rng)

@@ -73,24 +73,40 @@ def reasons_figure(reasons: Mapping[str, int]) -> Markup | None:
 
 
 def curves_figure(
-    rows: Sequence[Mapping[str, Any]], x: str, names: Sequence[str], key: str, title: str
-) -> Markup | None:
-    """Logged values over `x`; a column of the log per line."""
-    shown = [n for n in names if any(finite(r.get(n)) is not None for r in rows)]
-    if len(rows) < 2 or not shown:
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, key: str, title: str,
+    x: str = "kimg", mark: float | None = None,
+) -> Markup | None:  # fmt: skip
+    """Logged values over `x`, a line per column of the log.
+
+    Args:
+        rows: rows of a log.
+        columns: column → name of its line.
+        key: unique on the page.
+        title: heading of the chart.
+        x: column of the abscissa.
+        mark: where a dotted vertical line stands, in units of `x`.
+    """
+    lines = {name: _known_points(rows, x, column) for column, name in columns.items()}
+    lines = {name: points for name, points in lines.items() if len(points) > 1}
+    if not lines:
         return None
-    with canvas(WIDTH_PX, 220) as (figure, axes):
-        for i, name in enumerate(shown):
-            points = [(finite(r.get(x)), finite(r.get(name))) for r in rows]
-            known = [(a, b) for a, b in points if a is not None and b is not None]
-            axes.plot(
-                [a for a, _ in known], [b for _, b in known], color=SERIES[i % 6],
-                linestyle=DASHES[i % 6], label=name.replace("_", " "),
-            )  # fmt: skip
-        axes.set_xlabel("thousand real images shown" if x == "kimg" else x.replace("_", " "))
+    with canvas(WIDTH_PX, 240) as (figure, axes):
+        for i, (name, points) in enumerate(lines.items()):
+            axes.plot(*zip(*points, strict=True), color=SERIES[i % 6], linestyle=DASHES[i % 6],
+                      label=name)  # fmt: skip
+        if mark is not None:
+            axes.axvline(mark, color=MUTED, linewidth=1, linestyle=DASHES[2])
+        axes.set_title(title)
+        axes.set_xlabel("thousand real images shown" if x == "kimg" else "steps")
         axes.margins(x=0.02)
-        figure.legend(loc="outside upper left", ncols=3, handlelength=2.2, columnspacing=1.2)
-        return svg(figure, key, f"{title}: {', '.join(n.replace('_', ' ') for n in shown)}.")
+        if len(lines) > 1:
+            axes.legend(loc="best", fontsize=8, handlelength=2.4, ncols=1 + (len(lines) > 3))
+        return svg(figure, key, f"{title}: {', '.join(lines)}.")
+
+
+def _known_points(rows: Sequence[Mapping[str, Any]], x: str, y: str) -> list[tuple[float, float]]:
+    points = [(finite(row.get(x)), finite(row.get(y))) for row in rows]
+    return [(a, b) for a, b in points if a is not None and b is not None]
 
 
 def forest_figure(paired: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -200,7 +216,7 @@ def localisation_figure(
         axes.set_ylim(len(known) - 0.4, -0.6)
         axes.set_xlim(left=0)
         axes.grid(axis="y", color=GRID)
-        axes.set_xlabel(metric_name(metric).lower())
+        axes.set_xlabel(metric_name(metric))
         words = "; ".join(
             f"{label} {number(s['value'])} (chance {number(s.get('chance'))})" for label, s in known
         )

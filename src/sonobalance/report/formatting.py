@@ -104,7 +104,10 @@ METRIC_NAMES = {
     "auc": "AUC", "macro_auc": "AUC (macro)", "auc_macro": "AUC (macro)", "ece": "ECE",
     "brier": "Brier score", "log_loss": "Log loss", "nll": "Log loss", "mcc": "Matthews corr.",
     "pointing_game": "Pointing game", "energy_ratio": "Energy ratio", "iou": "IoU",
-    "energy": "Energy inside lesion", "kappa": "Cohen’s kappa",
+    "energy": "Evidence inside lesion", "kappa": "Cohen’s kappa", "below": "In the band below",
+    "border": "On the border", "deletion_blur": "Deletion (blur)",
+    "deletion_local_mean": "Deletion (local mean)", "insertion_blur": "Insertion (blur)",
+    "insertion_local_mean": "Insertion (local mean)",
 }  # fmt: skip
 LOWER_IS_BETTER = ("ece", "brier", "log_loss", "nll", "error")
 

@@ -45,8 +45,8 @@ def build_report(run: Path) -> Path:
 
 def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
-    chapters = [make(run) for make in (verdict, data, synthesis, results, explanations)]
-    chapters.append(record(run, chapters))
+    makers = (verdict, data, synthesis, results, explanations, record)
+    chapters = [make(run) for make in makers]
     template = _environment().get_template("template.html.j2")
     return template.render(**_frame(run, chapters))
 
@@ -62,6 +62,7 @@ def _frame(run: RunFiles, chapters: list[Section]) -> dict[str, Any]:
         "chapters": chapters,
         "style": stylesheet(),
         "recorded": bool(run.record),
+        "missing": {name for c in chapters for name in c.sources if not run.has(name)},
     }
 
 

@@ -12,7 +12,7 @@ from sonobalance.report.formatting import finite
 from sonobalance.report.pictures import Picture, scan
 from sonobalance.report.section import Section
 
-SHOWN_PAIRS = 8
+SHOWN_PAIRS = 6
 SHOWN_FINDINGS = 40
 THUMBNAIL_PX = 220
 

@@ -9,8 +9,8 @@ from sonobalance.report.figures import faithfulness_figure, localisation_figure
 from sonobalance.report.pictures import overlay
 from sonobalance.report.section import Section
 
-LOCALISATION = ("pointing_game", "energy_ratio", "iou")
-CASE_PX = 720
+LOCALISATION = ("pointing_game", "energy_ratio")
+CASE_PX = 1200
 
 
 def explanations(run: RunFiles) -> Section:
@@ -23,6 +23,7 @@ def explanations(run: RunFiles) -> Section:
     first = next(iter(maps), "")
     values = {
         "present": bool(document),
+        "arm": document.get("arm", ""),
         "n": document.get("n"),
         "n_with_mask": document.get("n_with_mask"),
         "groups": document.get("groups"),
@@ -36,6 +37,9 @@ def explanations(run: RunFiles) -> Section:
             for m in LOCALISATION
         ],
         "faithfulness": as_dict(document.get("faithfulness")),
+        "faithfulness_columns": list(
+            dict.fromkeys(k for v in as_dict(document.get("faithfulness")).values() for k in v)
+        ),
         "curves": [
             f for key in ("deletion_blur", "insertion_blur")
             if (f := faithfulness_figure(as_dict(as_dict(document.get("curves")).get(first)), key))

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from sonobalance.report.artefacts import RunFiles, as_dict
 from sonobalance.report.section import Section
 
-FILES = {
-    "run.json": "resolved settings, versions, hardware, hashes, timings",
-    "manifest.csv": "every image: path, label, patient, masks, SHA-256",
-    "audit.json": "findings of the data audit",
-    "groups.csv": "group of each image (patient or near-duplicates)",
-    "marks.csv": "burnt-in marks with their boxes",
-    "splits.csv": "part and fold of each image",
-    "gan/gan.json": "how the generator was trained",
-    "gan/stats.jsonl": "training log of the generator",
-    "synthesis/synthesis.json": "summary of the synthesis, fidelity, stop reason",
-    "synthesis/rounds.csv": "one row per round",
-    "synthesis/selection.csv": "every candidate, its scores, kept or why not",
-    "synthesis/manifest.csv": "every accepted synthetic image with its provenance",
-    "predictions.csv": "probabilities of every arm for each VAL and TEST image",
-    "evaluation.json": "metrics, intervals, paired differences, calibration",
-    "explanation.json": "scores of the evidence maps, gallery cases",
-}
+TRACES = (
+    ("data", "images per class and part", "splits.csv", "label, part", "split", "split"),
+    ("data", "independent groups", "groups.csv", "group", "audit", "audit"),
+    ("data", "near-duplicates, conflicts, shortcuts", "audit.json", "findings", "audit", "audit"),
+    ("data", "burnt-in marks", "marks.csv", "kind", "audit", "audit"),
+    ("data", "files left out", "run.json", "skipped", "index", "data"),
+    ("synthesis", "training curves", "gan/stats.jsonl", "a row per snapshot", "train-gan", "gan"),
+    ("synthesis", "candidates, reasons, distances", "synthesis/selection.csv", "kept, reason",
+     "synthesize", "synthesis"),
+    ("synthesis", "rounds", "synthesis/rounds.csv", "a row per round", "synthesize", "synthesis"),
+    ("synthesis", "fidelity, why it stopped", "synthesis/synthesis.json", "fidelity, stop",
+     "synthesize", "synthesis"),
+    ("verdict", "which arm leads", "classifier/arms.json", "chosen", "train", "classifier"),
+    ("results", "scores and intervals", "evaluation.json", "arms", "evaluate", "evaluation"),
+    ("results", "differences", "evaluation.json", "paired", "evaluate", "evaluation"),
+    ("results", "confusion, ROC, calibration", "evaluation.json", "confusion, roc, calibration",
+     "evaluate", "evaluation"),
+    ("results", "probabilities of each image", "predictions.csv", "p_…", "predict", ""),
+    ("explanations", "scores of the maps, cases", "explanation.json", "maps, cases", "explain",
+     "explanation"),
+    ("record", "settings, versions, timings, hashes", "run.json", "settings, environment, stages",
+     "every stage", ""),
+)  # fmt: skip
+TRACE_COLUMNS = ("chapter", "number", "file", "field", "stage", "settings")
 
 
-def record(run: RunFiles, sections: Iterable[Section]) -> Section:
-    """Settings, environment, stages, and the source file of every chapter (promise P3)."""
+def record(run: RunFiles) -> Section:
+    """Settings, environment, stages, and the file and stage behind every number (promise P3)."""
     values = {
         "present": bool(run.record),
         "settings": _grouped(run.settings),
@@ -37,13 +43,16 @@ def record(run: RunFiles, sections: Iterable[Section]) -> Section:
         "seed": run.settings.get("seed"),
         "stages": _stages(run),
         "hashes": _hashes(run),
-        "trace": [
-            (section.title, section.key, [(name, run.has(name)) for name in section.sources])
-            for section in sections
-        ],
-        "files": [(name, words, run.has(name)) for name, words in FILES.items()],
+        "trace": [_trace(run, dict(zip(TRACE_COLUMNS, row, strict=True))) for row in TRACES],
+        "missing": {row[2] for row in TRACES if not run.has(row[2])},
     }
     return Section("record", "How this was made", values, ("run.json",))
+
+
+def _trace(run: RunFiles, row: dict[str, str]) -> dict[str, Any]:
+    stage = as_dict(as_dict(run.record.get("stages")).get(row["stage"]))
+    inputs = as_dict(as_dict(stage.get("fingerprint")).get("inputs"))
+    return row | {"inputs": [name for name in inputs if not name.startswith("@")]}
 
 
 def _grouped(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:

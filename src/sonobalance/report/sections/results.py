@@ -8,6 +8,7 @@ from sonobalance.report.artefacts import RunFiles, as_dict, as_list
 from sonobalance.report.figures import calibration_figure, forest_figure, roc_figure
 from sonobalance.report.formatting import finite, metric_name
 from sonobalance.report.section import Section
+from sonobalance.report.sections.verdict import arm_sentence, judge
 
 KEY_METRICS = (
     "accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier", "log_loss",
@@ -21,7 +22,7 @@ def results(run: RunFiles) -> Section:
     arms = as_dict(document.get("arms"))
     classes = run.classes
     meanings = {m.get("name"): m.get("sentence", "") for m in as_list(document.get("metrics"))}
-    paired = [as_dict(row) for row in as_list(document.get("paired"))]
+    paired = _paired(document)
     values = {
         "present": bool(arms),
         "n": document.get("n"),
@@ -32,12 +33,16 @@ def results(run: RunFiles) -> Section:
         "classes": classes,
         "key_metrics": _metric_rows(arms, [m for m in KEY_METRICS if _known(arms, m)], meanings),
         "class_metrics": _metric_rows(arms, _other_metrics(arms), meanings),
-        "paired": [row | {"name": metric_name(str(row.get("metric", "")))} for row in paired],
+        "arm_sentences": [(arm, arm_sentence(arm)) for arm in arms if arm_sentence(arm)],
+        "paired": paired,
+        "paired_shown": [row for row in paired if row.get("metric") in FOREST_METRICS],
+        "several": len({row.get("arm") for row in paired}) > 1,
         "forest": forest_figure([r for r in paired if r.get("metric") in FOREST_METRICS]),
         "confusion": _confusion(as_dict(document.get("confusion"))),
         "roc": roc_figure(as_dict(document.get("roc")), classes, arms),
         "calibration_figure": calibration_figure(as_dict(document.get("calibration"))),
         "calibration": as_dict(document.get("calibration")),
+        "ece": {arm: as_dict(as_dict(scores).get("ece")) for arm, scores in arms.items()},
         "operating": _operating(as_dict(document.get("operating"))),
         "conformal": {
             k: v for k, v in as_dict(document.get("conformal")).items() if isinstance(v, dict)
@@ -47,6 +52,19 @@ def results(run: RunFiles) -> Section:
         "confidence": finite(as_dict(document.get("settings")).get("confidence")) or 0.95,
     }
     return Section("results", "Results on TEST", values, ("evaluation.json", "predictions.csv"))
+
+
+def _paired(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """The paired differences with the reader's name of the metric and what the interval says."""
+    rows = [as_dict(row) for row in as_list(document.get("paired"))]
+    return [
+        row
+        | {
+            "name": metric_name(str(row.get("metric", ""))),
+            "judged": judge(str(row.get("metric", "")), row.get("low"), row.get("high")),
+        }
+        for row in rows
+    ]
 
 
 def _known(arms: dict[str, Any], metric: str) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from sonobalance.randomness import numpy_generator
-from sonobalance.report.artefacts import Row, RunFiles, as_dict, as_list
+from sonobalance.report.artefacts import Row, RunFiles, as_dict
 from sonobalance.report.figures import curves_figure, reasons_figure
 from sonobalance.report.formatting import finite
 from sonobalance.report.pictures import square
@@ -21,7 +21,7 @@ def synthesis(run: RunFiles) -> Section:
     document = run.document("synthesis/synthesis.json")
     candidates = run.rows("synthesis/selection.csv")
     kept = [row for row in candidates if _kept(row)]
-    log = run.log("gan/stats.jsonl")
+    log, gan = run.log("gan/stats.jsonl"), run.document("gan/gan.json")
     values = {
         "present": bool(document or candidates or log),
         "document": document,
@@ -32,7 +32,8 @@ def synthesis(run: RunFiles) -> Section:
         "nearest": _nearest(run, kept),
         "rounds": run.rows("synthesis/rounds.csv"),
         "reasons": reasons_figure(_reasons(candidates)),
-        "curves": _curves(log),
+        "gan": gan,
+        "curves": _curves(log, gan.get("best_kimg"), run.classes),
     }
     sources = (
         "synthesis/synthesis.json", "synthesis/selection.csv", "synthesis/rounds.csv",
@@ -102,16 +103,26 @@ def _nearest(run: RunFiles, kept: list[Row]) -> list[dict[str, Any]]:
     return out
 
 
-def _curves(log: list[dict[str, Any]]) -> list[Any]:
-    """Loss curves of the GAN, one chart per phase."""
-    if not log:
-        return []
-    names = sorted({k for row in log for k, v in row.items() if finite(v) is not None})
-    x = next((n for n in ("kimg", "step", "images") if n in names), "")
-    losses = [n for n in names if "loss" in n]
-    return [f for f in (curves_figure(log, x, losses[:6], "gan-loss", "Losses"),) if f]
-
-
-def fidelity_rows(document: dict[str, Any]) -> list[Any]:
-    """The fidelity entries of `synthesis.json`."""
-    return as_list(document.get("fidelity"))
+def _curves(log: list[dict[str, Any]], best_kimg: Any, classes: list[str]) -> list[Any]:
+    """How the training of the generator went: losses, density ratios, diversity."""
+    warm_up = [row for row in log if row.get("stage") == "warm-up"]
+    game = [row for row in log if row.get("stage") != "warm-up"]
+    judges = [name for name in ("D1", "D2", "D") if any(f"loss_{name}" in row for row in game)]
+    scores = {
+        f"score_{name}_{kind}": f"{name} on {words}"
+        for name in judges
+        for kind, words in (("real", "real"), ("fake", "generated"))
+    }
+    losses = {f"loss_{name}": name for name in (*judges, "G")}
+    diversity = {f"diversity_{label}": label for label in classes}
+    mark = finite(best_kimg)
+    charts = (
+        curves_figure(warm_up, {"loss_autoencoder": "autoencoder"}, key="gan-warm-up",
+                      title="Warm-up: reconstruction loss", x="step"),
+        curves_figure(game, losses, key="gan-loss", title="Losses", mark=mark),
+        curves_figure(game, scores, key="gan-score", title="Realism by each discriminator",
+                      mark=mark),
+        curves_figure(game, diversity, key="gan-diversity", title="Diversity (1 = as in real)",
+                      mark=mark),
+    )  # fmt: skip
+    return [chart for chart in charts if chart]
