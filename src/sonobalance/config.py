@@ -9,14 +9,14 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Preset = Literal["demo", "cpu", "gpu"]
 Objective = Literal["d2gan", "single"]
 Attention = Literal["none", "channel", "spatial", "both"]
 Balance = Literal["none", "class-weights", "over-sampling"]
 Augmentation = Literal["none", "light", "strong"]
-Conflicts = Literal["drop", "keep"]
+Conflicts = Literal["drop", "keep", "relabel"]
 Arm = Literal[
     "none", "class-weights", "over-sampling", "strong-augmentation", "single", "dual-one-shot",
     "dual-iterative",
@@ -70,6 +70,23 @@ class AuditSettings(Section):
     """How near-duplicates, marks and shortcuts are looked for."""
 
     near_duplicates: bool = Field(True, description="Look for near-duplicate images.")
+    mirrored: bool = Field(True, description="Look for copies with left and right exchanged too.")
+    duplicate_threshold: float = Field(
+        0.5, gt=0, lt=1, description="Score in (0, 1) from which a pair counts as near-duplicate."
+    )
+    joining_threshold: float = Field(
+        0.9, gt=0, le=1,
+        description="Score from which one pair alone may join two groups of several images each.",
+    )  # fmt: skip
+    shortlist_size: int = Field(
+        20, ge=1, le=1000, description="Nearest images by global descriptor that are verified."
+    )
+    working_side_px: int = Field(
+        384, ge=64, le=1024, description="Longer side at which local features are taken, pixels."
+    )
+    keypoints: int = Field(400, ge=50, le=5000, description="Local features per image.")
+    marks: bool = Field(True, description="Look for burnt-in calipers, text, pictograms, colour.")
+    workers: int = Field(2, ge=1, le=256, description="Threads; the result does not depend on it.")
 
 
 class SplitSettings(Section):
@@ -78,12 +95,45 @@ class SplitSettings(Section):
     test_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of the images in TEST.")
     val_fraction: float = Field(0.16, gt=0, lt=0.9, description="Share of the images in VAL.")
     folds: int = Field(5, ge=2, le=50, description="Folds of the grouped cross-validation column.")
+    repeats: int = Field(1, ge=1, le=100, description="Repeats of the cross-validation, each anew.")
     label_conflicts: Conflicts = Field(
-        "drop", description="What happens to groups whose members carry different labels."
+        "drop",
+        description="Near-duplicates under different labels: `drop` uses none of them, `keep`"
+        " trains on them but never tests, `relabel` takes `labels_csv` and drops the rest.",
+    )
+    labels_csv: Path | None = Field(
+        None, description="For `relabel`: a CSV with the columns id and label."
+    )
+    official_csv: Path | None = Field(
+        None, description="CSV with published parts or folds, used in place of random ones."
+    )
+    official_id_column: str = Field(
+        "ID", description="Official CSV: column with the id, path or file name of the image."
+    )
+    official_fold_column: str = Field(
+        "kFold", description="Official CSV: column with the test fold of the image."
+    )
+    official_test_fold: str = Field(
+        "", description="Official CSV: fold that is TEST; empty is the first."
+    )
+    official_val_column: str = Field(
+        "valid_{fold}",
+        description="Official CSV: column with 0 for VAL and 1 for TRAIN when `{fold}` is TEST.",
+    )
+    official_part_column: str = Field(
+        "", description="Official CSV: column with train, val or test, used in place of the folds."
     )
     leaky: bool = Field(
         False, description="Split single images at random, for comparison with papers only."
     )
+
+    @model_validator(mode="after")
+    def _train_is_left(self) -> SplitSettings:
+        if self.test_fraction + self.val_fraction > 0.95:
+            raise ValueError("test_fraction and val_fraction leave less than 5 % for training")
+        if (self.label_conflicts == "relabel") != (self.labels_csv is not None):
+            raise ValueError("label_conflicts = relabel and labels_csv need each other")
+        return self
 
 
 class GanSettings(Section):
@@ -146,18 +196,72 @@ class SynthesisSettings(Section):
     """The iterative loop and its gates."""
 
     rounds: int = Field(3, ge=1, le=100, description="Most rounds of the loop.")
-    target: Literal["balance"] = Field(
-        "balance", description="Every class is brought to the size of the largest."
+    target: Literal["balance", "ratio", "counts"] = Field(
+        "balance",
+        description="`balance`: the size of the largest class; `ratio`, `counts`: see there.",
+    )
+    ratio: float = Field(
+        1.0, gt=0, le=5, description="With target=ratio: images per class, as a share of the largest."
+    )
+    counts: dict[str, int] = Field(
+        {}, description="With target=counts: images per class, real and synthetic together."
     )
     pool_factor: float = Field(
-        4.0, ge=1, le=100, description="Candidates per missing image in a round."
+        4.0, ge=1, le=100, description="Candidates per image that a round may add."
+    )
+    min_pool: int = Field(
+        32, ge=2, description="Fewest candidates of a class: enough to judge whether it collapsed."
     )
     cap_share: float = Field(
-        0.5, gt=0, le=1, description="Most of a class's deficit that one round may fill."
+        0.5, gt=0, le=1, description="Most of a class's first deficit that one round may fill."
+    )
+    truncation: float = Field(
+        1.0, ge=0, le=2, description="Factor of the latent noise; lower is tamer and less diverse."
+    )
+    realism_pass: float = Field(
+        0.95, gt=0, lt=1, description="Share of real TRAIN images that pass the realism gate."
+    )
+    class_pass: float = Field(
+        0.9, gt=0, lt=1, description="Most of a class's real images that pass its class gate."
+    )
+    class_reject: float = Field(
+        0.85, gt=0, lt=1, description="Least share of other classes' real images it rejects."
+    )
+    hard_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of a round kept for images just below the class gate."
+    )
+    typicality_pass: float = Field(
+        0.98, gt=0, lt=1, description="Share of real TRAIN images that pass the typicality gate."
+    )
+    typicality_slack: float = Field(
+        1.0, ge=1, le=3, description="Factor by which the real range of feature distances is widened."
+    )
+    false_copies: float = Field(
+        0.03, gt=0, lt=0.5, description="Share of real images that novelty may mistake for copies."
+    )
+    caught_copies: float = Field(
+        0.995, gt=0.5, lt=1, description="Least share of altered copies of TRAIN that novelty rejects."
+    )
+    collapse_share: float = Field(
+        0.5, gt=0, le=1, description="Stop when more candidates than this are twins of another."
+    )
+    coverage_fall: float = Field(
+        0.3, gt=0, le=1, description="Stop when coverage falls by this share below its best round."
     )
     patience_rounds: int = Field(2, ge=1, description="Rounds without gain before stopping.")
+    min_gain: float = Field(
+        0.002, ge=0, lt=1, description="Rise of the inner macro-F1 that counts as a gain."
+    )
     min_acceptance: float = Field(
         0.02, ge=0, le=1, description="Stop when fewer candidates than this share are accepted."
+    )
+    max_candidates: int = Field(
+        100_000, ge=1, description="Budget: no round starts after so many candidates."
+    )
+    inner_folds: int = Field(5, ge=2, le=20, description="Grouped folds of TRAIN that judge a round.")
+    inner_repeats: int = Field(3, ge=1, le=20, description="Times these folds are dealt anew.")
+    harm_guard: bool = Field(
+        True, description="Train with the images up to the best round only, possibly none."
     )
     gan_kimg_per_round: float = Field(
         2.0, ge=0, description="Thousand real images the GAN continues on before each later round."

@@ -1,0 +1,111 @@
+"""Who must stay together, and whose labels contradict each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.errors import InputError
+
+
+def content_key(record: Record) -> str:
+    """The bytes and frame of an image; empty when no digest is known."""
+    return f"{record.sha256}#{record.frame}" if record.sha256 else ""
+
+
+def independent_groups(manifest: Manifest, group: Mapping[str, str]) -> dict[str, str]:
+    """Image id → group such that near-duplicates, one patient and identical files share a group.
+
+    The key of a group is the alphabetically first of the near-duplicate groups in it.
+    """
+    keys = [(f"g{group[r.id]}", r.patient and f"p{r.patient}", content_key(r)) for r in manifest]
+    return _joined(manifest, group, keys)
+
+
+def conflicting(manifest: Manifest, group: Mapping[str, str]) -> set[str]:
+    """Ids of the images whose near-duplicates or identical files carry another label.
+
+    A patient with lesions of two classes is no conflict.
+    """
+    keys = [(f"g{group[r.id]}", content_key(r)) for r in manifest]
+    same = _joined(manifest, group, keys)
+    labels: dict[str, set[str]] = defaultdict(set)
+    for r in manifest:
+        labels[same[r.id]].add(r.label)
+    return {r.id for r in manifest if len(labels[same[r.id]] - {""}) > 1}
+
+
+def relabelled(manifest: Manifest, path: Path) -> Manifest:
+    """The manifest with the labels of a CSV (columns id, label) in place of its own.
+
+    Raises:
+        InputError: the file is missing or lacks a column, an id is unknown, or a label is no class.
+    """
+    label = {row[0]: row[1] for row in read_columns(path, ("id", "label"))}
+    unknown = sorted(label.keys() - {r.id for r in manifest})
+    if unknown:
+        raise InputError(
+            f"Expected the ids in {path} to be in the manifest, not so {unknown[0]!r}."
+        )
+    strange = sorted(set(label.values()) - set(manifest.classes))
+    if strange:
+        raise InputError(
+            f"Expected the labels in {path} to be among {', '.join(manifest.classes)}, "
+            f"but got {strange[0]!r}."
+        )
+    records = tuple(replace(r, label=label.get(r.id, r.label)) for r in manifest)
+    return replace(manifest, records=records)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """These columns of a CSV as text, row by row.
+
+    Raises:
+        InputError: the file is missing, is no CSV, or lacks a column.
+    """
+    table = read_csv(path)
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise InputError(
+            f"Expected {path} to have the column {missing[0]!r}, but it has "
+            f"{', '.join(map(str, table.columns))}."
+        )
+    return list(table[list(columns)].itertuples(index=False, name=None))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV as text; raises `InputError` when it is missing or malformed."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"Expected a CSV at {path}, but there is none.") from None
+    except (ValueError, OSError) as error:  # parser errors and bad UTF-8 are ValueErrors
+        raise InputError(f"Expected a CSV at {path}, but {error}.") from None
+
+
+def _joined(
+    manifest: Manifest, group: Mapping[str, str], keys: Sequence[tuple[str, ...]]
+) -> dict[str, str]:
+    """Image id → name of its component in the graph of images that share a key."""
+    number: dict[str, int] = {}
+    pairs = [
+        (i, number.setdefault(key, len(number))) for i, own in enumerate(keys) for key in own if key
+    ]
+    n = len(keys)
+    if not n:
+        return {}
+    rows, columns = np.array(pairs).T
+    links = coo_array((np.ones(len(rows), bool), (rows, columns + n)), shape=(n + len(number),) * 2)
+    component = connected_components(links, directed=False)[1][:n]
+    names: dict[int, str] = {}
+    for r, c in zip(manifest, component, strict=True):
+        names[c] = min(names.get(c, group[r.id]), group[r.id])
+    return {r.id: names[c] for r, c in zip(manifest, component, strict=True)}
