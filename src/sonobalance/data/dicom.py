@@ -58,6 +58,8 @@ def is_dicom(path: Path) -> bool:
     if (suffix and not suffix[1:].isdigit()) or path.name.upper() == "DICOMDIR":
         return False
     try:
+        if not path.is_file():  # a pipe would block
+            return False
         with path.open("rb") as handle:
             return handle.read(132)[128:] == b"DICM"
     except OSError:

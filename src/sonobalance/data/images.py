@@ -113,7 +113,7 @@ def read_gray(path: Path, frame: int = 0) -> Gray:
 def read_color(path: Path, frame: int = 0) -> Color:
     """Read an image as (H, W, 3) uint8 RGB; raises as `read_gray`."""
     pixels = _read(path, frame)[0]
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
 def read_mask(paths: list[Path], height: int, width: int) -> Mask:
@@ -158,7 +158,8 @@ def _read(path: Path, frame: int) -> tuple[NDArray[np.uint8], bool]:
 
 def _lesion(pixels: NDArray[np.uint8], lossy: bool) -> Mask:
     value = pixels if pixels.ndim == 2 else pixels.max(axis=2)
-    if not lossy and np.count_nonzero(np.bincount(value.ravel())) <= LABEL_VALUES:
+    values = sum(count > 0 for count in Image.fromarray(value).histogram())
+    if not lossy and values <= LABEL_VALUES:
         return np.asarray(value > 0)
     peak = int(value.max())
     return np.asarray(value > max(peak / 2, NOISE))
