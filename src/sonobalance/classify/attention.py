@@ -1,0 +1,96 @@
+"""Channel and spatial gates (CBAM) that start as the identity, so pretrained features survive.
+
+Source: Woo, Park, Lee & Kweon, "CBAM: Convolutional Block Attention Module", ECCV 2018. The paper's
+gate is sigmoid(s), which halves every feature of a fresh network. Here a gate is 2·sigmoid(s) and
+the last layer that computes s is zero at the start: 2·sigmoid(0) = 1 exactly, so a pretrained
+backbone with fresh gates gives the very numbers it gave without them, and a gate may amplify (up
+to 2) as well as silence (down to 0).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sonobalance.config import Attention
+
+
+class ChannelGate(nn.Module):
+    """Which feature channels matter (Woo et al. 2018, eq. 2).
+
+    s = MLP(average over the map) + MLP(maximum over the map), with one shared two-layer MLP.
+
+    Args:
+        channels: channels of the feature map.
+        reduction: the hidden layer has `channels / reduction` units, at least 8.
+
+    Attributes:
+        last: (N, C, 1, 1) gate of the latest forward pass, in (0, 2); None before the first.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(8, channels // reduction)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.act = nn.ReLU()
+        self.expand = nn.Conv2d(hidden, channels, 1, bias=False)
+        nn.init.zeros_(self.expand.weight)
+        self.last: torch.Tensor | None = None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → the same shape, each channel multiplied by its gate."""
+        mean = features.mean((2, 3), keepdim=True)
+        peak = features.amax((2, 3), keepdim=True)
+        scores = self.expand(self.act(self.reduce(mean))) + self.expand(self.act(self.reduce(peak)))
+        gate = 2 * torch.sigmoid(scores)
+        _remember(self, gate)
+        return features * gate
+
+
+class SpatialGate(nn.Module):
+    """Where in the feature map it matters (Woo et al. 2018, eq. 3).
+
+    s = a 7 × 7 convolution of the average and the maximum over channels.
+
+    Args:
+        kernel_size: side of the convolution, feature-map pixels; odd.
+
+    Attributes:
+        last: (N, 1, h, w) gate of the latest forward pass, in (0, 2); None before the first.
+    """
+
+    def __init__(self, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        nn.init.zeros_(self.conv.weight)
+        self.last: torch.Tensor | None = None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → the same shape, each position multiplied by its gate."""
+        summary = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
+        gate = 2 * torch.sigmoid(self.conv(summary))
+        _remember(self, gate)
+        return features * gate
+
+
+class Gates(nn.Module):
+    """The gates behind one stage: channel first, then spatial, as Woo et al. found best."""
+
+    def __init__(self, channels: int, attention: Attention) -> None:
+        super().__init__()
+        self.channel = ChannelGate(channels) if attention in ("channel", "both") else None
+        self.spatial = SpatialGate() if attention in ("spatial", "both") else None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → the same shape, gated."""
+        if self.channel is not None:
+            features = self.channel(features)
+        if self.spatial is not None:
+            features = self.spatial(features)
+        return features
+
+
+def _remember(module: ChannelGate | SpatialGate, gate: torch.Tensor) -> None:
+    """Keep the gate for display; an exported graph has no memory, so nothing is kept there."""
+    if not torch.compiler.is_exporting():
+        module.last = gate.detach()

@@ -1,0 +1,200 @@
+"""The state of a training run, one step of it, and its way to disk and back."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from sonobalance.classify.augment import augment
+from sonobalance.classify.features import model_features
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.objective import weighted_loss
+from sonobalance.classify.probe import fit_probe
+from sonobalance.classify.schedule import follow, parameter_groups
+from sonobalance.classify.weights import load_backbone
+from sonobalance.config import ClassifierSettings
+from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.files import sha256_of
+from sonobalance.randomness import seed_torch, torch_generator
+from sonobalance.state import load_state, save_state
+
+_LARGEST_GRADIENT = 5.0
+_PROBE_C = 0.003
+
+
+@dataclass
+class Learner:
+    """Everything that changes while training.
+
+    Attributes:
+        model: the network that learns.
+        average: exponential moving average of its weights: what is validated and kept.
+        optimizer: AdamW over `schedule.parameter_groups`.
+        pretrained: whether the backbone came with weights.
+        epoch: finished epochs, head warm-up included.
+        step: finished steps of fine-tuning.
+        rows: one log row per finished epoch.
+        best: weights of the best epoch.
+    """
+
+    model: AttentiveClassifier
+    average: AttentiveClassifier
+    optimizer: torch.optim.Optimizer
+    pretrained: bool
+    epoch: int = 0
+    step: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss; the first of equal ones."""
+        return int(min(self.rows, key=lambda row: row["val_log_loss"])["epoch"])
+
+
+def new_learner(
+    train: LabelledImages, settings: ClassifierSettings, *, seed: int, device: torch.device
+) -> Learner:
+    """A fresh network, with pretrained weights and a fitted first head where settings say so.
+
+    Raises:
+        InputError: weights that are missing, damaged or of another backbone.
+        SettingsError: timm has no such backbone.
+    """
+    seed_torch(seed, "classifier")
+    model = network(settings, len(train.classes), pretrained=settings.pretrained)
+    if settings.weights is not None:
+        load_backbone(model, settings.weights)
+    pretrained = settings.pretrained or settings.weights is not None
+    model.to(device)
+    if pretrained and settings.head_start == "probe":
+        _start_head(model, train, settings.image_size_px)
+    groups = parameter_groups(model, settings, pretrained=pretrained)
+    return Learner(model, copy.deepcopy(model), torch.optim.AdamW(groups), pretrained)
+
+
+def network(
+    settings: ClassifierSettings, classes: int, *, pretrained: bool = False
+) -> AttentiveClassifier:
+    """The network that these settings describe, with random weights unless `pretrained`."""
+    return AttentiveClassifier(
+        settings.backbone, classes, settings.attention, settings.image_size_px,
+        attention_stages=settings.attention_stages, dropout=settings.dropout,
+        pretrained=pretrained,
+    )  # fmt: skip
+
+
+def _start_head(model: AttentiveClassifier, train: LabelledImages, side: int) -> None:
+    """Set the head to a logistic regression on frozen features of real images and mirror images.
+
+    Linear probing before fine-tuning (Kumar et al., ICLR 2022): a random head would push the
+    pretrained features out of shape before it knows what it wants from them.
+    """
+    head = model.head
+    if head is None:
+        return
+    features = [
+        model_features(model, train, image_size_px=side, mirrored=mirrored)
+        for mirrored in (False, True)
+    ]
+    if features[0].shape[1] != head.in_features:
+        return
+    stacked, targets = torch.cat([torch.from_numpy(f) for f in features]), train.targets.repeat(2)
+    probe = fit_probe(stacked.numpy(), targets.numpy(), c=_PROBE_C / 2)  # twice the images
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def learn(
+    learner: Learner,
+    images: LabelledImages,
+    weights: torch.Tensor,
+    settings: ClassifierSettings,
+    *,
+    seed: int,
+    step: int,
+    decay: float,
+) -> float:
+    """One step on one batch: augment, loss, backward, clip, AdamW, average.
+
+    Args:
+        learner: changed in place; its modes and learning rates are set by the caller.
+        images: the batch.
+        weights: (N,) loss weight of each image.
+        settings: recipe.
+        seed: of the augmentation and of dropout, together with the epoch and `step`.
+        step: position of the batch in the epoch.
+        decay: of the averaged weights.
+
+    Returns:
+        The loss.
+    """
+    device = learner.model.mean.device
+    generator = torch_generator(seed, "augment", learner.epoch, step)
+    seed_torch(seed, "step", learner.epoch, step)
+    batch = augment(to_unit(images.pixels.to(device)), settings.augmentation, generator)
+    loss = weighted_loss(
+        learner.model(batch), images.targets.to(device), weights.to(device),
+        smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
+    )  # fmt: skip
+    learner.optimizer.zero_grad()
+    loss.backward()
+    clip_grad_norm_(learner.model.parameters(), _LARGEST_GRADIENT)
+    learner.optimizer.step()
+    follow(learner.average, learner.model, decay)
+    return loss.item()
+
+
+def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
+    """Write everything that the next epoch depends on."""
+    save_state(
+        path,
+        {
+            "fingerprint": fingerprint, "epoch": learner.epoch, "step": learner.step,
+            "rows": learner.rows, "best": learner.best, "model": learner.model.state_dict(),
+            "average": learner.average.state_dict(), "optimizer": learner.optimizer.state_dict(),
+        },
+    )  # fmt: skip
+
+
+def restore_learner(learner: Learner, path: Path, fingerprint: str) -> bool:
+    """Continue from a file of `save_learner`, if it is of the same images, settings and seed.
+
+    Returns:
+        False when there is no such file or it is of another training, which then starts anew.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.is_file():
+        return False
+    saved = load_state(path)
+    if saved["fingerprint"] != fingerprint:
+        return False
+    learner.model.load_state_dict(saved["model"])
+    learner.average.load_state_dict(saved["average"])
+    learner.optimizer.load_state_dict(saved["optimizer"])
+    learner.epoch, learner.step = saved["epoch"], saved["step"]
+    learner.rows, learner.best = saved["rows"], saved["best"]
+    return True
+
+
+def fingerprint_of(
+    parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
+) -> str:
+    """Hex digest of everything that the result depends on."""
+    recipe = settings.model_dump_json(exclude={"weights"})
+    start = sha256_of(settings.weights) if settings.weights else ""
+    digest = hashlib.sha256(f"{recipe}/{start}/{seed}/{device.type}".encode())
+    for part in parts:
+        digest.update("\n".join(part.ids).encode())
+        digest.update(part.targets.numpy().tobytes())
+        digest.update(part.pixels.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""From a trained folder to probabilities: the one path that commands, report and service use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from sonobalance.classify.features import resized
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.temperature import tempered
+from sonobalance.config import ClassifierSettings
+from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.errors import InputError
+from sonobalance.files import read_json, sha256_of
+from sonobalance.progress import track
+
+FORMAT = "sonobalance-classifier-1"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained classifier, ready to use.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        classes: class names; index = column.
+        image_size_px: side that images are letterboxed to.
+        temperature: divides logits before the softmax; fitted on VAL.
+        mirror: average logits of an image and its left-right mirror.
+        description: the content of `model.json`.
+    """
+
+    model: AttentiveClassifier
+    classes: tuple[str, ...]
+    image_size_px: int
+    temperature: float
+    mirror: bool
+    description: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | str = "cpu") -> Predictor:
+        """Read what `train_classifier` wrote.
+
+        Raises:
+            InputError: a file is missing, damaged, of another format, or the weights are not those
+                that `model.json` names.
+        """
+        page = read_json(folder / "model.json")
+        if not isinstance(page, dict) or page.get("format") != FORMAT:
+            raise InputError(f"Expected {folder / 'model.json'} to have the format {FORMAT}.")
+        path = folder / "weights.safetensors"
+        if not path.is_file():
+            raise InputError(f"Expected weights at {path}, but there are none; run `train` again.")
+        if sha256_of(path) != page["weights_sha256"]:
+            raise InputError(
+                f"Expected {path} to be the weights that {folder / 'model.json'} names, but their "
+                "SHA-256 differs; run `train` again."
+            )
+        model = _network(page, folder)
+        try:
+            model.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(f"Expected {path} to fit its model.json, but {error}.") from None
+        return cls(
+            model.to(device).eval(), tuple(page["classes"]),
+            page["preprocessing"]["image_size_px"], page["temperature"], page["mirror_test"], page,
+        )  # fmt: skip
+
+    def logits(self, images: LabelledImages, *, batch_size: int = 32) -> NDArray[np.float32]:
+        """(N, K) float32 logits, before the temperature; in the order of the images.
+
+        Raises:
+            InputError: the images were loaded with other classes.
+        """
+        if images.classes != self.classes:
+            raise InputError(
+                f"Expected images of the classes {list(self.classes)}, but got "
+                f"{list(images.classes)}."
+            )
+        return model_logits(
+            self.model, images, mirror=self.mirror, batch_size=batch_size,
+            image_size_px=self.image_size_px, title="predicting",
+        )  # fmt: skip
+
+    def probabilities(self, images: LabelledImages, *, batch_size: int = 32) -> NDArray[np.float64]:
+        """(N, K) calibrated class probabilities, each row summing to 1."""
+        return tempered(self.logits(images, batch_size=batch_size), self.temperature)
+
+
+def model_logits(
+    model: AttentiveClassifier,
+    images: LabelledImages,
+    *,
+    mirror: bool = False,
+    batch_size: int = 32,
+    image_size_px: int | None = None,
+    title: str = "",
+) -> NDArray[np.float32]:
+    """(N, K) float32 logits of a model, which is put into evaluation mode.
+
+    Args:
+        model: on any device.
+        images: N images.
+        mirror: average with the logits of the left-right mirror.
+        batch_size: images per forward pass; changes no value beyond rounding.
+        image_size_px: resize to this side first; None: they have the right size.
+        title: of the progress bar; none is shown without one.
+    """
+    model.eval()
+    device = model.mean.device
+    parts = images.pixels.split(batch_size)
+    rows = []
+    with torch.inference_mode():
+        for part in track(parts, title, len(parts)) if title else parts:
+            batch = to_unit(part.to(device))
+            batch = batch if image_size_px is None else resized(batch, image_size_px)
+            out = model(batch)
+            rows.append(((out + model(batch.flip(3))) / 2 if mirror else out).float().cpu())
+    if not rows:
+        return np.zeros((0, len(images.classes)), np.float32)
+    logits: NDArray[np.float32] = torch.cat(rows).numpy()
+    return logits
+
+
+def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
+    try:
+        settings = ClassifierSettings.model_validate(page["settings"])
+    except (KeyError, ValidationError) as error:
+        raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
+    return AttentiveClassifier(
+        settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
+        attention_stages=settings.attention_stages, dropout=settings.dropout,
+    )  # fmt: skip

@@ -1,0 +1,93 @@
+"""What a finished training leaves behind: weights, and a page that says how they were made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from sklearn.metrics import accuracy_score, f1_score
+
+from sonobalance.classify.learner import Learner
+from sonobalance.classify.predict import FORMAT, model_logits
+from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.config import ClassifierSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.files import atomic, sha256_of, write_json
+
+
+def write_model(
+    learner: Learner,
+    settings: ClassifierSettings,
+    *,
+    train: LabelledImages,
+    val: LabelledImages,
+    synthetic: LabelledImages | None,
+    seed: int,
+    folder: Path,
+) -> None:
+    """Write the best weights, then `model.json`, the page that says what they are and how made.
+
+    The temperature and the scores on VAL are of the very path that `Predictor` takes.
+    """
+    path = folder / "weights.safetensors"
+    with atomic(path) as temporary:
+        save_file({name: value.contiguous() for name, value in learner.best.items()}, temporary)
+    model = learner.average
+    model.load_state_dict(learner.best)
+    logits = model_logits(model, val, mirror=settings.mirror_test)
+    targets = val.targets.numpy()
+    temperature = fit_temperature(logits, targets)
+    write_json(
+        folder / "model.json",
+        {
+            "format": FORMAT,
+            "classes": list(train.classes),
+            "backbone": settings.backbone,
+            "attention": settings.attention,
+            "gated_stages": list(model.gated),
+            "target_layer": model.target_layer.name,
+            "preprocessing": {
+                "image_size_px": settings.image_size_px,
+                "letterbox": "aspect ratio kept, area resampling, black padding, centred",
+                "input_range": [-1, 1],
+                "mean": model.mean.flatten().tolist(),
+                "std": model.std.flatten().tolist(),
+            },
+            "mirror_test": settings.mirror_test,
+            "temperature": temperature,
+            "weights_sha256": sha256_of(path),
+            "pretrained_weights_sha256": sha256_of(settings.weights) if settings.weights else None,
+            "images": {
+                "real": class_counts(train),
+                "synthetic": class_counts(synthetic) if synthetic is not None else {},
+                "validation": class_counts(val),
+            },
+            "best_epoch": learner.best_epoch,
+            "epochs": learner.epoch,
+            "validation": {
+                "log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets)
+            },
+            "seed": seed,
+            "settings": settings.model_dump(mode="json", exclude={"weights"}),
+            "versions": {"torch": torch.__version__, "timm": timm.__version__},
+        },
+    )  # fmt: skip
+
+
+def class_counts(images: LabelledImages) -> dict[str, int]:
+    """Images per class, classes without any included."""
+    counted = torch.bincount(images.targets, minlength=len(images.classes)).tolist()
+    return dict(zip(images.classes, counted, strict=True))
+
+
+def scores(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
+    """Accuracy and macro-F1 of (N, K) logits."""
+    predicted = logits.argmax(1)
+    return {
+        "accuracy": float(accuracy_score(targets, predicted)),
+        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+    }

@@ -1,0 +1,113 @@
+"""Which weights learn, how fast, and when: discriminative rates and a warmed-up cosine."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import torch
+from timm.models import group_parameters
+from torch import nn
+
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.config import ClassifierSettings
+
+
+def parameter_groups(
+    model: AttentiveClassifier, settings: ClassifierSettings, *, pretrained: bool
+) -> list[dict[str, Any]]:
+    """Optimiser groups, with their peak learning rate as `peak_lr` and `head` or `body` as `part`.
+
+    Head and gates learn with `head_lr`, the backbone's last layer with `backbone_lr` and each layer
+    before it `layer_decay` times slower; the first `frozen_share` of the layers does not learn.
+    A backbone from scratch learns as a whole with `backbone_lr`. Biases and normalisations are not
+    decayed.
+    """
+    depth = layer_depths(model)
+    layers = 1 + max(value for value in depth.values() if value is not None)
+    frozen = round(settings.frozen_share * layers) if pretrained else 0
+    decay = settings.layer_decay if pretrained else 1.0
+    members: dict[tuple[str, float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        layer = depth[name]
+        weight_decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        if layer is None:
+            members["head", settings.head_lr, weight_decay].append(parameter)
+        elif layer >= frozen:
+            lr = settings.backbone_lr * decay ** (layers - 1 - layer)
+            members["body", lr, weight_decay].append(parameter)
+        else:
+            parameter.requires_grad_(False)
+    return [
+        {"params": params, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay, "part": part}
+        for (part, lr, weight_decay), params in members.items()
+    ]
+
+
+def layer_depths(model: AttentiveClassifier) -> dict[str, int | None]:
+    """Each parameter's layer in the backbone, 0 = nearest the image; None for head and gates."""
+    backbone = model.backbone
+    if hasattr(backbone, "group_matcher"):
+        groups = group_parameters(backbone, backbone.group_matcher(coarse=True), reverse=True)
+    else:
+        children = {name: i for i, (name, _) in enumerate(backbone.named_children())}
+        groups = {n: children.get(n.split(".")[0], 0) for n, _ in backbone.named_parameters()}
+    head = backbone.get_classifier()
+    own = {id(p) for p in head.parameters()} if isinstance(head, nn.Module) else set()
+    return {
+        name: groups[name.removeprefix("backbone.")]
+        if name.startswith("backbone.") and id(parameter) not in own
+        else None
+        for name, parameter in model.named_parameters()
+    }
+
+
+def cosine_factor(step: int, steps: int, warmup_share: float) -> float:
+    """Share of the peak learning rate at a step: linear rise, then half a cosine to zero.
+
+    Source: Loshchilov & Hutter, ICLR 2017, eq. 5, without restarts.
+    """
+    warmup = round(warmup_share * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float, *, head_only: bool) -> None:
+    """Set each group's learning rate to `factor` of its peak; `head_only` stills the backbone."""
+    for group in optimizer.param_groups:
+        still = head_only and group["part"] == "body"
+        group["lr"] = 0.0 if still else factor * group["peak_lr"]
+        for parameter in group["params"]:
+            parameter.requires_grad_(not still)
+
+
+def training_mode(model: AttentiveClassifier, *, frozen_statistics: bool, head_only: bool) -> None:
+    """Put a model into training mode, with a pretrained backbone's batch statistics left alone.
+
+    Args:
+        model: changed in place.
+        frozen_statistics: batch normalisation uses and keeps the statistics it came with.
+        head_only: the backbone stays in evaluation mode, so nothing in it is dropped.
+    """
+    model.train()
+    if head_only:
+        model.backbone.eval()
+    if frozen_statistics:
+        for module in model.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move an averaged model towards `model`: a ← decay·a + (1 - decay)·m; counters are copied."""
+    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
+        if value.requires_grad:
+            mean.lerp_(value, 1 - decay)
+    for kept, buffer in zip(average.buffers(), model.buffers(), strict=True):
+        if buffer.is_floating_point():
+            kept.lerp_(buffer, 1 - decay)
+        else:
+            kept.copy_(buffer)

@@ -1,0 +1,179 @@
+"""Fine-tuning on a few hundred images: head first, then the network, the best epoch kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sonobalance.classify.learner import (
+    Learner,
+    fingerprint_of,
+    learn,
+    new_learner,
+    restore_learner,
+    save_learner,
+)
+from sonobalance.classify.objective import epoch_order, image_weights
+from sonobalance.classify.predict import model_logits
+from sonobalance.classify.record import class_counts, scores, write_model
+from sonobalance.classify.schedule import cosine_factor, set_rates, training_mode
+from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.config import ClassifierSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.errors import InputError
+from sonobalance.files import write_text
+from sonobalance.progress import Bar, bar
+
+
+def train_classifier(
+    train: LabelledImages,
+    val: LabelledImages,
+    settings: ClassifierSettings,
+    *,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    synthetic: LabelledImages | None = None,
+) -> Path:
+    """Train one arm; killed at any point and called again, it ends with the same weights on a CPU.
+
+    A pretrained network gets its first head from a logistic regression on frozen features of the
+    real images, then `head_epochs` for head and gates, then up to `epochs` for all but its first
+    layers, with frozen batch statistics. The averaged weights of the epoch with the lowest
+    temperature-scaled log-loss on VAL are kept: on a hundred images accuracy and F1 jump by chance,
+    the log-loss does not, and scaling takes out mere over-confidence.
+
+    Args:
+        train: real TRAIN images, at least one of each class.
+        val: real VAL images; they choose the epoch and the temperature and nothing else.
+        settings: backbone and recipe.
+        seed: of weights, order, augmentation and dropout.
+        folder: receives `weights.safetensors`, `model.json`, `stats.jsonl`, and
+            `checkpoint.safetensors` while training.
+        device: where to train.
+        synthetic: accepted synthetic images, added to TRAIN only.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        InputError: no validation images, a class without training images, images of another size
+            or other classes, or unusable weights.
+        SettingsError: timm has no such backbone.
+    """
+    _check(train, val, settings, synthetic)
+    folder.mkdir(parents=True, exist_ok=True)
+    images = train if synthetic is None else train.join(synthetic)
+    parts = [train, val] if synthetic is None else [train, val, synthetic]
+    learner = new_learner(train, settings, seed=seed, device=device)
+    fingerprint = fingerprint_of(parts, settings, seed, device)
+    checkpoint = folder / "checkpoint.safetensors"
+    if not restore_learner(learner, checkpoint, fingerprint):
+        _note_epoch(learner, val, loss=None)
+    weights = image_weights(
+        images.targets, torch.arange(len(images)) >= len(train), len(train.classes),
+        balance=settings.balance, share=settings.synthetic_weight,
+    )  # fmt: skip
+    warm = settings.head_epochs if learner.pretrained else 0
+    with bar("training", warm + settings.epochs, learner.epoch) as shown:
+        while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
+            loss = _epoch(learner, images, weights, settings, seed=seed, warm=warm, shown=shown)
+            learner.epoch += 1
+            _note_epoch(learner, val, loss)
+            save_learner(learner, checkpoint, fingerprint)
+            _write_stats(folder, learner)
+    write_model(
+        learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
+    )
+    checkpoint.unlink(missing_ok=True)
+    return folder
+
+
+def _check(
+    train: LabelledImages,
+    val: LabelledImages,
+    settings: ClassifierSettings,
+    synthetic: LabelledImages | None,
+) -> None:
+    if not len(val):
+        raise InputError("Expected real images in VAL to stop the training by, but there are none.")
+    for part in (train, val) if synthetic is None else (train, val, synthetic):
+        if part.classes != train.classes or part.pixels.shape[-1] != settings.image_size_px:
+            raise InputError(
+                f"Expected images of the classes {list(train.classes)} with side "
+                f"{settings.image_size_px} px, but got {list(part.classes)} with side "
+                f"{part.pixels.shape[-1]} px."
+            )
+    counts = class_counts(train)
+    empty = [name for name, n in counts.items() if n == 0]
+    if empty or len(counts) < 2:
+        raise InputError(
+            f"Expected at least two classes with a training image in each, but got {counts}."
+        )
+
+
+def _exhausted(learner: Learner, settings: ClassifierSettings, warm: int) -> bool:
+    """Whether validation has not improved for `patience_epochs` of fine-tuning."""
+    since = learner.epoch - max(learner.best_epoch, warm)
+    return since >= settings.patience_epochs
+
+
+def _epoch(
+    learner: Learner,
+    images: LabelledImages,
+    weights: torch.Tensor,
+    settings: ClassifierSettings,
+    *,
+    seed: int,
+    warm: int,
+    shown: Bar,
+) -> float:
+    """Go once through the images; returns the mean loss."""
+    head_only = learner.epoch < warm
+    order = epoch_order(
+        images.targets.numpy(), balance=settings.balance, seed=seed, epoch=learner.epoch
+    )
+    batches = np.array_split(order, max(1, round(len(order) / settings.batch_size)))
+    training_mode(learner.model, frozen_statistics=learner.pretrained, head_only=head_only)
+    decay = _average_decay(settings, len(batches))
+    losses = []
+    for step, rows in enumerate(batches):
+        factor = cosine_factor(learner.step, settings.epochs * len(batches), settings.warmup_share)
+        set_rates(learner.optimizer, 1.0 if head_only else factor, head_only=head_only)
+        loss = learn(
+            learner, images.take(rows), weights[rows], settings, seed=seed, step=step,
+            decay=min(decay, (1 + learner.step) / (10 + learner.step)),
+        )  # fmt: skip
+        losses.append(loss)
+        learner.step += not head_only
+        shown.advance(1 / len(batches), f"loss {loss:.3f}")
+    return float(np.mean(losses))
+
+
+def _average_decay(settings: ClassifierSettings, steps_per_epoch: int) -> float:
+    """Decay per step of the averaged weights; 0 means that the average is the model itself."""
+    if not settings.ema_halflife_epochs:
+        return 0.0
+    return float(0.5 ** (1 / (settings.ema_halflife_epochs * steps_per_epoch)))
+
+
+def _note_epoch(learner: Learner, val: LabelledImages, loss: float | None) -> None:
+    """Validate the averaged weights, add the log row, keep the weights when they are the best."""
+    logits, targets = model_logits(learner.average, val), val.targets.numpy()
+    temperature = fit_temperature(logits, targets)
+    row = {
+        "epoch": learner.epoch, "train_loss": loss,
+        "val_log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets),
+    }  # fmt: skip
+    learner.rows.append(row)
+    if learner.best_epoch == learner.epoch:
+        state = learner.average.state_dict()
+        learner.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+
+def _write_stats(folder: Path, learner: Learner) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in learner.rows)
+    write_text(folder / "stats.jsonl", text)

@@ -1,0 +1,86 @@
+"""Pretrained weights from a local safetensors file in timm's names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
+from torch import nn
+
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.errors import InputError
+
+_ENOUGH = 0.9
+
+
+def load_backbone(model: AttentiveClassifier, path: Path) -> int:
+    """Copy the tensors of a safetensors file into the backbone; the head may be absent or differ.
+
+    A transformer's position embedding of another image size is resampled.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        InputError: the file is missing, damaged, or does not fit the backbone; says how many
+            tensors match.
+    """
+    given = _read(path)
+    wanted = {
+        name: value
+        for name, value in model.backbone.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    head = _head_names(model.backbone)
+    fitting = {
+        name: fitted
+        for name, value in wanted.items()
+        if name in given and (fitted := _fit(name, given[name], value, model.backbone)) is not None
+    }
+    body = [name for name in wanted if name not in head]
+    matching = sum(name in fitting for name in body)
+    if matching < _ENOUGH * len(body):
+        raise InputError(
+            f"Expected {path} to hold the weights of {type(model.backbone).__name__} in timm's "
+            f"names, but only {matching} of its {len(body)} tensors match in name and shape; set "
+            "`classifier.backbone` to the model that the file was saved from."
+        )
+    model.backbone.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(f"Expected `classifier.weights` at {path}, but there is no such file.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"Expected `classifier.weights` to be a safetensors file, but {path} is not ({error})."
+        ) from None
+
+
+def _head_names(backbone: nn.Module) -> set[str]:
+    """Names of the classifier's tensors, which belong to the classes of another data set."""
+    head: nn.Module = backbone.get_classifier()  # type: ignore[operator]
+    own = {id(value) for value in head.parameters()} if isinstance(head, nn.Module) else set()
+    return {name for name, value in backbone.named_parameters() if id(value) in own}
+
+
+def _fit(
+    name: str, given: torch.Tensor, wanted: torch.Tensor, backbone: nn.Module
+) -> torch.Tensor | None:
+    """The given tensor in the wanted shape, or None when it does not fit."""
+    if given.shape == wanted.shape:
+        return given
+    if name.endswith("pos_embed") and given.ndim == 3 and given.shape[2] == wanted.shape[2]:
+        prefix = int(getattr(backbone, "num_prefix_tokens", 1))
+        side = round((wanted.shape[1] - prefix) ** 0.5)
+        resampled: torch.Tensor = resample_abs_pos_embed(
+            given, [side, side], num_prefix_tokens=prefix
+        )
+        return resampled if resampled.shape == wanted.shape else None
+    return None

@@ -1,0 +1,107 @@
+"""Frozen features, the probe against scikit-learn, and out-of-fold honesty."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sonobalance.classify.descriptor import LENGTH, describe
+from sonobalance.classify.features import cross_fitted, extract_features, fit_probe
+from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.errors import InputError
+
+
+def table(n=60, f=8, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    targets = np.arange(n) % classes
+    return rng.normal(size=(n, f)) * 5 + 3 + targets[:, None], targets
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_probe_equals_scikit_learn(classes, balanced):
+    x, y = table(classes=classes)
+    weight = "balanced" if balanced else None
+    other = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight=weight))
+    probe = fit_probe(x, y, c=0.1, balanced=balanced)
+    np.testing.assert_allclose(probe.probabilities(x), other.fit(x, y).predict_proba(x), atol=1e-3)
+
+
+def test_groups_choose_the_regularisation():
+    x, y = table()
+    assert fit_probe(x, y).c == 0.003
+    rng = np.random.default_rng(1)
+    noise = fit_probe(rng.normal(size=(60, 40)), y, np.arange(60))
+    signal = fit_probe(np.eye(3)[y] + 0.01 * rng.normal(size=(60, 3)), y, np.arange(60))
+    assert noise.c < signal.c
+
+
+def test_out_of_fold_sees_no_relative():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 2)
+    own = rng.normal(size=(30, 50)).repeat(2, axis=0)  # twins share features, labels are chance
+    y = np.repeat(np.arange(30) % 2, 2)
+    grouped = cross_fitted(own, y, groups, c=1.0).argmax(1) == y
+    leaky = cross_fitted(own, y, np.arange(60), c=1.0).argmax(1) == y
+    assert leaky.mean() > 0.85
+    assert grouped.mean() < 0.8
+
+
+def test_probes_need_every_class():
+    x, y = table()
+    with pytest.raises(InputError, match="at least two classes"):
+        fit_probe(x, np.zeros(60, int))
+    with pytest.raises(InputError, match="at least two classes"):
+        fit_probe(x, np.where(y == 1, 2, y))
+    with pytest.raises(InputError, match="5 groups"):
+        cross_fitted(x, y, np.arange(60) % 4)
+
+
+def test_descriptor_sees_shape_and_ignores_size():
+    rows, columns = np.mgrid[:64, :64]
+    disc = (((rows - 32) ** 2 + (columns - 32) ** 2 < 200) * 200).astype(np.uint8)
+    square = ((abs(rows - 32) < 13) & (abs(columns - 32) < 13)).astype(np.uint8) * 200
+    large = disc.repeat(2, 0).repeat(2, 1)
+    assert describe(disc).shape == (LENGTH,)
+    np.testing.assert_allclose(describe(large), describe(disc), atol=1e-6)
+    assert np.linalg.norm(describe(square) - describe(disc)) > 1
+
+
+def test_weight_free_features_tell_simple_classes_apart(make_images):
+    train, test = make_images(60), make_images(30, seed=1)
+    probe = fit_probe(extract_features(train), train.targets, c=0.01)
+    hit = probe.probabilities(extract_features(test)).argmax(1) == test.targets.numpy()
+    assert hit.mean() > 0.9
+
+
+def test_backbone_features_are_timms_pooled_features(tmp_path, make_images):
+    source = timm.create_model("test_resnet", num_classes=0).eval()
+    path = tmp_path / "w.safetensors"
+    save_file({k: v.contiguous() for k, v in source.state_dict().items()}, path)
+    images = make_images(5, side=48)
+    ours = extract_features(images, "test_resnet", path, image_size_px=48, batch_size=2)
+    mean, std = (torch.tensor(source.pretrained_cfg[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+    with torch.no_grad():
+        theirs = source((images.pixels.float() / 255 - mean) / std)
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
+    assert extract_features(images, "test_resnet", path, image_size_px=32).shape == (5, 96)
+
+
+def test_temperature_undoes_overconfidence():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3)) * 2
+    p = np.exp(log_softmax(logits, 1))
+    targets = np.array([rng.choice(3, p=row) for row in p])
+    assert fit_temperature(logits * 3, targets) == pytest.approx(3, rel=0.08)
+    by_hand = minimize_scalar(lambda t: mean_log_loss(logits * 3 / t, targets), bounds=(0.5, 9))
+    assert fit_temperature(logits * 3, targets) == pytest.approx(by_hand.x, rel=1e-3)
+
+
+def test_temperature_of_separable_images_is_bounded():
+    assert fit_temperature(np.eye(3) * 5, np.arange(3)) >= 0.04

@@ -1,0 +1,170 @@
+"""Training learns, repeats itself bit for bit, and survives being killed."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from sonobalance.classify import train as module
+from sonobalance.classify.features import model_features
+from sonobalance.classify.learner import network, new_learner
+from sonobalance.classify.predict import Predictor, model_logits
+from sonobalance.classify.probe import fit_probe
+from sonobalance.classify.train import train_classifier
+from sonobalance.errors import InputError
+from sonobalance.files import read_lines, sha256_of
+
+CPU = torch.device("cpu")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def fit(folder, train, val, settings, seed=0, **options):
+    return train_classifier(train, val, settings, seed=seed, folder=folder, device=CPU, **options)
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    torch.manual_seed(3)
+    path = tmp_path / "w.safetensors"
+    state = timm.create_model("test_resnet", num_classes=0).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, path)
+    return path
+
+
+def test_overfits_eight_phantoms(tmp_path, make_images, small_settings, pretrained):
+    train = make_images(8)
+    settings = small_settings.model_copy(
+        update={
+            "weights": pretrained, "head_start": "random", "frozen_share": 0.0, "epochs": 15,
+            "label_smoothing": 0.0, "augmentation": "none", "dropout": 0.0,
+        }
+    )  # fmt: skip
+    predictor = Predictor.load(fit(tmp_path, train, train, settings), CPU)
+    assert (predictor.logits(train).argmax(1) == train.targets.numpy()).all()
+    assert predictor.probabilities(train).max(1).min() > 0.9
+
+
+@pytest.mark.parametrize("killed_at", [1, 4, 7])
+def test_killed_and_called_again_equals_undisturbed(  # noqa: PLR0917
+    tmp_path, make_images, small_settings, pretrained, monkeypatch, killed_at
+):
+    train, val = make_images(11), make_images(6, seed=1, prefix="v")
+    settings = small_settings.model_copy(
+        update={"weights": pretrained, "head_epochs": 1, "epochs": 2}
+    )
+    whole = fit(tmp_path / "whole", train, val, settings)
+    done, learn = 0, module.learn
+
+    def dying(*args, **options):
+        nonlocal done
+        done += 1
+        if done == killed_at:
+            raise Killed
+        return learn(*args, **options)
+
+    monkeypatch.setattr(module, "learn", dying)
+    with pytest.raises(Killed):
+        fit(tmp_path / "broken", train, val, settings)
+    monkeypatch.setattr(module, "learn", learn)
+    broken = fit(tmp_path / "broken", train, val, settings)
+    for name in ("weights.safetensors", "model.json", "stats.jsonl"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes()
+    assert not (broken / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_seed_is_not_continued(
+    tmp_path, make_images, small_settings, monkeypatch
+):
+    train, val = make_images(6), make_images(6, seed=1)
+    settings = small_settings.model_copy(update={"epochs": 2})
+    alone = fit(tmp_path / "alone", train, val, settings, seed=1)
+    monkeypatch.setattr(module, "write_model", lambda *_a, **_k: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        fit(tmp_path / "mixed", train, val, settings, seed=0)
+    monkeypatch.undo()
+    mixed = fit(tmp_path / "mixed", train, val, settings, seed=1)
+    assert sha256_of(alone / "weights.safetensors") == sha256_of(mixed / "weights.safetensors")
+
+
+def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pretrained):
+    train, val = make_images(7), make_images(5, seed=1)
+    synthetic = make_images(4, seed=2, prefix="s")
+    settings = small_settings.model_copy(update={"weights": pretrained, "head_epochs": 1})
+    folder = fit(tmp_path / "arm", train, val, settings, synthetic=synthetic)
+    page = json.loads((folder / "model.json").read_text())
+    assert page["classes"] == ["disc", "nothing", "square"]
+    assert page["images"] == {
+        "real": {"disc": 3, "nothing": 2, "square": 2},
+        "synthetic": {"disc": 2, "nothing": 1, "square": 1},
+        "validation": {"disc": 2, "nothing": 2, "square": 1},
+    }
+    assert page["weights_sha256"] == sha256_of(folder / "weights.safetensors")
+    assert page["pretrained_weights_sha256"] == sha256_of(pretrained)
+    assert str(tmp_path) not in (folder / "model.json").read_text()
+    rows = read_lines(folder / "stats.jsonl")
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    best = min(rows, key=lambda row: row["val_log_loss"])
+    assert page["best_epoch"] == best["epoch"]
+    predictor = Predictor.load(folder, CPU)
+    predicted = predictor.probabilities(val)
+    hit = np.mean(predicted.argmax(1) == val.targets.numpy())
+    loss = -np.log(predicted[np.arange(5), val.targets.numpy()]).mean()
+    assert page["validation"]["accuracy"] == pytest.approx(hit)
+    assert page["validation"]["log_loss"] == pytest.approx(loss, abs=1e-5)
+
+
+def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_settings, pretrained):
+    train = make_images(9)
+    settings = small_settings.model_copy(update={"weights": pretrained})
+    model = new_learner(train, settings, seed=0, device=CPU).model
+    features = [
+        model_features(model, train, image_size_px=32, mirrored=mirrored)
+        for mirrored in (False, True)
+    ]
+    probe = fit_probe(np.concatenate(features), train.targets.repeat(2).numpy(), c=0.0015)
+    np.testing.assert_allclose(model_logits(model, train), probe.logits(features[0]), atol=1e-4)
+
+
+def test_a_patient_training_stops(tmp_path, make_images, small_settings):
+    train, val = make_images(6), make_images(6, seed=1)
+    val.targets.copy_((val.targets + 1) % 3)  # whatever is learnt is wrong
+    settings = small_settings.model_copy(update={"epochs": 40, "patience_epochs": 2})
+    folder = fit(tmp_path, train, val, settings)
+    rows = read_lines(folder / "stats.jsonl")
+    page = json.loads((folder / "model.json").read_text())
+    assert len(rows) - 1 == page["epochs"] == page["best_epoch"] + 2
+
+
+def test_no_averaging_means_the_average_is_the_model(tmp_path, make_images, small_settings):
+    train = make_images(6)
+    settings = small_settings.model_copy(update={"epochs": 1, "ema_halflife_epochs": 0})
+    learner = new_learner(train, settings, seed=0, device=CPU)
+    with module.bar("", 1) as shown:
+        module._epoch(learner, train, torch.ones(6), settings, seed=0, warm=0, shown=shown)
+    state = learner.model.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in learner.average.state_dict().items())
+
+
+@pytest.mark.parametrize("balance", ["class-weights", "over-sampling"])
+def test_every_way_of_balancing_trains(tmp_path, make_images, small_settings, balance):
+    settings = small_settings.model_copy(
+        update={"epochs": 1, "balance": balance, "focal_gamma": 2.0, "augmentation": "strong"}
+    )
+    folder = fit(tmp_path, make_images(7), make_images(5, seed=1), settings)
+    assert set(load_file(folder / "weights.safetensors")) == set(network(settings, 3).state_dict())
+
+
+def test_bad_input_is_one_sentence(tmp_path, make_images, small_settings):
+    train, val = make_images(6), make_images(6, seed=1)
+    with pytest.raises(InputError, match="in VAL"):
+        fit(tmp_path, train, val.take([]), small_settings)
+    with pytest.raises(InputError, match="'square': 0"):
+        fit(tmp_path, train.take([0, 1, 3]), val, small_settings)
+    with pytest.raises(InputError, match=r"side 32 px, but got .* side 48 px"):
+        fit(tmp_path, train, make_images(6, side=48), small_settings)
