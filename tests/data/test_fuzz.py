@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def dicom(pixels, compressed):
     return buffer.getvalue()
 
 
+@cache
 def sources():
     """Whole files of every kind that is read: suffix, bytes."""
     rng = np.random.default_rng(1)
@@ -122,6 +124,32 @@ def png_of(width, height, data):
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+def pages(count):
+    """A TIFF of `count` pages that all show the same pixels."""
+    data = b"II*\0" + struct.pack("<I", 8)
+    tags = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 273: 4, 277: 1, 278: 16, 279: 256}
+    for page in range(count):
+        follows = len(data) + 6 + 12 * len(tags) if page < count - 1 else 0
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        data += struct.pack("<H", len(tags)) + entries + struct.pack("<I", follows)
+    return data + bytes(256)
+
+
+def clip(count):
+    """A GIF that repeats its one frame."""
+    whole = encode(np.zeros((20, 20), np.uint8), "GIF")
+    start = whole.index(b"\x2c")
+    return whole[:start] + whole[start:-1] * count + b";"
+
+
+def scans(count):
+    """A progressive JPEG that refines all its pixels again and again."""
+    whole = encode(np.zeros((4000, 4000), np.uint8), "JPEG", progressive=True)
+    start = whole.rindex(b"\xff\xda")
+    return whole[:-2] + whole[start:-2] * count + whole[-2:]
+
+
+@cache
 def odd_files():
     """Files nobody damaged at random: name, bytes. None of them may be used."""
     jpeg = bytearray(encode(np.zeros((16, 16), np.uint8), "JPEG"))
@@ -141,6 +169,7 @@ def odd_files():
         "dot.png": encode(np.zeros((1, 1), np.uint8), "PNG"),
         "line.png": encode(np.zeros((1, 60_000), np.uint8), "PNG"),
         "nan.tif": encode(np.full((20, 20), np.nan, np.float32), "TIFF"),
+        "pages.tif": pages(3000), "clip.gif": clip(3000), "scans.jpg": scans(150),
         "a\nb.png": b"x", "|_mask.png": b"x", "\udcff\udcfe.png": b"x", "ü" * 100 + ".png": b"x",
     }  # fmt: skip
 

@@ -173,7 +173,7 @@ def broken_files(folder):
         "postscript": write_bytes(folder / "ps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n"),
         "bomb": bomb(folder / "bomb.png"),
         "folder": folder,
-        "scans": write_bytes(folder / "scans.jpg", jpeg[:-2] + b"\xff\xda" * 300 + jpeg[-2:]),
+        "scans": write_bytes(folder / "scans.jpg", jpeg[:-2] + b"\xff\xda" * 3000 + jpeg[-2:]),
     }
 
 
@@ -197,7 +197,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path):
         image_shape(save(tmp_path / "b.png", GREY), max_megapixels=0.0005)
     frames = [Image.new("L", (32, 32), value) for value in range(40)]
     frames[0].save(tmp_path / "c.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match="40 frames"):
+    with pytest.raises(InputError, match="but got 40 of 32 x 32"):
         image_shape(tmp_path / "c.gif", max_megapixels=0.0011)
 
 

@@ -18,10 +18,11 @@ Pixels = NDArray[np.uint8]  # (H, W) grey or (H, W, 3) RGB, in [0, 255]
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
 LOSSY = frozenset(("JPEG", "MPO", "WEBP"))
-CLIP_FACTOR = 20  # all frames of a clip together may hold this many times the largest image
-MOST_SCANS = 200  # of a progressive JPEG; each costs as much time as the whole image
+WORK_FACTOR = 20  # all frames, or scans, of a file may hold this many times the largest image
+MOST_FRAMES = 2000  # of a file
 DEPTHS = (8, 10, 12, 14, 16)  # bits in which scanners store grey values
 ORIENTATION = 0x0112  # the EXIF tag
+PNG_EXIF = ("exif", "Raw profile type exif")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,8 @@ def shape_of(path: Path, max_megapixels: float) -> Shape:
         InputError: the file is missing, empty, not an image, or too large.
     """
     with _opened(path, max_megapixels) as image:
-        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-        if image.width * image.height * frames > CLIP_FACTOR * max_megapixels * 1e6:
-            raise InputError(
-                f"Expected at most {CLIP_FACTOR * max_megapixels:g} megapixels in all frames of "
-                f"{path}, but it has {frames} frames of {image.width} x {image.height}; shorten it."
-            )
+        frames = _frames(image)
+        _check_work(image, frames, path, max_megapixels)
         turned = _orientation(image) >= 5
         size = (image.height, image.width) if turned else image.size
         return Shape(*size, frames)
@@ -147,22 +144,37 @@ def _opened(path: Path, max_megapixels: float) -> Iterator[Image.Image]:
     check_file(path)
     with translated(path), Image.open(path, formats=FORMATS) as image:
         check_pixels(path, image.width, image.height, max_megapixels)
-        if image.format in {"JPEG", "MPO"}:
-            _check_scans(path)
+        if image.format in {"JPEG", "MPO"}:  # each progressive scan costs a pass over all pixels
+            _check_work(image, path.read_bytes().count(b"\xff\xda"), path, max_megapixels)
         yield image
 
 
-def _check_scans(path: Path) -> None:
-    if path.read_bytes().count(b"\xff\xda") > MOST_SCANS:
+def _frames(image: Image.Image) -> int:
+    """Number of frames; of a TIFF, whose pages are slow to find, at most `MOST_FRAMES` + 1."""
+    if image.format == "MPO":
+        return 1
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1))
+    for page in range(1, MOST_FRAMES + 1):
+        try:
+            image.seek(page)
+        except EOFError:
+            image.seek(0)
+            return page
+    return MOST_FRAMES + 1
+
+
+def _check_work(image: Image.Image, passes: int, path: Path, max_megapixels: float) -> None:
+    most = WORK_FACTOR * max_megapixels
+    if passes > MOST_FRAMES or image.width * image.height * passes > most * 1e6:
         raise InputError(
-            f"Expected at most {MOST_SCANS} scans in the JPEG {path}, but it has more; "
-            "save it again as PNG."
+            f"Expected at most {MOST_FRAMES} frames or scans and {most:g} megapixels in all of "
+            f"{path}, but got {passes} of {image.width} x {image.height}; shorten the clip."
         )
 
 
 def _seek(image: Image.Image, frame: int, path: Path, max_megapixels: float) -> None:
-    if image.width * image.height * (frame + 1) > CLIP_FACTOR * max_megapixels * 1e6:
-        raise InputError(f"Expected frame {frame} of {path} to be within reach; shorten the clip.")
+    _check_work(image, frame + 1, path, max_megapixels)
     try:
         image.seek(frame)
     except EOFError:
@@ -171,6 +183,8 @@ def _seek(image: Image.Image, frame: int, path: Path, max_megapixels: float) -> 
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and image.info.keys().isdisjoint(PNG_EXIF):
+        return 1  # Pillow would decode all pixels to look for it behind them
     try:
         value = int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - broken EXIF does not make an image unreadable
