@@ -265,7 +265,7 @@ def benchmark(
     from sonobalance.benchmark import run_benchmark
 
     resolved = pipeline.resolve_all(preset, config, weights, settings)
-    return run_benchmark(folder, out, folds, seeds, preset, resolved, redo)
+    return run_benchmark(folder, out, resolved, folds=folds, seeds=seeds, preset=preset, redo=redo)
 
 
 def demo(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sonobalance.config import Settings
-from sonobalance.errors import InputError, StaleError
+from sonobalance.errors import InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, sha256_of, tree_digest, unwritable, write_json
 from sonobalance.layers import parse
 from sonobalance.version import __version__
@@ -156,6 +156,8 @@ class Run:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; the lock goes with the process, however it ends.
 
+    A folder that was empty before and got no result because of bad input is removed again.
+
     Raises:
         InputError: the folder cannot be written, or another process works in it.
     """
@@ -171,7 +173,21 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"Another process is working in {folder}; wait for it or choose another --out."
             ) from None
-        yield
+        fresh = not any(path.name != ".lock" for path in folder.iterdir())
+        try:
+            yield
+        except SonobalanceError:
+            if fresh and not _has_results(folder):
+                remove(folder)
+            raise
+
+
+def _has_results(folder: Path) -> bool:
+    """Whether any stage of the run in this folder has finished."""
+    if not (folder / RECORD).is_file():
+        return False
+    stages = read_json(folder / RECORD)["stages"].values()
+    return any(stage["status"] == "finished" for stage in stages)
 
 
 def create(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:

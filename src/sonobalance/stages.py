@@ -7,9 +7,11 @@ that must not see VAL or TEST works inside `reading_only` (promise P1).
 from __future__ import annotations
 
 import csv
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sonobalance.arms import TREATMENTS, arms_of
+from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, write_json
@@ -70,12 +72,26 @@ def device_of(run: Run) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def synthetic_of(run: Run, size_px: int, classes: tuple[str, ...]) -> LabelledImages | None:
-    """The accepted synthetic images at a size; None when there are none."""
-    from sonobalance.data.loading import load_images
+def synthetic_of(
+    run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
+) -> LabelledImages | None:
+    """The synthetic images that an arm trains with; None for arms without any.
 
+    These are the images up to the best round. Where the harm guard found round 0 best, the arm
+    still takes every accepted image, so that the report can show what they do; `choose_arm` then
+    keeps such a model from being used.
+    """
+    from sonobalance.data.loading import load_images
+    from sonobalance.synthesis.summary import training_images
+
+    if TREATMENTS[arm].objective is None:
+        return None
     folder = run.path("synthesis")
-    accepted = read_manifest(folder / "manifest.csv", folder)
+    accepted = training_images(folder)
+    if TREATMENTS[arm].one_shot or not len(accepted):
+        accepted = training_images(folder, every_round=True)
+    if TREATMENTS[arm].one_shot:
+        accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
     return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
 
 
@@ -115,6 +131,32 @@ def _train_gan(run: Run) -> None:
         )
 
 
+def _synthesize(run: Run) -> None:
+    from sonobalance.classify.features import extract_features
+    from sonobalance.data.guard import reading_only
+    from sonobalance.data.loading import load_images
+    from sonobalance.synthesis.generator import GanGenerator
+    from sonobalance.synthesis.grow import grow
+
+    splits, settings, device = splits_of(run), run.settings, device_of(run)
+    train, folder = splits.of("train"), run.path("synthesis")
+    classifier, gan = settings.classifier, settings.gan
+    features = partial(
+        extract_features, backbone=classifier.backbone, weights=classifier.weights, device=device
+    )
+    with reading_only(train, folders=[folder]):
+        images = load_images(train, gan.image_size_px, splits.manifest.classes)
+        generator = GanGenerator(
+            images, gan, settings.seed, run.path("gan"), folder / "generators",
+            settings.synthesis.gan_kimg_per_round, device,
+        )  # fmt: skip
+        groups = [splits.group[key] for key in images.ids]
+        grow(
+            images, groups, generator, features, settings.synthesis,
+            seed=settings.seed, folder=folder, device=device,
+        )  # fmt: skip
+
+
 def _train(run: Run) -> None:
     from sonobalance.classify.train import train_classifier
     from sonobalance.data.guard import reading_only
@@ -126,21 +168,30 @@ def _train(run: Run) -> None:
         train = load_images(splits.of("train"), size, classes, "TRAIN")
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in arms_of(run.settings):
-            synthetic = synthetic_of(run, size, classes) if TREATMENTS[arm].objective else None
             train_classifier(
                 train, val, TREATMENTS[arm].settings(base), seed=run.settings.seed,
-                folder=run.path(f"classifier/{arm}"), device=device_of(run), synthetic=synthetic,
+                folder=run.path(f"classifier/{arm}"), device=device_of(run),
+                synthetic=synthetic_of(run, arm, size, classes),
             )  # fmt: skip
     write_json(run.path("classifier/arms.json"), choose_arm(run))
 
 
 def choose_arm(run: Run) -> dict[str, object]:
-    """Which arm becomes the model: the best macro-F1 on VAL, never on TEST; ties keep the first."""
+    """Which arm becomes the model: the best macro-F1 on VAL, never on TEST; ties keep the first.
+
+    An arm whose synthetic images the harm guard found useless on the inner validation is not
+    eligible (see `synthesis.json`).
+    """
     scores = {
         arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
         for arm in arms_of(run.settings)
     }
-    return {"chosen": max(scores, key=lambda arm: scores[arm]), "val_macro_f1": scores}
+    summary = run.path("synthesis/synthesis.json")
+    harmful = summary.is_file() and read_json(summary)["best_round"] == 0
+    guarded = harmful and run.settings.synthesis.harm_guard
+    allowed = [arm for arm in scores if not (guarded and TREATMENTS[arm].objective)] or [*scores]
+    chosen = max(allowed, key=lambda arm: scores[arm])
+    return {"chosen": chosen, "val_macro_f1": scores, "guarded": guarded}
 
 
 def _predict(run: Run) -> None:
@@ -240,7 +291,7 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "train", ("classifier", "arms", "device"),
-            ("manifest.csv", "splits.csv", "synthesis/manifest.csv", "synthesis/synthesis.json"),
+            ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?"),
             ("classifier/arms.json",), _train,
         ),
         Stage(

@@ -1,0 +1,127 @@
+"""What a run will cost, before it starts: counted FLOPs over the speed of this machine.
+
+Each network's FLOPs are counted by one forward pass; this machine's speed is measured by one
+second of a typical convolution. `SHARE_OF_BOUND` says what share of that bare speed the real loops
+reach; it and the seconds per image of the other stages come from
+`docs/results/busi-run.json`. The estimate is meant to be right within a factor of two.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sonobalance.arms import arms_of
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.config import GanSettings, Settings
+from sonobalance.data.scan import files_below, is_image
+from sonobalance.gan.discriminators import make_discriminators
+from sonobalance.gan.networks import Encoder
+from sonobalance.gan.snapshot import make_generator
+
+SHARE_OF_BOUND = {"gan": 0.5, "classifier": 0.4, "inference": 0.4}
+AUDIT_SECONDS_PER_IMAGE = 0.25
+EXPLAIN_PASSES = 250  # forward passes per explained image, curves and sanity checks included
+BASE_MEMORY_GIB = 1.2  # interpreter, torch and the other libraries
+CLASSES = 3  # the number of classes hardly matters for the cost
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage is expected to take."""
+
+    stage: str
+    minutes: float
+    memory_gib: float
+    disk_mib: float
+
+
+def estimate(folder: Path, settings: Settings) -> list[Cost]:
+    """The cost of the expensive stages and their sum, on the CPU of this machine."""
+    images = sum(1 for path in files_below(folder) if is_image(path) and "_mask" not in path.name)
+    speed = convolution_flops_per_second()
+    train = images * (1 - settings.split.test_fraction - settings.split.val_fraction)
+    costs = [
+        Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
+        _gan(settings, speed),
+        _classifier(settings, train, speed),
+        _explanation(settings, images * settings.split.test_fraction, speed),
+    ]
+    total = Cost(
+        "together", sum(c.minutes for c in costs), max(c.memory_gib for c in costs),
+        sum(c.disk_mib for c in costs),
+    )  # fmt: skip
+    return [*costs, total]
+
+
+def convolution_flops_per_second(seconds: float = 1.0) -> float:
+    """FLOP/s that a bare 3×3 convolution of 64 channels at 32×32 pixels reaches here."""
+    conv = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
+    images = torch.randn(16, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        flops = _flops(conv, images)
+        conv(images)
+        begin, rounds = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            conv(images)
+            rounds += 1
+    return flops * rounds / (time.perf_counter() - begin)
+
+
+def gan_flops(settings: GanSettings) -> tuple[float, float]:
+    """FLOPs per image of one warm-up step and of one adversarial step.
+
+    A forward and backward pass counts as three forward passes.
+    """
+    size = settings.image_size_px
+    image, target = torch.zeros(1, 1, size, size), torch.zeros(1, dtype=torch.int64)
+    generator = make_generator(settings, CLASSES)
+    latent, noise = torch.randn(1, settings.latent_dim), torch.zeros(1, generator.noise_dim)
+    make = _flops(generator, latent, target, noise)
+    encode = _flops(Encoder(size, settings.base_channels, settings.latent_dim), image)
+    judges = make_discriminators(settings, CLASSES).values()
+    judge = sum(_flops(network, image, target) for network in judges)
+    return 3 * (make + encode), 3 * make + 9 * judge
+
+
+def _gan(settings: Settings, speed: float) -> Cost:
+    gan = settings.gan
+    warmup, game = gan_flops(gan)
+    kimg = gan.total_kimg + settings.synthesis.gan_kimg_per_round * (settings.synthesis.rounds - 1)
+    flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
+    minutes = flops / speed / SHARE_OF_BOUND["gan"] / 60
+    memory = BASE_MEMORY_GIB + gan.batch_size * gan.base_channels * gan.image_size_px**2 * 4e-8
+    return Cost("train-gan and synthesize", minutes, memory, 100)
+
+
+def _classifier(settings: Settings, images: float, speed: float) -> Cost:
+    classifier = settings.classifier
+    flops = _classifier_flops(settings)
+    passes = images * len(arms_of(settings)) * (3 * classifier.epochs + classifier.head_epochs)
+    minutes = passes * flops / speed / SHARE_OF_BOUND["classifier"] / 60
+    memory = BASE_MEMORY_GIB + classifier.batch_size * (classifier.image_size_px / 224) ** 2 * 0.1
+    return Cost("train", minutes, memory, 40 * len(arms_of(settings)))
+
+
+def _explanation(settings: Settings, images: float, speed: float) -> Cost:
+    flops = images * EXPLAIN_PASSES * _classifier_flops(settings)
+    minutes = flops / speed / SHARE_OF_BOUND["inference"] / 60
+    return Cost("explain", minutes, BASE_MEMORY_GIB + 0.5, 10)
+
+
+def _classifier_flops(settings: Settings) -> float:
+    size = settings.classifier.image_size_px
+    model = AttentiveClassifier(settings.classifier.backbone, CLASSES, "none", size).eval()
+    return _flops(model, torch.zeros(1, 1, size, size))
+
+
+def _flops(module: nn.Module, *inputs: torch.Tensor) -> float:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(*inputs)
+    return float(counter.get_total_flops())

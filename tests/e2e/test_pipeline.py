@@ -1,0 +1,176 @@
+"""The whole road on phantoms: every stage real, killed in every stage, and no leak on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonobalance import api
+from sonobalance.config import Settings
+from sonobalance.data.guard import reading_only
+from sonobalance.data.images import read_gray
+from sonobalance.data.phantoms import make_phantoms
+from sonobalance.errors import LeakError, StaleError
+from sonobalance.runs import RECORD, open_run
+from sonobalance.stages import STAGES, splits_of
+
+TINY = {
+    "gan": {
+        "image_size_px": 32, "base_channels": 8, "latent_dim": 32, "batch_size": 8,
+        "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08,
+    },
+    "synthesis": {"rounds": 2, "gan_kimg_per_round": 0.08, "pool_factor": 2},
+    "classifier": {
+        "backbone": "resnet10t", "image_size_px": 32, "epochs": 2, "batch_size": 16,
+    },
+    "evaluation": {"resamples": 200},
+}  # fmt: skip
+FILES = ("manifest.csv", "groups.csv", "splits.csv", "predictions.csv", "evaluation.json")
+
+
+def tiny() -> Settings:
+    return Settings.model_validate(TINY)
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantoms(tmp_path_factory.mktemp("data") / "phantoms", images=72, size_px=64)
+
+
+@pytest.fixture(scope="module")
+def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "undisturbed"
+    api.run(phantoms, out=out, preset="demo", settings=tiny())
+    return out
+
+
+def test_every_stage_leaves_its_files(finished: Path) -> None:
+    record = json.loads((finished / RECORD).read_text())
+    assert list(record["stages"]) == list(STAGES)
+    for stage in STAGES.values():
+        assert record["stages"][stage.name]["status"] == "finished"
+        assert all((finished / name).is_file() for name in stage.writes)
+
+
+def test_the_report_is_one_page_with_the_notice_and_the_figures(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    evaluation = json.loads((finished / "evaluation.json").read_text())
+    value = evaluation["arms"]["none"]["balanced_accuracy"]["value"]
+    assert "not a medical device" in page.lower()
+    assert f"{value:.3f}".lstrip("0") in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_predictions_are_of_real_unseen_images_only(finished: Path) -> None:
+    splits = splits_of(open_run(finished))
+    unseen = {*splits.of("val").ids, *splits.of("test").ids}
+    with (finished / "predictions.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert {row["id"] for row in rows} == unseen
+    assert {row["arm"] for row in rows} == {"none", "dual-iterative"}
+
+
+def test_planted_duplicates_do_not_cross_parts(finished: Path, phantoms: Path) -> None:
+    truth = json.loads((phantoms / "truth.json").read_text())
+    splits = splits_of(open_run(finished))
+    part = {record.path: splits.part[record.id] for record in splits.manifest}
+    for pair in truth["duplicates"]:
+        parts = {part[pair["path"]], part[pair["source"]]} - {"excluded"}
+        assert len(parts) <= 1, pair
+
+
+def test_a_finished_run_is_left_alone(finished: Path, phantoms: Path) -> None:
+    before = (finished / RECORD).read_text()
+    api.run(phantoms, out=finished, preset="demo", settings=tiny())
+    after = json.loads((finished / RECORD).read_text())
+    assert after["stages"] == json.loads(before)["stages"]
+
+
+def test_a_changed_setting_is_refused_by_name(finished: Path, phantoms: Path) -> None:
+    changed = Settings.model_validate(TINY | {"classifier": TINY["classifier"] | {"epochs": 3}})
+    with pytest.raises(StaleError, match=r"classifier\.epochs changed from 2 to 3"):
+        api.run(phantoms, out=finished, preset="demo", settings=changed)
+
+
+def test_the_guard_refuses_test_images_while_training_ones_are_read(finished: Path) -> None:
+    splits = splits_of(open_run(finished))
+    manifest, train = splits.manifest, splits.of("train")
+    with reading_only(train):
+        read_gray(train.file(train.records[0]))
+        for record in splits.of("test"):
+            with pytest.raises(LeakError):
+                read_gray(manifest.file(record))
+
+
+def test_gan_and_synthesis_open_training_files_only(
+    finished: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spy on every opening, independent of the guard (promise P1)."""
+    opened: list[Path] = []
+    decode = __import__("sonobalance.data.raster", fromlist=["decode"]).decode
+
+    def spy(path: Path, *rest: object) -> object:
+        opened.append(Path(path).absolute())
+        return decode(path, *rest)
+
+    monkeypatch.setattr("sonobalance.data.images.decode", spy)
+    out = tmp_path / "run"
+    api.audit(phantoms, out=out)
+    api.split(out)
+    opened.clear()
+    api.train_gan(out, gan=tiny().gan)
+    api.synthesize(out, synthesis=tiny().synthesis)
+    splits = splits_of(open_run(out))
+    train = {splits.manifest.file(record).absolute() for record in splits.of("train")}
+    real = {path for path in opened if phantoms.absolute() in path.parents}
+    assert real
+    assert real <= train
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_it_ends_with_the_same_numbers(
+    finished: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "disturbed"
+    toml = tmp_path / "tiny.toml"
+    toml.write_text(as_toml(TINY))
+    command = [
+        sys.executable, "-m", "sonobalance", "run", str(phantoms), "--out", str(out),
+        "--preset", "demo", "--config", str(toml),
+    ]  # fmt: skip
+    for name in STAGES:
+        kill_in(name, command, out)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in FILES:
+        assert (out / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def kill_in(stage: str, command: list[str], out: Path) -> None:
+    """Start the command and SIGKILL it as soon as `stage` has begun (or has just ended)."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not begun(out, stage):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def begun(out: Path, stage: str) -> bool:
+    record = out / RECORD
+    return record.is_file() and stage in json.loads(record.read_text())["stages"]
+
+
+def as_toml(tree: dict[str, dict[str, object]]) -> str:
+    lines = []
+    for section, values in tree.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"

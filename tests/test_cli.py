@@ -1,0 +1,76 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sonobalance
+from sonobalance import api, cli
+
+MODULES_OF_HELP = """
+import sys
+from sonobalance.cli import main
+try:
+    main(["run", "--help"])
+except SystemExit as stop:
+    assert stop.code == 0
+heavy = {"torch", "pandas", "sklearn", "scipy", "cv2", "matplotlib", "numpy"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def call(*words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(words))
+    return int(stop.value.code or 0)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_OF_HELP], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--gan.alpha" in done.stdout
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_is_a_documented_function_of_the_same_name(command: str) -> None:
+    function = getattr(sonobalance, command.replace("-", "_"))
+    assert function is getattr(api, command.replace("-", "_"))
+    assert inspect.getdoc(function)
+    assert call(command, "--help") == 0
+
+
+def test_bad_input_is_one_sentence_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", str(tmp_path / "none"), "--out", str(tmp_path / "out")) == cli.BAD_INPUT
+    text = capsys.readouterr().err
+    assert text.startswith("sonobalance: Expected a folder of images at")
+    assert "Traceback" not in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "x", "--out", "y", "--gan.latent-dims", "3") == cli.BAD_INPUT
+    assert "did you mean --gan.latent-dim?" in capsys.readouterr().err
+
+
+def test_a_value_out_of_range_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "x", "--out", "y", "--gan.alpha", "-4") == cli.BAD_INPUT
+    assert "'gan.alpha': Input should be greater than 0" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(sonobalance.errors.InputError):
+        cli.main(["run", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--debug"])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert sonobalance.__version__ in capsys.readouterr().out

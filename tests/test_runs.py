@@ -1,0 +1,121 @@
+"""A stage is done once, goes on when interrupted, and is refused when it is no longer true."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sonobalance import runs
+from sonobalance.config import Settings
+from sonobalance.errors import InputError, StaleError
+from sonobalance.layers import parse
+from sonobalance.runs import SOURCE, Run, Stage
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def make(run_log: list[str], fail: bool = False) -> Stage:
+    def work(run: Run) -> None:
+        run_log.append("worked")
+        if fail:
+            raise RuntimeError("killed")
+        (run.folder / "result.txt").write_text(str(run.settings.split.folds))
+
+    return Stage("copy", ("split.folds",), (SOURCE,), ("result.txt",), work)
+
+
+def test_a_finished_stage_is_not_repeated(source: Path, out: Path) -> None:
+    log: list[str] = []
+    assert runs.create(out, source, Settings(), "cpu").perform(make(log))
+    assert not runs.create(out, source, Settings(), "cpu").perform(make(log))
+    assert log == ["worked"]
+
+
+def test_a_damaged_result_is_made_again(source: Path, out: Path) -> None:
+    log: list[str] = []
+    runs.create(out, source, Settings(), "cpu").perform(make(log))
+    (out / "result.txt").write_text("tampered")
+    assert runs.create(out, source, Settings(), "cpu").perform(make(log))
+    assert (out / "result.txt").read_text() == "5"
+
+
+def test_a_changed_setting_is_named_and_refused(source: Path, out: Path) -> None:
+    runs.create(out, source, Settings(), "cpu").perform(make([]))
+    changed = runs.create(out, source, parse({"split": {"folds": 7}}), "cpu")
+    with pytest.raises(StaleError, match=r"split\.folds changed from 5 to 7"):
+        changed.perform(make([]))
+    assert (out / "result.txt").read_text() == "5"
+    assert changed.perform(make([]), redo=True)
+    assert (out / "result.txt").read_text() == "7"
+
+
+def test_a_setting_of_another_stage_does_not_matter(source: Path, out: Path) -> None:
+    runs.create(out, source, Settings(), "cpu").perform(make([]))
+    assert not runs.create(out, source, parse({"gan": {"alpha": 1}}), "cpu").perform(make([]))
+
+
+def test_changed_images_are_noticed(source: Path, out: Path) -> None:
+    runs.create(out, source, Settings(), "cpu").perform(make([]))
+    (source / "a.txt").write_text("two")
+    with pytest.raises(StaleError, match="images changed"):
+        runs.create(out, source, Settings(), "cpu").perform(make([]))
+
+
+def test_an_interrupted_stage_is_done_again_and_its_time_adds_up(source: Path, out: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(RuntimeError, match="killed"):
+        runs.create(out, source, Settings(), "cpu").perform(make(log, fail=True))
+    record = json.loads((out / runs.RECORD).read_text())
+    assert record["stages"]["copy"]["status"] == "started"
+    assert runs.create(out, source, Settings(), "cpu").perform(make(log))
+    assert log == ["worked", "worked"]
+
+
+def test_a_missing_input_is_named(source: Path, out: Path) -> None:
+    stage = Stage("next", (), ("splits.csv",), (), lambda _: None)
+    with pytest.raises(InputError, match=r"splits\.csv before next"):
+        runs.create(out, source, Settings(), "cpu").perform(stage)
+
+
+def test_a_folder_with_other_things_is_refused(source: Path, out: Path) -> None:
+    (out / "thesis.docx").write_text("precious")
+    with pytest.raises(InputError, match="not empty and not a run folder"):
+        runs.create(out, source, Settings(), "cpu")
+
+
+def test_another_source_is_refused(source: Path, out: Path, tmp_path: Path) -> None:
+    runs.create(out, source, Settings(), "cpu").perform(make([]))
+    with pytest.raises(InputError, match="choose another --out"):
+        runs.create(out, tmp_path, Settings(), "cpu")
+
+
+def test_two_processes_cannot_work_in_one_folder(out: Path) -> None:
+    with (
+        runs.locked(out),
+        pytest.raises(InputError, match="Another process"),
+        runs.locked(out),
+    ):
+        pass
+    with runs.locked(out):
+        pass
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose another --out"), runs.locked(tmp_path / "file"):
+        pass
