@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ class _Guard:
         return path in self.files or not self.folders.isdisjoint(path.parents)
 
 
-_guards: ContextVar[tuple[_Guard, ...]] = ContextVar("guards", default=())
+_guards: list[_Guard] = []  # of the whole process, so that threads are bound too
 
 
 @contextmanager
@@ -39,14 +38,14 @@ def reading_only(*manifests: Manifest, folders: Iterable[Path] = ()) -> Iterator
     files = {m.file(r).absolute() for m in manifests for r in m}
     files |= {path.absolute() for m in manifests for r in m for path in m.mask_files(r)}
     guard = _Guard(frozenset(files), frozenset(folder.absolute() for folder in folders))
-    token = _guards.set((*_guards.get(), guard))
+    _guards.append(guard)
     try:
         yield
     finally:
-        _guards.reset(token)
+        _guards.remove(guard)
 
 
 def check_allowed(path: Path) -> None:
     """Raise `LeakError` when a guard is active that does not allow `path`."""
-    if not all(guard.allows(path.absolute()) for guard in _guards.get()):
+    if not all(guard.allows(path.absolute()) for guard in _guards):
         raise LeakError(f"Expected only training images to be opened here, but got {path}.")
