@@ -6,7 +6,8 @@ first. A stage that must not see validation or test images wraps its work in `re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,21 @@ from pathlib import Path
 from sonobalance.data.manifest import Manifest
 from sonobalance.errors import LeakError
 
+EVERY_FRAME = -1
+
 
 @dataclass(frozen=True)
 class _Guard:
-    """Files, and folders with all that is or will be in them."""
+    """Frames of files, and folders with all that is or will be in them."""
 
-    files: frozenset[Path]
+    frames: Mapping[Path, set[int]]
     folders: frozenset[Path]
 
-    def allows(self, path: Path) -> bool:
-        return path in self.files or not self.folders.isdisjoint(path.parents)
+    def allows(self, path: Path, frame: int | None) -> bool:
+        if not self.folders.isdisjoint(path.parents):
+            return True
+        allowed = self.frames.get(path)
+        return allowed is not None and (frame is None or bool(allowed & {frame, EVERY_FRAME}))
 
 
 _guards: list[_Guard] = []  # of the whole process, so that threads are bound too
@@ -33,11 +39,16 @@ _guards: list[_Guard] = []  # of the whole process, so that threads are bound to
 def reading_only(*manifests: Manifest, folders: Iterable[Path] = ()) -> Iterator[None]:
     """Allow only the images and masks of these manifests, and files below `folders`, to be opened.
 
-    Nested guards intersect: an inner guard can never widen an outer one.
+    Of a file that holds several images (a clip, an archive) only the frames in the manifests are
+    allowed. Nested guards intersect: an inner guard can never widen an outer one.
     """
-    files = {m.file(r).absolute() for m in manifests for r in m}
-    files |= {path.absolute() for m in manifests for r in m for path in m.mask_files(r)}
-    guard = _Guard(frozenset(files), frozenset(folder.absolute() for folder in folders))
+    frames: dict[Path, set[int]] = defaultdict(set)
+    for manifest in manifests:
+        for record in manifest:
+            frames[manifest.file(record).absolute()].add(record.frame)
+            for mask in manifest.mask_files(record):
+                frames[mask.absolute()].add(EVERY_FRAME)
+    guard = _Guard(dict(frames), frozenset(folder.absolute() for folder in folders))
     _guards.append(guard)
     try:
         yield
@@ -45,7 +56,12 @@ def reading_only(*manifests: Manifest, folders: Iterable[Path] = ()) -> Iterator
         _guards.remove(guard)
 
 
-def check_allowed(path: Path) -> None:
-    """Raise `LeakError` when a guard is active that does not allow `path`."""
-    if not all(guard.allows(path.absolute()) for guard in _guards):
+def check_allowed(path: Path, frame: int | None = None) -> None:
+    """Raise `LeakError` when a guard is active and this frame is not among those it allows.
+
+    Args:
+        path: the file to be opened.
+        frame: the image inside the file, or None when only its header is read.
+    """
+    if not all(guard.allows(path.absolute(), frame) for guard in _guards):
         raise LeakError(f"Expected only training images to be opened here, but got {path}.")
