@@ -14,6 +14,7 @@ from sonobalance.errors import InputError
 from sonobalance.files import write_text
 
 Origin = Literal["real", "synthetic"]
+ORIGINS: dict[str, Origin] = {"real": "real", "synthetic": "synthetic"}
 MASK_SEPARATOR = "|"
 
 
@@ -120,7 +121,7 @@ def read_manifest(path: Path, root: Path) -> Manifest:
     """Read a manifest written by `Manifest.write`.
 
     Raises:
-        InputError: the file is missing or lacks a column.
+        InputError: the file is missing, lacks a column, or a row is damaged.
     """
     if not path.is_file():
         raise InputError(f"Expected a manifest at {path}, but there is none; run `index` first.")
@@ -129,12 +130,17 @@ def read_manifest(path: Path, root: Path) -> Manifest:
         missing = set(COLUMNS) - set(reader.fieldnames or ())
         if missing:
             raise InputError(f"Expected {path} to have the columns {sorted(missing)}.")
-        return Manifest(tuple(_record(row) for row in reader), root)
+        try:
+            return Manifest(tuple(_record(row) for row in reader), root)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            raise InputError(
+                f"Expected {path} as `index` wrote it, but line {reader.line_num} is damaged."
+            ) from None
 
 
 def _record(row: dict[str, str]) -> Record:
     masks = tuple(part for part in row["masks"].split(MASK_SEPARATOR) if part)
-    origin: Origin = "synthetic" if row["origin"] == "synthetic" else "real"
+    origin = ORIGINS[row["origin"]]
     return Record(
         id=row["id"], path=row["path"], label=row["label"], patient=row["patient"], masks=masks,
         frame=int(row["frame"]), source=row["source"], sha256=row["sha256"],

@@ -3,7 +3,8 @@
 BUS-BRA's fold files work unchanged: columns ID, kFold (test fold from 1) and valid_k (1 TRAIN,
 0 VAL, NaN TEST while fold k is tested). Their VAL marks single images, so that two images of a
 patient may stand on both sides; such a group is dealt as a whole to one of the parts in which it
-stands officially, in such a way that the official class counts are kept best. With `leaky` even these parts stay as published.
+stands officially, in such a way that the official class counts are kept best. With `leaky` the
+parts stay exactly as published.
 """
 
 from __future__ import annotations

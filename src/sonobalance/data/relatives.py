@@ -33,14 +33,24 @@ def independent_groups(manifest: Manifest, group: Mapping[str, str]) -> dict[str
 def conflicting(manifest: Manifest, group: Mapping[str, str]) -> set[str]:
     """Ids of the images whose near-duplicates or identical files carry another label.
 
-    A patient with lesions of two classes is no conflict.
+    A patient with lesions of two classes is no conflict: a group that holds one patient only
+    counts when the bytes of two of its images are the same.
     """
     keys = [(f"g{group[r.id]}", content_key(r)) for r in manifest]
     same = _joined(manifest, group, keys)
-    labels: dict[str, set[str]] = defaultdict(set)
+    families: dict[str, list[Record]] = defaultdict(list)
     for r in manifest:
-        labels[same[r.id]].add(r.label)
-    return {r.id for r in manifest if len(labels[same[r.id]] - {""}) > 1}
+        families[same[r.id]].append(r)
+    return {r.id for family in families.values() if _contradicts(family) for r in family}
+
+
+def _contradicts(family: Sequence[Record]) -> bool:
+    labels, patients = {r.label for r in family} - {""}, {r.patient for r in family}
+    if len(labels) < 2:
+        return False
+    filed = {(content_key(r), r.label) for r in family if r.sha256 and r.label}
+    copied = len(filed) > len({key for key, _ in filed})
+    return copied or len(patients) > 1 or patients == {""}
 
 
 def relabelled(manifest: Manifest, path: Path) -> Manifest:

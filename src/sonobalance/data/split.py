@@ -235,6 +235,6 @@ def _check_classes(manifest: Manifest, dealt: Manifest) -> None:
     lost = sorted(set(manifest.classes) - set(dealt.classes))
     if lost:
         raise InputError(
-            f"Expected usable images of class {lost[0]!r}, but each of its {manifest.counts[lost[0]]} "
-            "has a near-duplicate under another label; see `split.label_conflicts`."
+            f"Expected usable images of class {lost[0]!r}, but each of its images has a "
+            "near-duplicate under another label; see `split.label_conflicts`."
         )
