@@ -27,7 +27,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 CSS_PX_PER_INCH = 96
 
 STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "sonobalance", "font.size": 9,
+    "svg.fonttype": "none", "svg.hashsalt": "sonobalance", "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
     "text.color": TEXT, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED,
     "axes.edgecolor": MUTED, "grid.color": GRID, "axes.grid": True, "axes.axisbelow": True,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
@@ -85,8 +86,7 @@ def _inner(document: str) -> str:
     for unwanted in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
         body = re.sub(unwanted, "", body, flags=re.DOTALL)
     body = body.replace("xlink:href", "href")
-    body = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font: \1 var(--sans)", body)
-    body = re.sub(r"font: (bold|700) ([\d.]+px) [^;\"]+", r"font: 600 \2 var(--sans)", body)
+    body = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", body)
     return re.sub(r"\n\s*", "\n", body).strip()
 
 

@@ -9,19 +9,29 @@ from typing import Any
 from sonobalance.report.artefacts import RunFiles, as_dict, as_list
 from sonobalance.report.figures import PARTS, parts_figure
 from sonobalance.report.formatting import finite
-from sonobalance.report.pictures import Picture, scan
+from sonobalance.report.pictures import scan
 from sonobalance.report.section import Section
 
 SHOWN_PAIRS = 6
 SHOWN_FINDINGS = 40
 THUMBNAIL_PX = 220
+SHOWN_AS_PAIRS = ("exact-copy", "near-duplicate", "label-conflict")
+PAIR_KINDS = {
+    "exact": "The same file content",
+    "copy": "The same picture",
+    "reframed": "The same picture, cropped or zoomed",
+    "mirrored": "The same picture, mirrored",
+    "view": "The same lesion, another frame",
+}
+PROBES = {"metadata": "image size, brightness and borders", "marks": "burnt-in marks"}
+GUESS_COLUMNS = ("accuracy", "chance", "balanced_accuracy", "balanced_chance")
 
 
 def data(run: RunFiles) -> Section:
     """Counts, parts, near-duplicates, label conflicts, marks, shortcuts and skipped files."""
-    findings = [as_dict(f) for f in as_list(run.audit.get("findings"))]
-    conflicts = [f for f in findings if "conflict" in str(f.get("kind"))]
-    duplicates = [f for f in findings if "duplicate" in str(f.get("kind")) and f not in conflicts]
+    pairs = [as_dict(pair) for pair in as_list(run.audit.get("pairs"))]
+    conflicts = [pair for pair in pairs if len(set(as_list(pair.get("labels"))) - {""}) > 1]
+    duplicates = [pair for pair in pairs if pair not in conflicts]
     values = {
         "present": bool(run.splits or run.audit),
         "audited": bool(run.audit),
@@ -31,18 +41,19 @@ def data(run: RunFiles) -> Section:
         "parts": [p for p in PARTS if any(row["part"] == p for row in run.splits)],
         "leaky": run.leaky,
         "duplicate_count": len(duplicates),
-        "duplicate_pairs": [_pair(run, f) for f in _spread(duplicates)],
+        "duplicate_pairs": [_pair(run, pair) for pair in _spread(duplicates)],
         "group_sizes": _group_sizes(run),
         "conflict_count": len(conflicts),
-        "conflict_pairs": [_pair(run, f) for f in conflicts[:SHOWN_PAIRS]],
+        "conflict_pairs": [_pair(run, pair) for pair in conflicts[:SHOWN_PAIRS]],
         "conflict_policy": as_dict(run.settings.get("split")).get("label_conflicts", "drop"),
         "excluded": sum(row["part"] == "excluded" for row in run.splits),
         "marks": _marks(run),
         "mark_kinds": sorted({row["kind"] for row in run.rows("marks.csv")}),
         "has_marks_file": run.has("marks.csv"),
-        "shortcuts": _shortcuts(run),
+        "shortcuts": _shortcuts(as_dict(run.audit.get("shortcuts"))),
+        "mark_bits": as_dict(run.audit.get("shortcuts")).get("marks_information_bits"),
         "skipped": [as_dict(s) for s in as_list(run.record.get("skipped"))],
-        "other": _other(findings, duplicates + conflicts),
+        "other": _other(run),
         "audit_page": run.has("audit.html"),
     }
     sources = ("manifest.csv", "splits.csv", "audit.json", "groups.csv", "marks.csv", "run.json")
@@ -85,26 +96,26 @@ def _group_sizes(run: RunFiles) -> dict[str, int]:
     }
 
 
-def _spread(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Examples from the surest to the least sure finding, evenly spaced."""
-    ordered = sorted(findings, key=lambda f: -(finite(f.get("score")) or 0.0))
+def _spread(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Examples from the surest to the least sure pair, evenly spaced."""
+    ordered = sorted(pairs, key=lambda pair: -(finite(pair.get("score")) or 0.0))
     if len(ordered) <= SHOWN_PAIRS:
         return ordered
     step = (len(ordered) - 1) / (SHOWN_PAIRS - 1)
     return [ordered[round(i * step)] for i in range(SHOWN_PAIRS)]
 
 
-def _pair(run: RunFiles, finding: Mapping[str, Any]) -> dict[str, Any]:
-    ids = [str(key) for key in as_list(finding.get("ids"))[:2]]
-    shots: list[Picture] = []
-    for key in ids:
-        label = run.real[key][1].label if key in run.real else ""
-        shots.append(scan(run.real, key, THUMBNAIL_PX, f"{key}" + (f" · {label}" if label else "")))
+def _pair(run: RunFiles, pair: Mapping[str, Any]) -> dict[str, Any]:
+    """Two images side by side, their labels, how they are related and how sure that is."""
+    ids = [str(key) for key in as_list(pair.get("ids"))]
+    labels = [str(label) for label in as_list(pair.get("labels"))] or [""] * len(ids)
     return {
-        "shots": shots,
-        "text": finding.get("text", ""),
-        "score": finding.get("score"),
-        "more": max(0, len(as_list(finding.get("ids"))) - 2),
+        "shots": [
+            scan(run.real, key, THUMBNAIL_PX, f"{label}: {key}" if label else key)
+            for key, label in zip(ids, labels, strict=False)
+        ],
+        "text": PAIR_KINDS.get(str(pair.get("kind")), "The same tissue"),
+        "score": pair.get("score"),
     }
 
 
@@ -128,12 +139,17 @@ def _marks(run: RunFiles) -> list[dict[str, Any]]:
     ]
 
 
-def _shortcuts(run: RunFiles) -> dict[str, Any]:
-    found = run.audit.get("shortcuts") or as_dict(run.audit.get("summary")).get("shortcuts")
-    return as_dict(found)
+def _shortcuts(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the class was guessed from, and how well beside chance."""
+    return [
+        {"words": words, **{name: block.get(f"{key}_{name}") for name in GUESS_COLUMNS}}
+        for key, words in PROBES.items()
+        if f"{key}_accuracy" in block
+    ]
 
 
-def _other(findings: list[dict[str, Any]], shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _other(run: RunFiles) -> list[dict[str, Any]]:
     """Findings not shown as pairs, worst first."""
-    rest = [f for f in findings if f not in shown]
+    findings = [as_dict(f) for f in as_list(run.audit.get("findings"))]
+    rest = [f for f in findings if f.get("kind") not in SHOWN_AS_PAIRS]
     return sorted(rest, key=lambda f: -(finite(f.get("score")) or 0.0))[:SHOWN_FINDINGS]
