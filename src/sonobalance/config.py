@@ -21,6 +21,7 @@ Arm = Literal[
     "none", "class-weights", "over-sampling", "strong-augmentation", "single", "dual-one-shot",
     "dual-iterative",
 ]  # fmt: skip
+EvidenceMap = Literal["grad-cam", "grad-cam++", "hirescam", "layer-cam", "attention-gate"]
 
 
 class Section(BaseModel):
@@ -146,8 +147,8 @@ class GanSettings(Section):
     base_channels: int = Field(32, ge=4, le=256, description="Channels at the finest resolution.")
     latent_dim: int = Field(128, ge=8, le=1024, description="Length of the latent vector.")
     batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Arithmetic of the convolutions in training; heads stay float32."
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of convolutions in training; `auto`: bfloat16 where it is fast."
     )
     autoencoder_kimg: float = Field(
         20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
@@ -296,7 +297,7 @@ class ClassifierSettings(Section):
         1.0, gt=0, le=1, description="Learning rate of a layer over that of the next deeper one."
     )
     frozen_share: float = Field(
-        0.4, ge=0, lt=1, description="First share of a pretrained backbone's layers kept frozen."
+        0.5, ge=0, lt=1, description="First share of a pretrained backbone's layers kept frozen."
     )
     warmup_share: float = Field(
         0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
@@ -347,15 +348,18 @@ class ExplanationSettings(Section):
         3, ge=1, le=50, description="Right and wrong cases shown per class."
     )
     heavy_images: int = Field(
-        8, ge=0, description="Images with integrated gradients and occlusion (0: none)."
+        6, ge=0, description="Images with integrated gradients and occlusion (0: none)."
     )
     faithfulness_images: int = Field(
         24, ge=0, description="Images with deletion and insertion curves (0: none)."
     )
+    faithfulness_maps: tuple[EvidenceMap, ...] = Field(
+        ("grad-cam", "attention-gate"), description="Maps with deletion and insertion curves."
+    )
     sanity_images: int = Field(
         8, ge=0, description="Images of the weight-randomisation check (0: none)."
     )
-    steps: int = Field(10, ge=2, le=100, description="Steps of the deletion and insertion curves.")
+    steps: int = Field(8, ge=2, le=100, description="Steps of the deletion and insertion curves.")
     gradient_steps: int = Field(
         24, ge=4, le=500, description="Points on the path of integrated gradients."
     )

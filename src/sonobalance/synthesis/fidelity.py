@@ -1,0 +1,157 @@
+"""How close synthetic images are to real ones as a set, always beside the real-vs-real value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+from sonobalance.randomness import numpy_generator
+
+Features = NDArray[np.float64]
+SUBSETS = 50
+NEIGHBOURS = 5
+FEWEST = 8  # images on either side, below which nothing is measured
+
+
+def kernel_distance(x: Features, y: Features) -> float:
+    """Unbiased squared MMD with the kernel (xᵀy / d + 1)³ (Bińkowski et al. 2018, eq. 4).
+
+    Args:
+        x: (n, d) features, n ≥ 2.
+        y: (m, d) features, m ≥ 2.
+
+    Returns:
+        Its expectation is 0 for two samples of one distribution, so it may be negative.
+    """
+
+    def kernel(a: Features, b: Features) -> Features:
+        return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
+
+    def within(a: Features) -> float:
+        table, n = kernel(a, a), len(a)
+        return float((table.sum() - np.trace(table)) / (n * (n - 1)))
+
+    return within(x) + within(y) - 2 * float(kernel(x, y).mean())
+
+
+def subset_kernel_distance(x: Features, y: Features, seed: int) -> tuple[float, float]:
+    """Mean and standard deviation of `kernel_distance` over random subsets.
+
+    A subset has half the images of the smaller side, so that subsets differ enough to be averaged.
+    """
+    size = min(len(x), len(y)) // 2
+    generator = numpy_generator(seed, "kernel distance")
+    values = [
+        kernel_distance(
+            x[generator.choice(len(x), size, replace=False)],
+            y[generator.choice(len(y), size, replace=False)],
+        )
+        for _ in range(SUBSETS)
+    ]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def density_coverage(
+    real: Features, fake: Features, neighbours: int = NEIGHBOURS
+) -> tuple[float, float]:
+    """Density and coverage (Naeem et al. 2020, eq. 3 and 5).
+
+    Args:
+        real: (n, d) features.
+        fake: (m, d) features.
+        neighbours: k; a real image's ball reaches its k-th nearest other real image.
+
+    Returns:
+        Density: fake images per ball, relative to k (1 for equal distributions, can exceed it).
+        Coverage: share of the real balls with a fake image inside.
+    """
+    k = min(neighbours, len(real) - 1)
+    among = cdist(real, real)
+    np.fill_diagonal(among, np.inf)
+    radii = np.partition(among, k - 1, axis=1)[:, k - 1]
+    inside = cdist(real, fake) < radii[:, None]
+    return float(inside.sum() / (k * len(fake))), float(inside.any(axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Synthetic images of one class against the real TRAIN images of it.
+
+    Attributes:
+        label: the class.
+        real, synthetic: numbers of images.
+        kid, kid_std: kernel distance, mean and standard deviation over subsets of half the images.
+        kid_floor: the same between halves of the real images that share no group.
+        density, coverage: see `density_coverage`.
+        density_floor, coverage_floor: of one real half against the other.
+        memorisation: median over synthetic images of the distance to the nearest real image,
+            divided by the median of real images to their nearest unrelated one; 1 means no closer
+            than unrelated patients are, 0 means copies.
+    """
+
+    label: str
+    real: int
+    synthetic: int
+    kid: float
+    kid_std: float
+    kid_floor: float
+    density: float
+    coverage: float
+    density_floor: float
+    coverage_floor: float
+    memorisation: float
+
+
+def measure_fidelity(
+    label: str,
+    real: Features,
+    groups: Sequence[str],
+    synthetic: Features,
+    likeness_distances: tuple[NDArray[np.float64], NDArray[np.float64]],
+    seed: int,
+) -> dict[str, float | int | str] | None:
+    """Fidelity of one class; None where there are too few images to measure anything.
+
+    Args:
+        label: the class.
+        real: (n, d) standardised features of the real TRAIN images.
+        groups: n keys of relatives.
+        synthetic: (m, d) features, standardised alike.
+        likeness_distances: nearest-real distances of the synthetic images, and of the real ones
+            to unrelated ones.
+        seed: of subsets and halves.
+    """
+    first = _half(groups, seed)
+    halves = real[first], real[~first]
+    if min(len(synthetic), *(len(half) for half in halves)) < FEWEST:
+        return None
+    size = min(len(synthetic), *(len(half) for half in halves))
+    kid, spread = subset_kernel_distance(real, synthetic, seed)
+    floor, _ = subset_kernel_distance(*halves, seed)
+    density, coverage = density_coverage(halves[0], synthetic[:size])
+    density_floor, coverage_floor = density_coverage(halves[0], halves[1][:size])
+    to_real, among_real = (float(np.median(d)) for d in likeness_distances)
+    return asdict(Fidelity(
+        label, len(real), len(synthetic), kid, spread, floor,
+        density, coverage, density_floor, coverage_floor, to_real / max(among_real, 1e-6),
+    ))  # fmt: skip
+
+
+def _half(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Which images are in the first half, whole groups dealt to the smaller half in turn."""
+    keys = np.asarray(groups, dtype=np.str_)
+    names, sizes = np.unique(keys, return_counts=True)
+    order = numpy_generator(seed, "halves").permutation(len(names))
+    chosen: set[str] = set()
+    first = second = 0
+    for i in order:
+        if first <= second:
+            chosen.add(str(names[i]))
+            first += sizes[i]
+        else:
+            second += sizes[i]
+    return np.array([key in chosen for key in keys.tolist()])

@@ -1,0 +1,116 @@
+"""What the loop needs of a generator, and the GAN behind that interface."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sonobalance.config import GanSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.files import atomic, sha256_of
+from sonobalance.gan.sampling import Sampler, Samples
+from sonobalance.gan.train import CHECKPOINT, SNAPSHOT, STATS, train_gan
+
+
+class ImageGenerator(Protocol):
+    """A source of labelled images that may go on learning between rounds.
+
+    An image must depend on the generator's `fingerprint`, its target, `seed` and its index alone.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that images depend on besides target, seed and index."""
+        ...
+
+    def advance(self, number: int) -> None:
+        """Become the generator of this round, 1 being the first and 0 the same; idempotent."""
+        ...
+
+    def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
+        """One image per target (N,) int64, with the TRAIN images it descends from."""
+        ...
+
+    def log_ratios(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Two estimates of log p/q, each (N,) float32, of (N, 1, S, S) uint8 images."""
+        ...
+
+
+@dataclass
+class GanGenerator:
+    """The GAN of a run, going on in a copy of its folder so that the run's own stays as it is.
+
+    Each round's snapshot is kept as `generators/round-N.safetensors`: with seed, index and class it
+    makes the same image again.
+
+    Attributes:
+        train: TRAIN images that the GAN was trained with.
+        settings: of the GAN.
+        seed: of the GAN's training.
+        gan: folder of the trained GAN (read only).
+        folder: where the copy and the snapshots of the rounds live.
+        kimg_per_round: thousand real images shown before each later round; 0 keeps the GAN.
+        device: where the networks live.
+    """
+
+    train: LabelledImages
+    settings: GanSettings
+    seed: int
+    gan: Path
+    folder: Path
+    kimg_per_round: float
+    device: torch.device
+    _sampler: Sampler | None = field(default=None, init=False)
+    _hash: str = field(default="", init=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the snapshot in use."""
+        return self._hash
+
+    def advance(self, number: int) -> None:
+        """Train up to this round (resuming where it was killed) and load its snapshot."""
+        kept = self.folder / f"round-{number}.safetensors" if number else self.gan / SNAPSHOT
+        if not kept.is_file():
+            _copy(self._trained(number), kept)
+        self._sampler, self._hash = Sampler.load(kept, self.device), sha256_of(kept)
+
+    def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
+        """See `gan.sampling.Sampler.sample`."""
+        return self._loaded.sample(targets, seed=seed, truncation=truncation)
+
+    def log_ratios(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """See `gan.sampling.Sampler.log_ratios`."""
+        return self._loaded.log_ratios(pixels, targets)
+
+    @property
+    def _loaded(self) -> Sampler:
+        if self._sampler is None:
+            self.advance(0)
+        assert self._sampler is not None  # noqa: S101
+        return self._sampler
+
+    def _trained(self, number: int) -> Path:
+        """The snapshot of a round, trained on if need be."""
+        if number == 1 or self.kimg_per_round == 0:
+            return self.gan / SNAPSHOT
+        work = self.folder / "training"
+        for name in (SNAPSHOT, STATS, CHECKPOINT):  # the checkpoint last: with it the copy is whole
+            if not (work / CHECKPOINT).is_file():
+                _copy(self.gan / name, work / name)
+        total = self.settings.total_kimg + (number - 1) * self.kimg_per_round
+        return train_gan(
+            self.train, self.settings, seed=self.seed, folder=work, device=self.device,
+            total_kimg=total,
+        )  # fmt: skip
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that the target is whole or absent."""
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,260 @@
+"""The iterative loop: go on training, generate, gate, add a share, judge, stop by rule.
+
+It depends on real TRAIN images alone. Each finished round is durable: killed at any point and
+called again, the loop ends with the same files as undisturbed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sonobalance.config import SynthesisSettings
+from sonobalance.data.images import read_gray, write_png
+from sonobalance.data.loading import LabelledImages
+from sonobalance.gan.snapshot import hash_images
+from sonobalance.randomness import derive
+from sonobalance.synthesis.fidelity import density_coverage
+from sonobalance.synthesis.gates import Realism
+from sonobalance.synthesis.generator import ImageGenerator
+from sonobalance.synthesis.inner import Additions
+from sonobalance.synthesis.ledger import (
+    Candidate,
+    RoundRecord,
+    image_path,
+    load_rounds,
+    save_round,
+    write_tables,
+)
+from sonobalance.synthesis.provenance import identity_of, parent_ids, text_chunks
+from sonobalance.synthesis.select import Pool, make_pool, select
+from sonobalance.synthesis.stopping import stop_reason
+from sonobalance.synthesis.summary import Growth, conclude
+from sonobalance.synthesis.targets import target_counts
+from sonobalance.synthesis.yardstick import FeatureFunction, Yardstick
+
+COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
+
+
+def grow(
+    train: LabelledImages,
+    groups: Sequence[str],
+    generator: ImageGenerator,
+    features: FeatureFunction,
+    settings: SynthesisSettings,
+    *,
+    seed: int,
+    folder: Path,
+    device: torch.device | str = "cpu",
+) -> Growth:
+    """Bring the classes to their target counts with images that pass every gate.
+
+    Writes into `folder`: `images/<class>/<id>.png`, `manifest.csv`, `selection.csv` (a row per
+    candidate), `rounds.csv`, `synthesis.json`, and `rounds/<n>.json` for resuming.
+
+    Args:
+        train: real TRAIN images at the generator's size.
+        groups: their keys of relatives (patient, near-duplicates).
+        generator: see `ImageGenerator`.
+        features: images → (N, F) features, never adapted to TRAIN.
+        settings: targets, gates, stop rules.
+        seed: of every random choice.
+        folder: made if missing.
+        device: where likeness is computed.
+
+    Raises:
+        SettingsError: the target counts contradict the images present.
+        InputError: a class has fewer than two unrelated images.
+        StaleError: the folder holds rounds of other images, settings or another generator.
+    """
+    generator.advance(0)
+    present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
+    targets = target_counts(present, settings)
+    identity = identity_of(train, groups, generator.fingerprint, settings, seed)
+    records = load_rounds(folder, identity)
+    yardstick = Yardstick.of(train, groups, features, settings, seed=seed, device=device)
+    loop = _Loop(yardstick, generator, settings, targets, present, seed, folder, records)
+    if not records:
+        loop.commit(loop.round_zero(), identity)
+    while (reason := stop_reason(loop.records, loop.deficits, settings)) is None:
+        loop.commit(loop.next_round(), identity)
+    write_tables(folder, loop.records)
+    generator.advance(0)
+    return conclude(
+        folder, yardstick, loop.records, settings, seed=seed, reason=reason,
+        facts={
+            "targets": targets,
+            "hashes": {
+                "identity": identity,
+                "generator": generator.fingerprint,
+                "train": hash_images(train),
+            },
+        },
+    )  # fmt: skip
+
+
+@dataclass
+class _Loop:
+    """The state of the loop: the finished rounds and what they accepted."""
+
+    yardstick: Yardstick
+    generator: ImageGenerator
+    settings: SynthesisSettings
+    targets: Mapping[str, int]
+    present: Mapping[str, int]
+    seed: int
+    folder: Path
+    records: list[RoundRecord]
+    images: LabelledImages = field(init=False)
+    additions: Additions = field(init=False)
+
+    def __post_init__(self) -> None:
+        train = self.yardstick.train
+        self.images = train.take([])
+        self.additions = _additions(self.yardstick, self.images, [])
+        for record in self.records:
+            self._take_in(record, self._read_images(record))
+
+    @property
+    def deficits(self) -> dict[str, int]:
+        """Class → images still missing."""
+        added = Counter(c.label for r in self.records for c in r.kept)
+        return {k: self.targets[k] - self.present[k] - added[k] for k in self.present}
+
+    def commit(self, record: RoundRecord, identity: str) -> None:
+        """Make a finished round durable."""
+        save_round(self.folder, record, identity)
+        self.records.append(record)
+        write_tables(self.folder, self.records)
+
+    def round_zero(self) -> RoundRecord:
+        """What the inner validation says without any synthesis."""
+        began = time.monotonic()
+        predictions = self.yardstick.inner.predict(None)
+        row: dict[str, Any] = {"round": 0, "added": 0, "total": len(self.yardstick.train)}
+        row |= self._judged(predictions) | {"seconds": round(time.monotonic() - began, 1)}
+        return RoundRecord(0, (), row, predictions.tolist(), {})
+
+    def next_round(self) -> RoundRecord:
+        """Advance the generator, then generate, gate, add and judge."""
+        began, number = time.monotonic(), len(self.records)
+        self.generator.advance(number)
+        realism = self._realism()
+        candidates: list[Candidate] = []
+        per_class: dict[str, Any] = {}
+        accepted = self.yardstick.train.take([])
+        for target, (label, deficit) in enumerate(self.deficits.items()):
+            if deficit <= 0:
+                continue
+            pool, chosen, columns = self._one_class(number, target, deficit, realism, accepted)
+            accepted = accepted.join(pool.images.take([c.index for c in chosen if c.kept]))
+            candidates += chosen
+            per_class |= {f"{key}_{label}": value for key, value in columns.items()}
+        self._write_images(accepted, [c for c in candidates if c.kept])
+        thresholds = {"realism": asdict(realism.threshold)}
+        record = RoundRecord(number, tuple(candidates), {}, [], thresholds)
+        self._take_in(record, accepted)
+        predictions = self.yardstick.inner.predict(self.additions)
+        row = self._row(record) | self._judged(predictions) | per_class
+        row["seconds"] = round(time.monotonic() - began, 1)
+        return RoundRecord(number, tuple(candidates), row, predictions.tolist(), thresholds)
+
+    def _realism(self) -> Realism:
+        train = self.yardstick.train
+        log_r1, log_r2 = self.generator.log_ratios(train.pixels, train.targets)
+        return Realism.calibrated(
+            log_r1.double().numpy(), log_r2.double().numpy(), train.targets.numpy(), self.settings
+        )
+
+    def _one_class(
+        self, number: int, target: int, deficit: int, realism: Realism, accepted: LabelledImages
+    ) -> tuple[Pool, list[Candidate], dict[str, Any]]:
+        """Pool, decisions and the columns of `rounds.csv` of one class."""
+        settings, label = self.settings, self.yardstick.train.classes[target]
+        first = self.targets[label] - self.present[label]
+        quota = min(deficit, math.ceil(settings.cap_share * first))
+        pool = make_pool(
+            self.generator, self.yardstick, realism, number=number, target=target,
+            size=max(settings.min_pool, math.ceil(settings.pool_factor * quota)),
+            seed=derive(self.seed, "pool", number, label), truncation=settings.truncation,
+        )  # fmt: skip
+        before = self.images.join(accepted).pixels
+        tables = self.yardstick.diversity.tables(pool.images.pixels, before)
+        chosen = select(pool, self.yardstick, realism, tables, quota=quota, settings=settings)
+        failed = Counter(c.reason.split(":")[0] for c in chosen if not c.kept)
+        added = sum(c.kept for c in chosen)
+        return pool, chosen, {
+            "asked": quota,
+            "made": len(chosen),
+            **{f"rejected_{gate}": failed[gate] for gate in COUNTED},
+            "added": added,
+            "total": self.targets[label] - deficit + added,
+            "twins": self.yardstick.diversity.twin_share(tables[1]),
+            "coverage": self._coverage(pool),
+        }  # fmt: skip
+
+    def _coverage(self, pool: Pool) -> float:
+        """Share of the class's real images that the first candidates of the pool cover."""
+        inner = self.yardstick.inner
+        real = inner.features[inner.targets == pool.target]
+        return density_coverage(real, pool.features[: self.settings.min_pool])[1]
+
+    def _write_images(self, images: LabelledImages, kept: list[Candidate]) -> None:
+        train = hash_images(self.yardstick.train)
+        for pixels, candidate in zip(images.pixels, kept, strict=True):
+            text = text_chunks(candidate, self.generator.fingerprint, train)
+            write_png(self.folder / image_path(candidate), pixels[0].numpy(), text)
+
+    def _read_images(self, record: RoundRecord) -> LabelledImages:
+        """The accepted images of a finished round."""
+        classes, kept = self.yardstick.train.classes, record.kept
+        empty = self.yardstick.train.pixels[:0]
+        pixels = [torch.from_numpy(read_gray(self.folder / image_path(c)).copy()) for c in kept]
+        return LabelledImages(
+            torch.cat([empty, *(p[None, None] for p in pixels)]),
+            torch.tensor([classes.index(c.label) for c in kept], dtype=torch.int64),
+            tuple(c.id for c in kept),
+            classes,
+        )
+
+    def _take_in(self, record: RoundRecord, accepted: LabelledImages) -> None:
+        """Add the accepted images of a round."""
+        self.images = self.images.join(accepted)
+        self.additions = self.additions.join(_additions(self.yardstick, accepted, record.kept))
+
+    def _row(self, record: RoundRecord) -> dict[str, Any]:
+        made = len(record.candidates)
+        passed = sum(c.kept or c.reason.startswith("surplus") for c in record.candidates)
+        return {
+            "round": record.number,
+            "added": len(record.kept),
+            "total": len(self.yardstick.train) + len(self.images),
+            "acceptance": passed / made,
+        }
+
+    def _judged(self, predictions: Any) -> dict[str, float]:
+        inner = self.yardstick.inner
+        recalls = zip(self.yardstick.train.classes, inner.recalls(predictions), strict=True)
+        return {
+            "macro_f1": inner.macro_f1(predictions),
+            **{f"recall_{label}": value for label, value in recalls},
+        }
+
+
+def _additions(
+    yardstick: Yardstick, images: LabelledImages, kept: Sequence[Candidate]
+) -> Additions:
+    """Accepted images of one round for the inner validation."""
+    place = {key: i for i, key in enumerate(yardstick.train.ids)}
+    relatives = tuple(
+        frozenset(place[key] for key in (c.nearest_id, *parent_ids(c.parents)) if key in place)
+        for c in kept
+    )
+    return Additions(yardstick.features(images), images.targets.numpy(), relatives)

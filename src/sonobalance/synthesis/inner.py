@@ -1,0 +1,185 @@
+"""What a round is worth: grouped cross-validation inside TRAIN, scored on real images only.
+
+A synthetic image helps to train the probe of a fold only when neither its parents nor the real
+image nearest to it lie in that fold. The generator itself has seen all of TRAIN; what leaks through
+its weights beyond that is the same in every round, but may favour synthesis over none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from sonobalance.classify.probe import Probe, fit_probe
+from sonobalance.config import SynthesisSettings
+from sonobalance.data.split import grouped_folds
+from sonobalance.errors import InputError
+from sonobalance.randomness import derive, numpy_generator
+
+Folds = NDArray[np.int64]  # (R, n): fold of each real image in each repeat
+Predictions = NDArray[np.int64]  # (R, n): class of each real image by the probe that never saw it
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Additions:
+    """Synthetic images as the inner validation sees them.
+
+    Attributes:
+        features: (M, F).
+        targets: (M,).
+        relatives: for each, the positions of the real images it descends from or resembles.
+    """
+
+    features: NDArray[np.float64]
+    targets: NDArray[np.int64]
+    relatives: tuple[frozenset[int], ...]
+
+    def join(self, other: Additions) -> Additions:
+        """These followed by the others."""
+        return Additions(
+            np.concatenate([self.features, other.features]),
+            np.concatenate([self.targets, other.targets]),
+            self.relatives + other.relatives,
+        )
+
+
+@dataclass(frozen=True)
+class InnerValidation:
+    """Real TRAIN features with their folds.
+
+    Attributes:
+        features: (n, F) of the real images.
+        targets: (n,).
+        groups: (n,) keys of relatives.
+        folds: see `Folds`.
+    """
+
+    features: NDArray[np.float64]
+    targets: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    folds: Folds
+
+    @classmethod
+    def of(
+        cls,
+        features: NDArray[np.float64],
+        targets: NDArray[np.int64],
+        groups: Sequence[str],
+        settings: SynthesisSettings,
+        seed: int,
+    ) -> InnerValidation:
+        """Deal the folds; as many as the class with the fewest groups allows.
+
+        Raises:
+            InputError: a class has fewer than two unrelated groups.
+        """
+        keys = np.asarray(groups, dtype=np.str_)
+        fewest = min(len(set(keys[targets == k])) for k in np.unique(targets))
+        if fewest < 2:
+            raise InputError(
+                "Expected at least two unrelated images of each class in TRAIN for synthesis, "
+                "but a class has only one."
+            )
+        number = min(settings.inner_folds, fewest)
+        names = [str(k) for k in targets]
+        folds = [
+            grouped_folds(names, list(groups), number, derive(seed, "inner folds", repeat) % 2**31)
+            for repeat in range(settings.inner_repeats)
+        ]
+        return cls(features, targets, keys, np.asarray(folds, np.int64))
+
+    def probes(self) -> list[Probe]:
+        """The probes of the first deal, each trained on the real images outside its fold."""
+        folds = self.folds[0]
+        return [
+            fit_probe(self.features[folds != f], self.targets[folds != f])
+            for f in range(folds.max() + 1)
+        ]
+
+    def predict(self, added: Additions | None, *, balanced: bool = False) -> Predictions:
+        """Class of every real image by probes that never saw its fold."""
+        out = np.zeros_like(self.folds)
+        for repeat, folds in enumerate(self.folds):
+            for f in range(folds.max() + 1):
+                x, y = self._training(added, folds, f)
+                probe = fit_probe(x, y, balanced=balanced)
+                held = folds == f
+                out[repeat, held] = probe.probabilities(self.features[held]).argmax(1)
+        return out
+
+    def _training(
+        self, added: Additions | None, folds: NDArray[np.int64], fold: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Real images outside the fold and the synthetic ones unrelated to it."""
+        seen = folds != fold
+        x, y = self.features[seen], self.targets[seen]
+        if added is None or not len(added.targets):
+            return x, y
+        held = frozenset(np.flatnonzero(~seen).tolist())
+        free = np.array([held.isdisjoint(relatives) for relatives in added.relatives])
+        return (
+            np.concatenate([x, added.features[free]]),
+            np.concatenate([y, added.targets[free]]),
+        )
+
+    def used_share(self, added: Additions) -> float:
+        """Mean share of the synthetic images that a fold's probe may train on."""
+        shares = [
+            np.mean([folds[list(r)].tolist().count(f) == 0 for r in added.relatives])
+            for folds in self.folds
+            for f in range(folds.max() + 1)
+        ]
+        return float(np.mean(shares))
+
+    def recalls(self, predictions: Predictions) -> list[float]:
+        """Recall of each class, over all repeats."""
+        truth = np.tile(self.targets, len(predictions))
+        table = confusion_matrix(truth, predictions.ravel(), labels=self._labels)
+        return [float(v) for v in np.diag(table) / np.maximum(table.sum(1), 1)]
+
+    def macro_f1(self, predictions: Predictions) -> float:
+        """Macro-F1 of real images, mean over the repeats."""
+        ones = np.ones((1, self._counts(predictions).shape[0]))
+        return float(_macro_f1(self._counts(predictions), ones)[0])
+
+    def gain(self, new: Predictions, old: Predictions, seed: int) -> tuple[float, float, float]:
+        """Difference of macro-F1 with a paired interval, groups resampled (95 %)."""
+        a, b = self._counts(new), self._counts(old)
+        g = len(a)
+        random = numpy_generator(seed, "inner gain")
+        draws = random.multinomial(g, [1 / g] * g, RESAMPLES).astype(np.float64)
+        differences = _macro_f1(a, draws) - _macro_f1(b, draws)
+        tail = (1 - CONFIDENCE) / 2
+        low, high = np.quantile(differences, [tail, 1 - tail])
+        return self.macro_f1(new) - self.macro_f1(old), float(low), float(high)
+
+    @property
+    def _labels(self) -> list[int]:
+        return list(range(int(self.targets.max()) + 1))
+
+    def _counts(self, predictions: Predictions) -> NDArray[np.float64]:
+        """(G, R, K, K): confusion of each group in each repeat."""
+        k = len(self._labels)
+        _, group = np.unique(self.groups, return_inverse=True)
+        out = np.zeros((group.max() + 1, len(predictions), k, k))
+        for repeat, predicted in enumerate(predictions):
+            cells: Any = (group, repeat, self.targets, predicted)
+            np.add.at(out, cells, 1)
+        return out
+
+
+def _macro_f1(counts: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B,) macro-F1, mean over repeats, of (G, R, K, K) counts weighted by draws (B, G)."""
+    table = np.tensordot(draws, counts, axes=1)
+    hits = np.diagonal(table, axis1=2, axis2=3)
+    total = table.sum(2) + table.sum(3)
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+    out: NDArray[np.float64] = f1.mean((1, 2))
+    return out

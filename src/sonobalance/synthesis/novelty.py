@@ -1,0 +1,113 @@
+"""Gates against copies of TRAIN images and twins of accepted ones, both by `likeness`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonobalance.config import SynthesisSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.randomness import numpy_generator
+from sonobalance.synthesis.copies import altered_copies
+from sonobalance.synthesis.gates import Scores, Threshold
+from sonobalance.synthesis.likeness import likeness, nearest, relative_free
+
+COPIED = 48  # TRAIN images that are copied, in every way, to measure how many copies are caught
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """Is the image something other than a copy of a TRAIN image?
+
+    Score: 1 - likeness to the nearest TRAIN image; 0 for an exact copy.
+
+    Attributes:
+        train: the real TRAIN images.
+        real: (N,) distance of each to its nearest unrelated TRAIN image.
+        caught: kind of alteration → share of altered copies of TRAIN images that is rejected.
+        threshold: see `Threshold`.
+        device: where likeness is computed.
+    """
+
+    train: LabelledImages
+    real: Scores
+    caught: dict[str, float]
+    threshold: Threshold
+    device: torch.device | str
+
+    @classmethod
+    def calibrated(
+        cls,
+        train: LabelledImages,
+        groups: Sequence[str],
+        settings: SynthesisSettings,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> Novelty:
+        """Set the threshold by real images' distances to unrelated ones, and by altered copies.
+
+        It is the `false_copies` quantile of the former, or higher where more altered copies than
+        `caught_copies` allows would slip through.
+        """
+        table = likeness(train.pixels, train.pixels, device, "real likeness")
+        real = nearest(relative_free(table, tuple(groups)))[0].double().numpy()
+        copies = _copy_distances(train, seed, device)
+        value = max(
+            float(np.quantile(real, settings.false_copies)),
+            *(float(np.quantile(x, settings.caught_copies)) for x in copies.values()),
+        )
+        value = float(np.nextafter(value, 1))
+        caught = {kind: float(np.mean(x < value)) for kind, x in copies.items()}
+        mistaken = float(np.mean(real < value))
+        rule = (
+            f"Distance below which altered copies of TRAIN images lie ({min(caught.values()):.1%} "
+            f"or more of each kind) and {mistaken:.1%} of real images to their nearest unrelated "
+            "one."
+        )
+        return cls(train, real, caught, Threshold(value, 1 - mistaken, rule), device)
+
+    def score(self, pixels: Tensor) -> tuple[Scores, Tensor]:
+        """Distances (N,) to the nearest TRAIN image, and its position (N,)."""
+        table = likeness(pixels, self.train.pixels, self.device, "novelty")
+        distance, column = nearest(table)
+        return distance.double().numpy(), column
+
+
+def _copy_distances(
+    train: LabelledImages, seed: int, device: torch.device | str
+) -> dict[str, Scores]:
+    """Kind of alteration → distances of altered copies to their nearest TRAIN image."""
+    n = min(COPIED, len(train))
+    chosen = numpy_generator(seed, "copied images").choice(len(train), n, replace=False)
+    copies = altered_copies(train.pixels[torch.as_tensor(np.sort(chosen))], seed)
+    table = likeness(torch.cat(list(copies.values())), train.pixels, device, "copy likeness")
+    parts = nearest(table)[0].double().split(n)
+    return {kind: part.numpy() for kind, part in zip(copies, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Is the image something other than a twin of an accepted one?
+
+    Score: 1 - likeness to the nearest image accepted before; 1 when there is none. The threshold is
+    that of novelty: twins are to each other what a copy is to its original.
+    """
+
+    threshold: Threshold
+    device: torch.device | str
+
+    def tables(self, pool: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:
+        """Likeness of a pool (N, ...) to the accepted images (N, A) and to itself (N, N)."""
+        return (
+            likeness(pool, accepted, self.device, "diversity" if len(accepted) else ""),
+            likeness(pool, pool, self.device, "twins"),
+        )
+
+    def twin_share(self, itself: Tensor) -> float:
+        """Share of a pool that are twins of an earlier candidate, from its likeness (N, N)."""
+        earlier = torch.tril(itself, diagonal=-1).max(1).values
+        return float((1 - earlier < self.threshold.value).float().mean())

@@ -1,0 +1,58 @@
+"""Where a synthetic image comes from, written into its own file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sonobalance.config import SynthesisSettings
+from sonobalance.data.loading import LabelledImages
+from sonobalance.gan.sampling import Parents
+from sonobalance.gan.snapshot import hash_images
+from sonobalance.synthesis.ledger import Candidate
+from sonobalance.version import __version__
+
+
+def text_chunks(candidate: Candidate, generator: str, train: str) -> dict[str, str]:
+    """PNG text chunks of an accepted image.
+
+    Args:
+        candidate: its row.
+        generator: hash of the generator's snapshot.
+        train: hash of the TRAIN images.
+    """
+    row = asdict(candidate)
+    row["class"] = row.pop("label")
+    values = {"synthetic": "true", "software": f"sonobalance {__version__}"}
+    values |= {"generator": generator, "train": train, "notice": "Research use only."}
+    values |= {
+        key: f"{v:.6g}" if isinstance(v, float) else str(v)
+        for key, v in row.items()
+        if key not in ("kept", "reason")
+    }
+    return values
+
+
+def describe_parents(parents: Parents) -> str:
+    """`id:share|...`, heaviest first; empty when the generator names none."""
+    ordered = sorted(zip(parents.weights, parents.ids, strict=True), key=lambda p: (-p[0], p[1]))
+    return "|".join(f"{name}:{weight:.3f}" for weight, name in ordered)
+
+
+def parent_ids(described: str) -> list[str]:
+    """The ids in `describe_parents`' text, heaviest first."""
+    return [part.rpartition(":")[0] for part in described.split("|") if part]
+
+
+def identity_of(
+    train: LabelledImages,
+    groups: Sequence[str],
+    generator: str,
+    settings: SynthesisSettings,
+    seed: int,
+) -> str:
+    """Hash of all that the loop's result depends on."""
+    parts = [hash_images(train), list(groups), generator, settings.model_dump(mode="json"), seed]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

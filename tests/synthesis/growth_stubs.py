@@ -1,0 +1,122 @@
+"""Separable toy images, their features, and generators with known vices."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+
+from sonobalance.data.loading import LabelledImages
+from sonobalance.gan.sampling import Parents, Samples
+from sonobalance.randomness import numpy_generator
+
+CLASSES = ("benign", "malignant", "normal")
+SIDE = 32
+
+
+def toy_image(target: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+    """Smooth texture, brighter on the left, at the top, or nowhere, according to the class."""
+    texture = cv2.GaussianBlur(rng.normal(size=(side, side)), (0, 0), 1.2)
+    image = 110 + 35 * texture / texture.std()
+    if target == 0:
+        image[:, : side // 2] += 45
+    if target == 1:
+        image[: side // 2] += 45
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def toy_set(counts: tuple[int, ...], seed: int = 0) -> tuple[LabelledImages, list[str]]:
+    """Images and their groups (two images per group)."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    pixels = np.stack([
+        toy_image(int(k), numpy_generator(seed, "toy", i)) for i, k in enumerate(targets)
+    ])  # fmt: skip
+    ids = tuple(f"{CLASSES[k]}/{i}" for i, k in enumerate(targets))
+    images = LabelledImages(
+        torch.from_numpy(pixels)[:, None], torch.as_tensor(targets), ids, CLASSES[: len(counts)]
+    )
+    return images, [f"{CLASSES[k]} patient {i // 2}" for i, k in enumerate(targets)]
+
+
+def toy_features(images: LabelledImages) -> np.ndarray:
+    """(N, 19): 4 x 4 thumbnail, mean, spread, roughness."""
+    rows = []
+    for image in images.pixels[:, 0].numpy().astype(np.float32):
+        thumbnail = cv2.resize(image, (4, 4), interpolation=cv2.INTER_AREA).ravel()
+        rough = np.abs(np.diff(image)).mean()
+        rows.append([*thumbnail, image.mean(), image.std(), rough])
+    return np.asarray(rows, np.float32)
+
+
+@dataclass
+class StubGenerator:
+    """Fresh images of the right class; subclasses misbehave."""
+
+    fingerprint: str = "stub"
+    advanced: list[int] = field(default_factory=list)
+
+    def advance(self, number: int) -> None:
+        self.advanced.append(number)
+
+    def image(self, target: int, seed: int, index: int) -> np.ndarray:
+        return toy_image(target, numpy_generator(seed, "fresh", index))
+
+    def parents(self, target: int, seed: int, index: int) -> Parents:
+        return Parents((), ())
+
+    def sample(self, targets: torch.Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
+        named = list(enumerate(targets.tolist()))
+        pixels = np.stack([self.image(k, seed, i) for i, k in named])
+        parents = tuple(self.parents(k, seed, i) for i, k in named)
+        return Samples(torch.from_numpy(pixels)[:, None], parents)
+
+    def log_ratios(
+        self, pixels: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        images = pixels.float()
+        return -images.diff(dim=3).abs().mean((1, 2, 3)), -images.diff(dim=2).abs().mean((1, 2, 3))
+
+
+class Repeating(StubGenerator):
+    """The same few images of each class for ever."""
+
+    def __init__(self, different: int) -> None:
+        super().__init__()
+        self.different = different
+
+    def image(self, target: int, seed: int, index: int) -> np.ndarray:
+        return toy_image(target, numpy_generator(0, "repeated", target, index % self.different))
+
+
+class Swapped(StubGenerator):
+    """Good images of another class than the one asked for."""
+
+    def image(self, target: int, seed: int, index: int) -> np.ndarray:
+        return super().image((target + 1) % len(CLASSES), seed, index)
+
+
+class Noise(StubGenerator):
+    """White noise."""
+
+    def image(self, target: int, seed: int, index: int) -> np.ndarray:
+        rng = numpy_generator(seed, "noise", index)
+        return rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+
+
+class Copying(StubGenerator):
+    """TRAIN images of the class, mirrored every second time, with their names as parents."""
+
+    def __init__(self, train: LabelledImages) -> None:
+        super().__init__()
+        self.train = train
+
+    def _place(self, target: int, index: int) -> int:
+        rows = torch.nonzero(self.train.targets == target).flatten().tolist()
+        return rows[index % len(rows)]
+
+    def image(self, target: int, seed: int, index: int) -> np.ndarray:
+        image = self.train.pixels[self._place(target, index), 0].numpy()
+        return image[:, ::-1].copy() if index % 2 else image
+
+    def parents(self, target: int, seed: int, index: int) -> Parents:
+        return Parents((self.train.ids[self._place(target, index)],), (1.0,))

@@ -1,0 +1,187 @@
+"""The loop with generators whose vices are known."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from growth_stubs import (
+    Copying,
+    Noise,
+    Repeating,
+    StubGenerator,
+    Swapped,
+    toy_features,
+    toy_set,
+)
+from PIL import Image
+
+from sonobalance.config import SynthesisSettings
+from sonobalance.data.manifest import read_manifest
+from sonobalance.errors import InputError, StaleError
+from sonobalance.files import read_json
+from sonobalance.synthesis.grow import grow
+from sonobalance.synthesis.summary import training_images
+
+COUNTS = (48, 24, 16)
+QUICK = SynthesisSettings(inner_repeats=2, inner_folds=4, pool_factor=2.0, patience_rounds=5)
+
+
+def run(folder: Path, generator=None, settings=QUICK, counts=COUNTS):
+    train, groups = toy_set(counts)
+    generator = Copying(train) if generator == "copies" else generator or StubGenerator()
+    return grow(train, groups, generator, toy_features, settings, seed=3, folder=folder)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grown")
+    return run(folder)
+
+
+def test_a_good_generator_balances_the_classes(grown):
+    assert grown.reason.startswith("balanced")
+    assert grown.document["after"] == {"benign": 48, "malignant": 48, "normal": 48}
+    assert grown.document["before"] == {"benign": 48, "malignant": 24, "normal": 16}
+    assert grown.manifest.counts == {"malignant": 24, "normal": 32}
+
+
+def test_every_candidate_has_a_row_with_every_score(grown):
+    rows = rows_of(grown.folder / "selection.csv")
+    assert len(rows) == grown.document["candidates"]
+    kept = [row for row in rows if row["kept"] == "true"]
+    assert [row["id"] for row in kept] == [r.id for r in grown.manifest]
+    scores = ("realism", "class_probability", "typicality", "novelty", "diversity")
+    for row in rows:
+        assert all(0 <= float(row[name]) <= 1 for name in scores)
+        assert row["nearest_id"]
+        assert row["reason"].startswith("accepted") == (row["kept"] == "true")
+
+
+def test_rounds_add_up(grown):
+    rows = rows_of(grown.folder / "rounds.csv")
+    assert [row["round"] for row in rows] == [str(i) for i in range(len(rows))]
+    for row in rows[1:]:
+        for label in ("malignant", "normal"):
+            rejected = sum(int(v) for k, v in row.items()
+                           if k.startswith("rejected_") and k.endswith(label))  # fmt: skip
+            assert rejected + int(row[f"added_{label}"]) == int(row[f"made_{label}"])
+            assert int(row[f"added_{label}"]) <= int(row[f"asked_{label}"])
+    assert int(rows[1]["added_malignant"]) == 12  # half the deficit of 24
+    assert int(rows[-1]["total"]) == 3 * 48
+
+
+def test_images_carry_their_provenance(grown):
+    record = grown.manifest.records[0]
+    row = next(r for r in rows_of(grown.folder / "selection.csv") if r["id"] == record.id)
+    with Image.open(grown.manifest.file(record)) as image:
+        text = image.text
+    assert text["synthetic"] == "true"
+    assert text["generator"] == "stub"
+    for key in ("seed", "index", "class", "round", "nearest_id", "nearest_distance", "realism"):
+        assert text[key] == row[key]
+    seed, index = int(row["seed"]), int(row["index"])
+    again = StubGenerator().image(
+        ["benign", "malignant", "normal"].index(row["class"]), seed, index
+    )
+    with Image.open(grown.manifest.file(record)) as image:
+        assert np.array_equal(np.asarray(image), again)
+
+
+def test_harm_guard_hands_out_images_up_to_the_best_round(grown):
+    best = grown.best_round
+    chosen = training_images(grown.folder)
+    assert {int(r.id[1]) for r in chosen} == set(range(1, best + 1))
+    assert training_images(grown.folder, every_round=True) == grown.manifest
+    assert all(r.origin == "synthetic" for r in grown.manifest)
+
+
+def test_copies_are_refused(tmp_path):
+    growth = run(tmp_path, "copies")
+    rows = rows_of(tmp_path / "selection.csv")
+    assert np.mean([float(row["novelty"]) < 0.02 for row in rows]) == 1
+    assert len(growth.manifest) == 0
+    assert "collapse" in growth.reason or "acceptance" in growth.reason
+
+
+def test_swapped_labels_are_refused(tmp_path):
+    run(tmp_path, Swapped())
+    rows = rows_of(tmp_path / "selection.csv")
+    failed = [row["reason"].split(":")[0] for row in rows]
+    judged = [reason for reason in failed if reason != "realism"]
+    assert sum(reason == "class" for reason in judged) >= 0.8 * len(judged)
+
+
+def test_noise_is_refused(tmp_path):
+    growth = run(tmp_path, Noise())
+    assert len(growth.manifest) == 0
+    assert growth.reason.startswith("acceptance below floor")
+    assert growth.best_round == 0
+    assert "did not help" in growth.document["sentence"]
+    assert read_manifest(tmp_path / "manifest.csv", tmp_path).records == ()
+
+
+@pytest.mark.parametrize("different", [1, 10])
+def test_few_images_are_a_collapse(tmp_path, different):
+    growth = run(tmp_path, Repeating(different))
+    assert growth.reason.startswith("collapse")
+    assert all(n <= different for n in growth.manifest.counts.values())
+
+
+class KilledError(Exception):
+    pass
+
+
+class Fragile(StubGenerator):
+    """Dies at the n-th request, as a killed process would."""
+
+    def __init__(self, requests: int) -> None:
+        super().__init__()
+        self.left = requests
+
+    def log_ratios(self, pixels, targets):
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+        return super().log_ratios(pixels, targets)
+
+
+@pytest.mark.parametrize("requests", [0, 2, 4, 5])
+def test_killed_and_called_again_equals_undisturbed(tmp_path, grown, requests):
+    with pytest.raises(KilledError):
+        run(tmp_path, Fragile(requests))
+    run(tmp_path)
+    files = sorted(p.relative_to(grown.folder) for p in grown.folder.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
+    for name in files:
+        if name.parts[0] != "rounds" and name.name != "rounds.csv":
+            assert (tmp_path / name).read_bytes() == (grown.folder / name).read_bytes(), name
+    for one, other in zip(
+        rows_of(tmp_path / "rounds.csv"), rows_of(grown.folder / "rounds.csv"), strict=True
+    ):
+        assert one | {"seconds": ""} == other | {"seconds": ""}
+
+
+def test_rounds_of_other_settings_are_not_mixed_in(grown):
+    with pytest.raises(StaleError, match="another --out"):
+        run(grown.folder, settings=QUICK.model_copy(update={"cap_share": 0.4}))
+
+
+def test_a_class_of_one_patient_is_refused(tmp_path):
+    with pytest.raises(InputError, match="two unrelated images"):
+        run(tmp_path, counts=(12, 2))
+
+
+def test_summary_names_thresholds_and_hashes(grown):
+    document = read_json(grown.folder / "synthesis.json")
+    assert document == grown.document
+    assert document["gain"]["low"] <= document["gain"]["value"] <= document["gain"]["high"]
+    assert {"class_benign", "typicality", "novelty", "realism_round_1"} <= set(
+        document["thresholds"]
+    )
+    assert all(share >= 0.97 for share in document["copies_caught"].values())
