@@ -1,0 +1,127 @@
+"""Does a map lie on the lesion more than chance would? One function per score, for one image.
+
+Maps are (H, W) float32, signed; regions are (H, W) bool. Energy scores look at the positive
+evidence only. Each score comes with the value that a map without knowledge would reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Map = NDArray[np.float32]
+Region = NDArray[np.bool_]
+BORDER_SHARE = 0.05
+
+
+class Scored(NamedTuple):
+    """A score and what chance would give."""
+
+    value: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One localisation score.
+
+    Attributes:
+        name: key in `explanation.json`.
+        function: (map, lesion) → value and chance.
+        higher_is_better: direction; None where the score describes and does not judge.
+        sentence: what it means in plain words.
+    """
+
+    name: str
+    function: Callable[[Map, Region], Scored]
+    higher_is_better: bool | None
+    sentence: str
+
+
+def pointing_game(map_: Map, lesion: Region) -> Scored:
+    """Whether the map's peak is in the lesion (Zhang et al. 2018, section 4.2).
+
+    Equal peaks share the point, so that a flat map scores exactly chance.
+    """
+    return Scored(float(lesion[map_ == map_.max()].mean()), float(lesion.mean()))
+
+
+def energy(map_: Map, region: Region) -> Scored:
+    """Share of the positive evidence inside a region (Wang et al. 2020, equation 5).
+
+    A map without positive evidence scores 0.
+    """
+    positive = np.maximum(map_, 0, dtype=np.float64)
+    total = positive.sum()
+    inside = positive[region].sum() / total if total > 0 else 0.0
+    return Scored(float(inside), float(region.mean()))
+
+
+def iou(map_: Map, lesion: Region) -> Scored:
+    """Overlap of the lesion with the map's highest pixels, as many as the lesion has.
+
+    Pixels that tie for the last places count in proportion. Chance is a / (2 - a) at a lesion's
+    share a of the image.
+    """
+    k, share = int(lesion.sum()), float(lesion.mean())
+    cut = np.partition(map_, -k, axis=None)[-k]
+    above, ties = map_ > cut, map_ == cut
+    shared = lesion[above].sum() + (k - above.sum()) * lesion[ties].mean()
+    return Scored(float(shared / (2 * k - shared)), share / (2 - share))
+
+
+def band_below(lesion: Region) -> Region:
+    """The region below the lesion, column by column, as deep as the lesion is high.
+
+    Shadow and enhancement behind a lesion lie there and are legitimate evidence.
+    """
+    height = len(lesion)
+    rows = np.flatnonzero(lesion.any(1))
+    columns = lesion.any(0)
+    bottom = np.where(columns, height - 1 - lesion[::-1].argmax(0), height)
+    row = np.arange(height)[:, None]
+    return np.asarray((row > bottom) & (row <= bottom + rows[-1] - rows[0] + 1) & columns)
+
+
+def below(map_: Map, lesion: Region) -> Scored:
+    """Share of the positive evidence in the band below the lesion."""
+    return energy(map_, band_below(lesion))
+
+
+def border(map_: Map, _lesion: Region) -> Scored:
+    """Share of the positive evidence on the outer 5 % of the image's sides."""
+    region = np.ones(map_.shape, np.bool_)
+    rows, columns = (max(1, round(BORDER_SHARE * side)) for side in map_.shape)
+    region[rows:-rows, columns:-columns] = False
+    return energy(map_, region)
+
+
+SCORES = (
+    Score("pointing_game", pointing_game, True, "Share of images whose peak is in the lesion."),
+    Score("energy", energy, True, "Share of the positive evidence that lies in the lesion."),
+    Score("iou", iou, True, "Overlap of lesion and map at equal area."),
+    Score("below", below, None, "Share of the positive evidence in the band below the lesion."),
+    Score("border", border, False, "Share of the positive evidence at the image's border."),
+)
+RATIO = "energy_ratio"
+RATIO_SENTENCE = "Mean evidence in the lesion over the mean lesion area: 1 = chance."
+
+
+def centre_map(height: int, width: int) -> Map:
+    """A control that knows nothing but that lesions tend to be central: a centred Gaussian."""
+    y = (np.arange(height) - (height - 1) / 2) / height
+    x = (np.arange(width) - (width - 1) / 2) / width
+    distance = y[:, None] ** 2 + x[None] ** 2
+    return np.asarray(np.exp(-distance / (2 * 0.2**2)), np.float32)
+
+
+def random_map(height: int, width: int, generator: np.random.Generator, cells: int = 7) -> Map:
+    """A control that knows nothing: Gaussian noise as coarse as a class activation map."""
+    coarse = generator.standard_normal((cells, cells)).astype(np.float32)
+    smooth: Map = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return smooth
