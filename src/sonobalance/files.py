@@ -74,17 +74,32 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON line to a log."""
-    with path.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps(row, allow_nan=False) + "\n")
+    """Append one JSON line to a log.
+
+    Raises:
+        InputError: the log cannot be written or the disk is full.
+    """
+    line = json.dumps(row, allow_nan=False) + "\n"
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(line)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a JSON-lines log; an incomplete last line (a killed writer) is dropped."""
+    """Read a JSON-lines log; an incomplete last line (a killed writer) is dropped.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1] if line]
+    except ValueError as error:
+        raise InputError(f"Expected JSON lines in {path}, but {error}.") from None
 
 
 def keep_lines(path: Path, key: str, last: int) -> None:

@@ -43,15 +43,20 @@ def load_state(path: Path) -> dict[str, Any]:
         raise InputError(f"Expected a saved state at {path}, but there is none.") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"Expected a safetensors file at {path}, but {error}.") from None
-    if _TREE not in metadata:
+    try:
+        tree = _restore(json.loads(metadata[_TREE]), tensors)
+    except (KeyError, ValueError, TypeError, AttributeError, StopIteration, RecursionError):
+        tree = None
+    if not isinstance(tree, dict):
         raise InputError(f"Expected {path} to be a state saved by sonobalance, but it is not.")
-    tree: dict[str, Any] = _restore(json.loads(metadata[_TREE]), tensors)
     return tree
 
 
 def _strip(node: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     """Replace each tensor by a reference and record it under its dotted key."""
     if isinstance(node, torch.Tensor):
+        while key in tensors:  # {"a.b": x} and {"a": {"b": y}} would share a key
+            key += "'"
         tensors[key] = node.detach().cpu().contiguous().clone()
         return {"tensor": key}
     if isinstance(node, dict):
@@ -73,4 +78,6 @@ def _restore(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
         return [_restore(value, tensors) for value in content]
     if kind == "tuple":
         return tuple(_restore(value, tensors) for value in content)
-    return content
+    if kind == "value":
+        return content
+    raise ValueError(kind)
