@@ -220,6 +220,30 @@ def test_csv_columns_ids_and_paths_that_leave_the_folder(tmp_path):
     assert manifest.file(manifest.records[0]).is_file()
 
 
+def test_csv_cells_that_name_no_file_or_lead_astray(tmp_path):
+    rows = [(f"{i}.png", ("a", "b")[i % 2], f"k{i}") for i in range(6)]
+    for row in rows:
+        draw(tmp_path / row[0])
+    draw(tmp_path / "x.png")
+    odd = [("y" * 300 + ".png", "a", ""), ("z\0.png", "a", ""), ("x.png", "a", "../../x")]
+    write_index(tmp_path, [*rows, *odd], header="path,label,id")
+    manifest, skipped = index(tmp_path)
+    assert [r.id for r in manifest] == [f"k{i}" for i in range(6)]
+    assert sorted(s.kind for s in skipped) == ["missing", "name", "name"]
+    for label in ("..", "a/b", "a\\b", "c" * 101):
+        write_index(tmp_path, [*rows, ("x.png", label, "x")], header="path,label,id")
+        refused(tmp_path, "class names")
+
+
+def test_ids_never_lead_out_of_a_folder(tmp_path):
+    (tmp_path / "tables").mkdir()
+    rows = [(f"../{folder}/{i}.png", folder) for folder in "ab" for i in range(3)]
+    for row in rows:
+        draw(tmp_path / "tables" / row[0])
+    write_index(tmp_path / "tables", rows, header="path,label")
+    assert index(tmp_path / "tables")[0].records[0].id == "up/a/0"
+
+
 def refused(root, pattern, **settings):
     with pytest.raises(InputError, match=pattern) as caught:
         index(root, **settings)
@@ -230,6 +254,7 @@ def refused(root, pattern, **settings):
 
 def test_unusable_sources_are_refused_in_one_sentence(tmp_path):
     refused(tmp_path / "missing", "there is none")
+    refused(tmp_path / ("x" * 300), "there is none")
     (tmp_path / "note.txt").write_text("x")
     refused(tmp_path / "note.txt", "another kind of file")
     (tmp_path / "empty").mkdir()

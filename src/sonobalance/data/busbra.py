@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sonobalance.data.candidates import Candidate, Found
+from sonobalance.data.scan import exists
 from sonobalance.data.tables import read_rows
 from sonobalance.errors import InputError
 
@@ -37,5 +38,5 @@ def read_busbra(folder: Path) -> Found:
 def _candidate(row: dict[str, str], folder: Path) -> Candidate:
     key = row["ID"]
     mask = f"Masks/mask_{key.removeprefix('bus_')}.png"
-    masks = (mask,) if (folder / mask).is_file() else ()
+    masks = (mask,) if exists(folder / mask) else ()
     return Candidate(f"Images/{key}.png", row["Pathology"], row["Case"], masks, id=key)

@@ -26,6 +26,12 @@ class _InterruptedError(Exception):
     """The connection ended early; what arrived is kept."""
 
 
+CONNECTION_ERRORS = (
+    urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError,
+    _InterruptedError,
+)  # fmt: skip
+
+
 def download(url: str, path: Path, pause_s: float = 1.0) -> None:
     """Download `url` to `path`; an interrupted download goes on where it stopped.
 
@@ -52,28 +58,33 @@ def download(url: str, path: Path, pause_s: float = 1.0) -> None:
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(pause_s * 2 ** (attempt - 1))
-        try:
-            _fetch(url, part)
-        except urllib.error.HTTPError as error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink(missing_ok=True)  # it is not the beginning of this file
-            elif error.code < 500:
-                raise InputError(
-                    f"Expected a file at {url}, but the server answers {error.code} {error.reason}."
-                ) from None
-            why = f"the server answers {error.code}"
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError,
-                ssl.SSLError,                _InterruptedError) as error:  # fmt: skip
-            why = str(error) or type(error).__name__
-        except OSError as error:
-            raise unwritable(path, error) from error
-        else:
+        why = _attempt(url, part)
+        if not why:
             part.replace(path)
             _tag_of(part).unlink(missing_ok=True)
             return
     raise InputError(
         f"Cannot download {url} ({why}); what arrived is kept, so try again to go on from there."
     )
+
+
+def _attempt(url: str, part: Path) -> str:
+    """Fetch what is missing; returns why another attempt is worth while, or nothing when done."""
+    try:
+        _fetch(url, part)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink(missing_ok=True)  # it is not the beginning of this file
+        elif error.code < 500:
+            raise InputError(
+                f"Expected a file at {url}, but the server answers {error.code} {error.reason}."
+            ) from None
+        return f"the server answers {error.code}"
+    except CONNECTION_ERRORS as error:
+        return str(error) or type(error).__name__
+    except OSError as error:
+        raise unwritable(part, error) from error
+    return ""
 
 
 def _fetch(url: str, part: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sonobalance.data.dicom import is_dicom
 from sonobalance.data.manifest import MASK_SEPARATOR
 from sonobalance.data.raster import SUFFIXES
+from sonobalance.errors import InputError
 
 UNSUPPORTED_IMAGES = (".avif", ".heic", ".heif", ".jp2", ".j2k", ".jxl", ".psd", ".svg", ".pgm")
 UNSUPPORTED_VOLUMES = (".nii", ".nrrd", ".mha", ".mhd", ".hdr", ".img", ".ppm")
@@ -39,11 +40,15 @@ def _walk(folder: Path, parents: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """The entries of a folder in order, without hidden ones, system folders and run folders."""
+    """The entries of a folder in order, without hidden ones, system folders and run folders.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except OSError:  # an unreadable subfolder has nothing to offer
-        return []
+    except OSError as error:
+        raise InputError(f"Expected to read the folder {folder}, but {error.strerror}.") from None
     return [entry for entry in entries if not _passed_over(entry)]
 
 
@@ -66,6 +71,14 @@ def storable(path: Path, *, as_mask: bool = False) -> bool:
     """Whether a path can be written to the manifest: Unicode, and masks without their separator."""
     text = str(path)
     return text.isprintable() and not (as_mask and MASK_SEPARATOR in text)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name no file system takes names none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def relative(path: Path, root: Path) -> str:

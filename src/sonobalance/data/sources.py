@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from sonobalance.data.busuclm import is_busuclm, read_busuclm
 from sonobalance.data.candidates import Found, Skipped
 from sonobalance.data.folders import read_class_folders
 from sonobalance.data.manifest import Manifest, Record
-from sonobalance.data.scan import subfolders, visible
+from sonobalance.data.scan import exists, subfolders, visible
 from sonobalance.data.verify import verify
 from sonobalance.errors import InputError
 
 __all__ = ["LEAST_PER_CLASS", "Skipped", "index_folder"]
 
+LONGEST_LABEL = 100
 LEAST_PER_CLASS = 3  # independent images: one each for TRAIN, VAL and TEST
 
 
@@ -38,6 +40,8 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
             class, or a class with fewer than `LEAST_PER_CLASS` independent usable images
             (patients, where known).
     """
+    if not exists(folder):
+        raise InputError(f"Expected a folder of images at {folder}, but there is none.")
     root = folder if folder.is_dir() else folder.parent
     found = _read(folder, settings)
     records, skipped = verify(found, root, settings)
@@ -47,8 +51,6 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
 
 
 def _read(folder: Path, settings: DataSettings) -> Found:
-    if not folder.exists():
-        raise InputError(f"Expected a folder of images at {folder}, but there is none.")
     if folder.is_file():
         return _read_file(folder, settings)
     layout = detect(folder, settings) if settings.layout == "auto" else settings.layout
@@ -123,6 +125,12 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
             f"Expected usable images in {folder}, but none of {len(found.candidates)} is."
             f"{_example(left_out)}"
         )
+    for name in {c.label for c in found.candidates}:
+        if not tables.is_safe(name) or re.search(r"[/\\]", name) or len(name) > LONGEST_LABEL:
+            raise InputError(
+                f"Expected class names that can name a folder in {folder}, but got {name!r}; "
+                f"use at most {LONGEST_LABEL} characters without slashes."
+            )
     counts = independent(records)
     for name in sorted({c.label for c in found.candidates} | set(found.classes)):
         if counts[name] < LEAST_PER_CLASS:

@@ -14,7 +14,15 @@ from pathlib import Path
 from sonobalance.config import DataSettings
 from sonobalance.data.candidates import Candidate, Found, Skipped
 from sonobalance.data.folders import patient_of
-from sonobalance.data.scan import files_below, is_image, printable, relative, storable, visible
+from sonobalance.data.scan import (
+    exists,
+    files_below,
+    is_image,
+    printable,
+    relative,
+    storable,
+    visible,
+)
 from sonobalance.errors import InputError
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
@@ -129,7 +137,7 @@ def _candidate(row: Row, root: Path, settings: DataSettings) -> Candidate:
 def _resolved(path: str, root: Path) -> str:
     """A path as the manifest stores it; Windows separators are accepted."""
     given = path.strip()
-    if not (root / given).exists():
+    if not exists(root / given):
         given = given.replace("\\", "/")
     return relative(root / given, root) if given else ""
 
@@ -140,11 +148,18 @@ def _unusable(candidate: Candidate, known: dict[str, Candidate]) -> Skipped | No
         return Skipped(path, "Its row in the index has no path.", "missing")
     if not storable(Path(candidate.path)):
         return Skipped(path, "Its name has characters that no list can hold.", "name")
+    if not is_safe(candidate.id):
+        return Skipped(path, "Its id in the index cannot be the name of a file.", "name")
     if not candidate.label:
         return Skipped(path, "Its row in the index has no class.", "unlabelled")
     if candidate.path in known:
         return Skipped(path, "The index names it twice; its first row is used.", "repeated")
     return None
+
+
+def is_safe(key: str) -> bool:
+    """Whether an id or class name can name files: printable, and never leading out of a folder."""
+    return key.isprintable() and not key.startswith("/") and ".." not in re.split(r"[/\\]", key)
 
 
 def _unlisted(root: Path, known: dict[str, Candidate], skipped: list[Skipped]) -> list[Skipped]:

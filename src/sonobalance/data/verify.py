@@ -11,6 +11,7 @@ from sonobalance.data import dicom
 from sonobalance.data.candidates import Candidate, Found, Kind, Skipped
 from sonobalance.data.images import image_shape, read_gray, read_mask
 from sonobalance.data.manifest import Record
+from sonobalance.data.scan import exists
 from sonobalance.errors import InputError
 from sonobalance.files import sha256_of
 from sonobalance.progress import track
@@ -45,7 +46,7 @@ class Verification:
             else:
                 self.records += self._frames(candidate)
         except InputError as error:
-            kind: Kind = "broken" if path.exists() else "missing"
+            kind: Kind = "broken" if exists(path) else "missing"
             self.skipped.append(Skipped(candidate.path, str(error), kind))
 
     def _add_dicom(self, candidate: Candidate) -> None:
@@ -123,7 +124,7 @@ def with_ids(candidates: list[Candidate]) -> list[Candidate]:
     """Give every candidate an id: its own, or its path without suffix, or with it on a clash."""
     stems = Counter(_stem(c.path) for c in candidates if not c.id)
     return [
-        c if c.id else replace(c, id=c.path if stems[_stem(c.path)] > 1 else _stem(c.path))
+        c if c.id else replace(c, id=_inside(c.path) if stems[_stem(c.path)] > 1 else _stem(c.path))
         for c in candidates
     ]
 
@@ -136,4 +137,9 @@ def spread(total: int, wanted: int) -> range | list[int]:
 
 
 def _stem(path: str) -> str:
-    return str(PurePosixPath(path).with_suffix(""))
+    """The path without suffix, as the name of files: a step out of the root becomes `up`."""
+    return _inside(str(PurePosixPath(path).with_suffix("")))
+
+
+def _inside(path: str) -> str:
+    return "/".join("up" if part == ".." else part for part in path.split("/"))
