@@ -24,7 +24,7 @@ from sonobalance.stages import STAGES, splits_of
 TINY = {
     "gan": {
         "image_size_px": 32, "base_channels": 8, "latent_dim": 32, "batch_size": 8,
-        "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08,
+        "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08, "collapse_fraction": 0.0,
     },
     "synthesis": {"rounds": 2, "gan_kimg_per_round": 0.08, "pool_factor": 2},
     "classifier": {
