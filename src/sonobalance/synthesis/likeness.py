@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur, hflip
+from torchvision.transforms.v2.functional import hflip
 
 from sonobalance.progress import track
 
@@ -111,11 +111,20 @@ def _normalised(images: Tensor) -> Tensor:
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur with replicated borders."""
+    """Gaussian blur of (N, 1, SIDE, SIDE) with replicated borders, one matrix per axis."""
+    matrix = _blur_matrix(sigma).to(images.device)
+    return matrix @ images @ matrix.T
+
+
+def _blur_matrix(sigma: float) -> Tensor:
+    """(SIDE, SIDE): each row the Gaussian weights around a pixel, those outside on the border."""
     reach = math.ceil(3 * sigma)
-    padded = F.pad(images, (reach,) * 4, mode="replicate")
-    blurred: Tensor = gaussian_blur(padded, [2 * reach + 1] * 2, [sigma] * 2)
-    return blurred[..., reach:-reach, reach:-reach]
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    matrix = torch.zeros(SIDE, SIDE)
+    for i in range(SIDE):
+        matrix[i].index_add_(0, (i + offsets).clamp(0, SIDE - 1), weights / weights.sum())
+    return matrix
 
 
 def _unit(windows: Tensor) -> Tensor:
