@@ -21,6 +21,7 @@ from pydicom.uid import (  # noqa: E402
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    JPEGLSLossless,
     UltrasoundMultiFrameImageStorage,
     generate_uid,
 )
@@ -56,7 +57,7 @@ def write(path, pixels, photometric="MONOCHROME2", bits=8, syntax=ExplicitVRLitt
         ds.NumberOfFrames = frames
     data = pixels if isinstance(pixels, bytes) else pixels.tobytes()
     ds.PixelData = data + b"\0" * (len(data) % 2)
-    if syntax == JPEGBaseline8Bit:
+    if syntax in {JPEGBaseline8Bit, JPEGLSLossless}:
         ds["PixelData"].is_undefined_length = True
     for name, value in tags.items():
         setattr(ds, name, value)
@@ -212,6 +213,16 @@ def test_dicom_that_cannot_be_used_is_refused(tmp_path):
     for pattern, read in bad.items():
         with pytest.raises(InputError, match=pattern):
             read()
+    report = pydicom.dcmread(good)
+    for tag in ("Rows", "Columns", "PixelData"):
+        delattr(report, tag)
+    report.save_as(tmp_path / "report.dcm")
+    with pytest.raises(InputError, match="without pixels"):
+        read_gray(tmp_path / "report.dcm")
+    path = write(tmp_path / "e.dcm", encapsulate([b"x" * 99]), syntax=JPEGLSLossless,
+                 shape=(20, 30))  # fmt: skip
+    with pytest.raises(InputError, match="pylibjpeg"):
+        read_gray(path)
     (tmp_path / "text.dcm").write_text(NAME)
     with pytest.raises(InputError) as caught:
         read_gray(tmp_path / "text.dcm")

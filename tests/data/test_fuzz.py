@@ -7,12 +7,17 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from sonobalance.config import DataSettings
+from sonobalance.data.sources import index_folder
+from sonobalance.errors import InputError
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
 DAMAGED = 600
@@ -174,6 +179,15 @@ def odd_files():
     }  # fmt: skip
 
 
+def mutated(data, rng):
+    """The bytes after one or two mutations, never fewer than 130."""
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 3))):
+        changed = MUTATORS[int(rng.integers(len(MUTATORS)))](changed, rng)
+        changed += bytes(max(0, 130 - len(changed)))
+    return bytes(changed)
+
+
 def fill(root):
     """Write good, damaged and odd files; return their names."""
     rng = np.random.default_rng(2)
@@ -189,11 +203,7 @@ def fill(root):
         good.add(f"malignant/good{i}.png")
     for i in range(DAMAGED):
         suffix, data = whole[i % len(whole)]
-        mutated = bytearray(data)
-        for _ in range(int(rng.integers(1, 3))):
-            mutated = MUTATORS[int(rng.integers(len(MUTATORS)))](mutated, rng) or bytearray(b"\0")
-            mutated += bytes(max(0, 16 - len(mutated)))
-        (folder / f"damaged{i:03d}{suffix}").write_bytes(mutated)
+        (folder / f"damaged{i:03d}{suffix}").write_bytes(mutated(data, rng))
     (folder / "odd").mkdir()
     for name, data in odd_files().items():
         (folder / "odd" / name).write_bytes(data)
@@ -224,3 +234,32 @@ def test_damaged_and_odd_files_are_read_or_refused(tmp_path):
     assert sum("/odd/" in path for path in skipped) == len(odd_files())
     assert {"benign/self.png", "benign/pipe.png", "benign/pipe.dcm"} <= skipped
     assert result["peak_mib"] < 1000
+
+
+def table_files():
+    """An index as CSV and Parquet and a MedMNIST archive."""
+    rows = [{"path": f"{i}.png", "label": "ab"[i % 2]} for i in range(6)]
+    text = "path,label\n" + "".join(f"{row['path']},{row['label']}\n" for row in rows)
+    yield "index.csv", text.encode()
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(3).integers(0, 256, (6, 28, 28), np.uint8)
+    np.savez_compressed(buffer, train_images=pixels, train_labels=np.arange(6)[:, None] % 2)
+    yield "set.npz", buffer.getvalue()
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
+    yield "index.parquet", buffer.getvalue()
+
+
+def test_damaged_tables_and_archives_are_read_or_refused(tmp_path):
+    rng = np.random.default_rng(4)
+    for i in range(6):
+        (tmp_path / f"{i}.png").write_bytes(sources()[0][1])
+    for name, data in table_files():
+        (tmp_path / name).write_bytes(data)
+        assert len(index_folder(tmp_path / name, DataSettings())[0]) == 6
+        for _ in range(60):
+            (tmp_path / name).write_bytes(mutated(data, rng))
+            with suppress(InputError):
+                index_folder(tmp_path / name, DataSettings())

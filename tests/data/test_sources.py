@@ -233,6 +233,8 @@ def test_csv_cells_that_name_no_file_or_lead_astray(tmp_path):
     for label in ("..", "a/b", "a\\b", "c" * 101):
         write_index(tmp_path, [*rows, ("x.png", label, "x")], header="path,label,id")
         refused(tmp_path, "class names")
+    write_index(tmp_path, [*rows, ("x.png", "A", "x")], header="path,label,id")
+    refused(tmp_path, "'A' and 'a'")
 
 
 def test_ids_never_lead_out_of_a_folder(tmp_path):

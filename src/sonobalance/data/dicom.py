@@ -88,6 +88,7 @@ def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
         from pydicom.pixels import apply_color_lut, pixel_array  # noqa: PLC0415 - an extra
 
         dataset = _pydicom().dcmread(path, force=True)
+        _check_compression(dataset, path)
         values = pixel_array(dataset, index=frame)
         kind = dataset.PhotometricInterpretation
         if kind == "PALETTE COLOR":
@@ -159,7 +160,22 @@ def _header(path: Path) -> Dataset:
         return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
+def _check_compression(header: Dataset, path: Path) -> None:
+    """Raise `InputError` when no installed decoder knows how the pixels are compressed."""
+    with translated(path):
+        from pydicom.pixels import get_decoder  # noqa: PLC0415 - an extra
+
+        syntax = header.file_meta.TransferSyntaxUID
+        if syntax.is_encapsulated and not get_decoder(syntax).is_available:
+            raise InputError(
+                f"Expected a compression that can be read in {path}, but {syntax.name} needs "
+                "another decoder; install pylibjpeg with its plugins or decompress the file."
+            )
+
+
 def _shape(header: Dataset, path: Path, max_megapixels: float) -> Shape:
+    if "Rows" not in header or "Columns" not in header:
+        raise InputError(f"Expected an image in {path}, but it is DICOM without pixels; remove it.")
     with translated(path):
         frames = int(header.get("NumberOfFrames") or 1)
         width, height = int(header.Columns), int(header.Rows)

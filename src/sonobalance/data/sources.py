@@ -125,12 +125,7 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
             f"Expected usable images in {folder}, but none of {len(found.candidates)} is."
             f"{_example(left_out)}"
         )
-    for name in {c.label for c in found.candidates}:
-        if not tables.is_safe(name) or re.search(r"[/\\]", name) or len(name) > LONGEST_LABEL:
-            raise InputError(
-                f"Expected class names that can name a folder in {folder}, but got {name!r}; "
-                f"use at most {LONGEST_LABEL} characters without slashes."
-            )
+    _check_names(folder, {c.label for c in found.candidates})
     counts = independent(records)
     for name in sorted({c.label for c in found.candidates} | set(found.classes)):
         if counts[name] < LEAST_PER_CLASS:
@@ -144,6 +139,23 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
         raise InputError(
             f"Expected at least two classes in {folder}, but all images are {next(iter(counts))!r};"
             " add a folder per class."
+        )
+
+
+def _check_names(folder: Path, names: set[str]) -> None:
+    for name in sorted(names):
+        if not tables.is_safe(name) or re.search(r"[/\\]", name) or len(name) > LONGEST_LABEL:
+            raise InputError(
+                f"Expected class names that can name a folder in {folder}, but got {name!r}; "
+                f"use at most {LONGEST_LABEL} characters without slashes."
+            )
+    spellings = Counter(name.casefold() for name in names)
+    if same := [
+        sorted(n for n in names if n.casefold() == k) for k, c in spellings.items() if c > 1
+    ]:
+        raise InputError(
+            f"Expected classes that differ by more than upper and lower case in {folder}, "
+            f"but got {' and '.join(map(repr, same[0]))}; spell them alike."
         )
 
 
