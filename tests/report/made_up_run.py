@@ -13,7 +13,10 @@ from sonobalance.data.manifest import Manifest, Record
 
 COUNTS = {"benign": 24, "malignant": 12, "normal": 8}
 PARTS = ("train", "train", "train", "train", "val", "test")
-REASONS = ("copy", "off-class", "unrealistic", "twin")
+REASONS = (
+    "novelty: a copy of a TRAIN image", "class: off class",
+    "realism: less real than real images", "diversity: a twin of an accepted image",
+)  # fmt: skip
 
 
 def images(folder, rng, names):
@@ -91,7 +94,8 @@ def synthesis_files(run, splits, rng):
                 "typicality": 0.5, "novelty": f"{rng.uniform(0.1, 2):.4f}", "diversity": 0.4,
                 "log_r1": 0.1, "log_r2": -0.2, "nearest_id": near[i % len(near)],
                 "nearest_distance": f"{rng.uniform(0.1, 0.4):.4f}", "parents": "",
-                "kept": kept, "reason": "" if kept else REASONS[i % len(REASONS)],
+                "kept": "true" if kept else "false",
+                "reason": "accepted" if kept else REASONS[i % len(REASONS)],
             })  # fmt: skip
             if not kept:
                 continue
@@ -103,10 +107,34 @@ def synthesis_files(run, splits, rng):
     Manifest(tuple(made), folder).write(folder / "manifest.csv")
     write_rows(folder / "selection.csv", candidates)
     write_rows(folder / "rounds.csv", [
-        {"round": r, "asked": 20, "made": 30, "added": 10, "macro_f1": 0.7 + r / 50}
+        {"round": r, "added": 10, "total": 27 + 10 * r, "acceptance": 0.5, "macro_f1": 0.7 + r / 50,
+         **{f"{name}_{label}": value for label in ("malignant", "normal") for name, value in
+            {"asked": 5, "made": 15, "rejected_novelty": 4, "rejected_class": 6, "added": 5,
+             "twins": 0.1, "coverage": 0.7}.items() if r}}
         for r in (1, 2)
     ])  # fmt: skip
-    write_document(folder / "synthesis.json", {"stop": {"reason": "every class is balanced"}})
+    synthesis_summary(folder)
+
+
+def synthesis_summary(folder):
+    write_document(folder / "synthesis.json", {
+        "stop_reason": "balanced: every class has the images asked for.",
+        "before": {"benign": 16, "malignant": 6, "normal": 5}, "harm_guard": True, "best_round": 2,
+        "after": {"benign": 16, "malignant": 16, "normal": 15}, "candidates": 60, "accepted": 20,
+        "targets": dict.fromkeys(CLASSES, 16),
+        "sentence": "Synthesis was not shown to help: round 2 was best, which may be chance.",
+        "thresholds": {
+            "novelty": {"value": 0.31, "real_pass": 0.99, "rule": "Altered copies lie below."},
+            "class_normal": {"value": 0.6, "real_pass": 0.9, "rule": "Tenth percentile."},
+        },
+        "copies_caught": {"exact": 1.0, "mirrored": 0.98},
+        "fidelity": [
+            {"label": label, "real": 6, "synthetic": 10, "kid": 0.021, "kid_std": 0.002,
+             "kid_floor": 0.004, "density": 0.8, "density_floor": 1.02, "coverage": 0.7,
+             "coverage_floor": 0.95, "memorisation": 0.93}
+            for label in ("malignant", "normal")
+        ],
+    })  # fmt: skip
 
 
 def gan_files(run):

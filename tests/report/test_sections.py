@@ -112,7 +112,22 @@ def test_strips_count_what_was_accepted_and_candidates_what_was_made(whole_run):
     values = synthesis(RunFiles(whole_run)).values
     assert [strip["made"] for strip in values["strips"]] == [0, 10, 10]
     assert (values["candidates"], values["kept"]) == (60, 20)
-    assert "copy" in values["reasons"]
+    assert "class 12, novelty 10, realism 10, diversity 8" in values["reasons"]
+    assert values["gate_words"]["novelty"] == ["a copy of a TRAIN image"]
+
+
+def test_rounds_are_summed_over_the_classes(whole_run):
+    first, _ = synthesis(RunFiles(whole_run)).values["rounds"]
+    assert (first["sums"]["asked"], first["sums"]["made"], first["sums"]["added"]) == (10, 30, 10)
+    assert (first["sums"]["rejected_novelty"], first["sums"]["rejected_realism"]) == (8, 0)
+    assert [part["label"] for part in first["classes"]] == ["malignant", "normal"]
+
+
+def test_the_balance_counts_synthetic_images(whole_run):
+    rows = synthesis(RunFiles(whole_run)).values["balance"]
+    assert [(row["real"], row["added"], row["after"]) for row in rows] == [
+        (16, 0, 16), (6, 10, 16), (5, 10, 15),
+    ]  # fmt: skip
 
 
 def test_real_and_synthetic_images_are_shown_at_one_scale(whole_run):

@@ -28,7 +28,7 @@ def parts_figure(counts: Mapping[tuple[str, str], int], classes: Sequence[str]) 
     """Images per class as bars stacked by part; `counts` maps (class, part) to images."""
     if not counts:
         return None
-    colors = dict(zip(PARTS, (*SERIES[:3], MUTED), strict=True))
+    colors = dict(zip(PARTS, (SERIES[0], SERIES[5], SERIES[2], MUTED), strict=True))
     names = {"train": "TRAIN", "val": "VAL", "test": "TEST", "excluded": "excluded"}
     parts = [p for p in PARTS if any(counts.get((label, p)) for label in classes)]
     with canvas(WIDTH_PX, 70 + 38 * len(classes)) as (figure, axes):

@@ -11,6 +11,13 @@ from sonobalance.report.figures import curves_figure, reasons_figure
 from sonobalance.report.formatting import finite
 from sonobalance.report.pictures import square
 from sonobalance.report.section import Section
+from sonobalance.report.sections.rounds import (
+    GATES,
+    balance_rows,
+    fidelity_rows,
+    round_rows,
+    threshold_rows,
+)
 
 SHOWN_PER_STRIP = 8
 SHOWN_NEAREST = 3
@@ -30,7 +37,13 @@ def synthesis(run: RunFiles) -> Section:
         "candidates": len(candidates),
         "kept": len(kept),
         "nearest": _nearest(run, kept),
-        "rounds": run.rows("synthesis/rounds.csv"),
+        "rounds": round_rows(run.rows("synthesis/rounds.csv"), run.classes),
+        "gates": GATES,
+        "balance": balance_rows(document),
+        "fidelity": fidelity_rows(document),
+        "thresholds": threshold_rows(document),
+        "gate_words": gate_words(candidates),
+        "copies": as_dict(document.get("copies_caught")),
         "reasons": reasons_figure(_reasons(candidates)),
         "gan": gan,
         "curves": _curves(log, gan.get("best_kimg"), run.classes),
@@ -52,7 +65,21 @@ def _size(run: RunFiles) -> int:
 
 
 def _reasons(candidates: list[Row]) -> dict[str, int]:
-    return Counter(row.get("reason") or "unknown" for row in candidates if not _kept(row))
+    return Counter(_gate(row) for row in candidates if not _kept(row))
+
+
+def _gate(row: Row) -> str:
+    return row.get("reason", "").split(":")[0] or "unknown"
+
+
+def gate_words(candidates: list[Row]) -> dict[str, list[str]]:
+    """Gate → the reasons it gave, in words."""
+    words: dict[str, dict[str, None]] = {}
+    for row in candidates:
+        gate, _, why = row.get("reason", "").partition(":")
+        if not _kept(row) and why:
+            words.setdefault(gate, {})[why.strip()] = None
+    return {gate: list(reasons) for gate, reasons in words.items()}
 
 
 def _sample(run: RunFiles, ids: list[str], n: int, name: str) -> list[str]:
@@ -91,9 +118,7 @@ def _nearest(run: RunFiles, kept: list[Row]) -> list[dict[str, Any]]:
         for key in _sample(run, list(rows), SHOWN_NEAREST, f"nearest {label}"):
             row = rows[key]
             out.append({
-                "label": label,
                 "distance": row.get("nearest_distance"),
-                "novelty": row.get("novelty"),
                 "shots": [
                     square(run.synthetic, key, size, "Synthetic image", f"synthetic {label}"),
                     square(run.real, row["nearest_id"], size, "Nearest real image",
