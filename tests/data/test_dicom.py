@@ -108,13 +108,14 @@ def test_ybr_becomes_rgb(tmp_path):
 
 def test_palette(tmp_path):
     index = (GREY % 4).astype(np.uint8)
-    ramp = np.array([0, 20, 128, 255], np.uint16) * 257
+    ramp = np.array([0, 5000, 32768, 65535], np.uint16)
     tags = {}
     for name, table in zip(("Red", "Green", "Blue"), (ramp, ramp[::-1], ramp * 0), strict=True):
         tags[f"{name}PaletteColorLookupTableDescriptor"] = [4, 0, 16]
         tags[f"{name}PaletteColorLookupTableData"] = table.astype(np.uint16).tobytes()
     read = read_color(write(tmp_path / "a.dcm", index, "PALETTE COLOR", **tags))
-    expected = np.array([[0, 255, 0], [20, 128, 0], [128, 20, 0], [255, 0, 0]])[index]
+    five, half = round(5000 * 255 / 65535), round(32768 * 255 / 65535)
+    expected = np.array([[0, 255, 0], [five, half, 0], [half, five, 0], [255, 0, 0]])[index]
     assert np.array_equal(read, expected)
 
 

@@ -9,6 +9,7 @@ Messages never quote a tag.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
         values = pixel_array(dataset, index=frame)
         kind = dataset.PhotometricInterpretation
         if kind == "PALETTE COLOR":
-            return _scaled(apply_color_lut(values, dataset), 8 * values.itemsize)
+            colours = apply_color_lut(values, dataset)
+            return _scaled(colours, 8 * colours.itemsize)
         if kind.startswith("MONOCHROME"):
             return _grey(values, dataset, path)
         return _scaled(values, int(dataset.BitsStored))
@@ -116,7 +118,8 @@ def pseudonym(patient: str, secret: bytes) -> str:
     """A keyed hash (BLAKE2b, 64 bits) of what identifies a patient; empty for nobody."""
     if not patient:
         return ""
-    return "p" + hashlib.blake2b(patient.encode(), key=secret, digest_size=8).hexdigest()
+    known = patient.encode("utf-8", "surrogatepass")
+    return "p" + hashlib.blake2b(known, key=secret, digest_size=8).hexdigest()
 
 
 def secret_of(first: Path) -> bytes:
@@ -216,6 +219,10 @@ def _mm_per_px(header: Dataset) -> float:
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         units = region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection")
         if units == (CENTIMETRES, CENTIMETRES) and region.get("PhysicalDeltaY"):
-            return round(abs(float(region.PhysicalDeltaY)) * 10, 6)
+            return _finite(abs(float(region.PhysicalDeltaY)) * 10)
     spacing = header.get("PixelSpacing")
-    return round(float(spacing[0]), 6) if spacing else 0.0
+    return _finite(float(spacing[0])) if spacing else 0.0
+
+
+def _finite(value: float) -> float:
+    return round(value, 6) if math.isfinite(value) else 0.0
