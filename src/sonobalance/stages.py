@@ -104,7 +104,8 @@ def _index(run: Run) -> None:
 
 
 def _audit(run: Run) -> None:
-    from sonobalance.data.audit import audit, write_audit
+    from sonobalance.data.audit import audit
+    from sonobalance.report.audit_page import write_audit
 
     manifest = manifest_of(run)
     write_audit(audit(manifest, run.settings.audit, run.record["skipped"]), manifest, run.folder)

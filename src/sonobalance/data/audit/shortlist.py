@@ -1,0 +1,145 @@
+"""Which pairs are worth a close look: nearest neighbours by two global descriptors.
+
+One is an aggregate of the local features (VLAD: Jégou et al. 2010, CVPR, with power and intra
+normalisation, then PCA), which survives crops and zooms; the other the signs of the lowest cosine
+coefficients of the whole image (perceptual hash), which survives low contrast. Both exist for the
+mirror image too. Vocabulary and axes come from a sample of the images themselves, so that nothing
+has to be downloaded. The search is exact, in blocks of matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonobalance.data.audit.features import Features, mirrored, unit
+from sonobalance.progress import track
+from sonobalance.randomness import numpy_generator
+
+Candidate = tuple[int, int, bool]  # first < second, and whether the second is mirrored
+Matrix = NDArray[np.float32]
+
+WORDS = 64
+ROUNDS = 12
+WORD_AXES = 32
+VECTOR_AXES = 384
+SAMPLE_IMAGES = 1500
+SAMPLE_DESCRIPTORS = 60_000
+HASH_SIDE = 8
+BLOCK = 1024
+
+
+def shortlist(
+    features: Sequence[Features], neighbours: int, seed: int, *, mirror: bool = True
+) -> list[Candidate]:
+    """Candidate pairs, each image with about `neighbours` others per descriptor, sorted.
+
+    A set of at most `2 * neighbours` images is listed exhaustively.
+    """
+    n = len(features)
+    sides = (False, True) if mirror else (False,)
+    if n <= 2 * neighbours:
+        return [(i, j, side) for i in range(n) for j in range(i + 1, n) for side in sides]
+    vectors, turned = aggregate(features, seed)
+    codes = np.stack([perceptual_hash(f.thumbnail) for f in features])
+    codes_turned = np.stack([perceptual_hash(f.thumbnail[:, ::-1]) for f in features])
+    found: set[Candidate] = set()
+    for base, query, side in (
+        (vectors, vectors, False), (vectors, turned, True),
+        (codes, codes, False), (codes, codes_turned, True),
+    ):  # fmt: skip
+        if side in sides:
+            for i, near in enumerate(nearest(base, query, neighbours)):
+                found.update((min(i, int(j)), max(i, int(j)), side) for j in near)
+    return sorted(found)
+
+
+def nearest(base: Matrix, query: Matrix, count: int) -> NDArray[np.intp]:
+    """Rows of `base` (N, D) most alike each row of `query` (N, D), itself excepted: (N, count)."""
+    count = min(count, len(base) - 1)
+    rows = []
+    for start in range(0, len(query), BLOCK):
+        likeness = query[start : start + BLOCK] @ base.T
+        own = np.arange(start, min(start + BLOCK, len(query)))
+        likeness[own - start, own] = -np.inf
+        rows.append(np.argpartition(-likeness, count - 1, axis=1)[:, :count])
+    return np.concatenate(rows)
+
+
+def perceptual_hash(thumbnail: NDArray[np.uint8]) -> Matrix:
+    """Signs (±1) of the lowest 8 x 8 cosine coefficients but the mean: (63,) float32."""
+    small = cv2.resize(thumbnail, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:HASH_SIDE, :HASH_SIDE].ravel()[1:]
+    return np.where(low > np.median(low), 1, -1).astype(np.float32)
+
+
+def aggregate(features: Sequence[Features], seed: int) -> tuple[Matrix, Matrix]:
+    """VLAD vectors (N, D) of the images and of their mirror images, unit length."""
+    rng = numpy_generator(seed, "audit", "vocabulary")
+    chosen = rng.permutation(len(features))[:SAMPLE_IMAGES]
+    pool = np.concatenate([features[i].descriptors for i in sorted(chosen)])
+    if len(pool) < 4 * WORDS:
+        blank = np.zeros((len(features), 1), np.float32)
+        return blank, blank
+    pool = pool[np.sort(rng.permutation(len(pool))[:SAMPLE_DESCRIPTORS])]
+    both = np.concatenate([unit(pool), unit(mirrored(pool))])
+    centre, axes = principal_axes(both, WORD_AXES)
+    words = vocabulary(((both - centre) @ axes).astype(np.float32), rng)
+    sides = [_vlad_rows(features, side, centre, axes, words) for side in (False, True)]
+    seen = np.concatenate([rows[np.sort(chosen)] for rows in sides])
+    _, main = principal_axes(seen, VECTOR_AXES, centred=False)
+    return _unit_rows(sides[0] @ main), _unit_rows(sides[1] @ main)
+
+
+def vocabulary(sample: Matrix, rng: np.random.Generator) -> Matrix:
+    """Visual words (W, d): `ROUNDS` of Lloyd's k-means (1982) on a sample (K, d)."""
+    words = sample[rng.permutation(len(sample))[:WORDS]]
+    for _ in range(ROUNDS):
+        word = nearest_word(sample, words)
+        count = np.bincount(word, minlength=len(words))
+        total = np.stack([np.bincount(word, axis, len(words)) for axis in sample.T], axis=1)
+        filled = count > 0
+        words[filled] = total[filled] / count[filled, None]
+    return words
+
+
+def nearest_word(local: Matrix, words: Matrix) -> NDArray[np.intp]:
+    """Index of the nearest word (W, d) of each row (K, d)."""
+    return ((words**2).sum(axis=1) - 2 * local @ words.T).argmin(axis=1)
+
+
+def _vlad_rows(
+    features: Sequence[Features], mirror: bool, centre: Matrix, axes: Matrix, words: Matrix
+) -> Matrix:
+    rows = []
+    for f in track(features, "vectors", len(features)):
+        raw = mirrored(f.descriptors) if mirror else f.descriptors
+        rows.append(vlad(np.asarray((unit(raw) - centre) @ axes, np.float32), words))
+    return np.stack(rows)
+
+
+def vlad(local: Matrix, words: Matrix) -> Matrix:
+    """Normalised sum of residuals to the nearest word: local (K, d), words (W, d) → (W·d,)."""
+    out = np.zeros(words.shape, np.float32)
+    if len(local):
+        word = nearest_word(local, words)
+        np.add.at(out, word, local - words[word])
+    length = np.linalg.norm(out, axis=1, keepdims=True)
+    out = out / np.maximum(length, 1e-6)
+    return (out / max(float(np.linalg.norm(out)), 1e-6)).astype(np.float32).ravel()
+
+
+def principal_axes(rows: Matrix, count: int, *, centred: bool = True) -> tuple[Matrix, Matrix]:
+    """Mean (D,) and the `count` main axes (D, count) of rows (N, D)."""
+    centre = rows.mean(axis=0) if centred else np.zeros(rows.shape[1], np.float32)
+    moved = rows - centre
+    _, vectors = np.linalg.eigh(moved.T @ moved)
+    return centre, np.ascontiguousarray(vectors[:, ::-1][:, :count], np.float32)
+
+
+def _unit_rows(rows: Matrix) -> Matrix:
+    scaled: Matrix = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return scaled.astype(np.float32)
