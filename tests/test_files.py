@@ -16,8 +16,6 @@ from sonobalance.errors import InputError
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCALAR = st.none() | st.booleans() | st.integers() | FINITE
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-)
 JSON = st.recursive(
     SCALAR | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8
 )
