@@ -97,6 +97,7 @@ def explain_images(  # noqa: PLR0917
     )  # fmt: skip
     table = ScoreTable()
     parts = _measure(study, table, folder, title)
+    _forget_others(folder / "maps", {Path(case["image"]).name for case in parts["cases"]})
     _write_scores(study, table, folder / "maps" / "scores.csv")
     return _head(study) | _means(study, table, parts["sanity"]) | parts | _tail(study)
 
@@ -168,6 +169,13 @@ def _means(study: Study, table: ScoreTable, sanity: dict[str, Any]) -> dict[str,
 
 def _tail(study: Study) -> dict[str, Any]:
     return {"settings": study.settings.model_dump(mode="json"), "seed": study.seed}
+
+
+def _forget_others(folder: Path, drawn: set[str]) -> None:
+    """Delete the pictures of an earlier explanation in the same folder."""
+    for path in folder.glob("*.png"):
+        if path.name not in drawn:
+            path.unlink()
 
 
 def _write_scores(study: Study, table: ScoreTable, path: Path) -> None:

@@ -18,7 +18,8 @@ from sonobalance.explain.localisation import Map
 
 COLOURS = "viridis"
 CONTOUR = "#ff8f00"
-PANEL_INCHES = 2.6
+PANEL_INCHES, GAP_INCHES, TITLE_INCHES, BAR_INCHES = 2.6, 0.1, 0.3, 0.4
+MAX_ASPECT = 1.5
 DPI = 100
 
 
@@ -100,22 +101,39 @@ def draw_case(
         maps: title → (H, W) float32.
         text: what to keep in the file's text chunks.
     """
-    panels = 1 + len(maps)
-    figure = Figure((PANEL_INCHES * panels, PANEL_INCHES), dpi=DPI, layout="constrained")
+    tall = min(MAX_ASPECT, image.shape[0] / image.shape[1]) * PANEL_INCHES
+    size = ((PANEL_INCHES + GAP_INCHES) * (1 + len(maps)), tall + TITLE_INCHES + BAR_INCHES)
+    figure = Figure(size, dpi=DPI)
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    axes = [_panel(figure, place, tall) for place in range(1 + len(maps))]
     _show(axes[0], image, lesion, "image" if lesion is None else "image, lesion outlined")
-    for axis, (title, map_) in zip(axes[1:], maps.items(), strict=True):
-        _show(axis, image, lesion, title)
-        peak = float(map_.max()) if map_.max() > 0 else 1.0
-        strength = np.clip(map_ / peak, 0, 1)
-        shown = axis.imshow(map_, COLOURS, vmin=0, vmax=peak, alpha=0.65 * np.sqrt(strength))
-        bar = figure.colorbar(shown, ax=axis, location="bottom", shrink=0.9, ticks=[0, peak])
-        if bar.solids is not None:
-            bar.solids.set_alpha(1)
-        bar.ax.set_xticklabels(["0", f"{peak:.2g}"], fontsize=7)
+    for place, (title, map_) in enumerate(maps.items(), start=1):
+        flat = map_.max() <= 0
+        _show(axes[place], image, lesion, f"{title} (none anywhere)" if flat else title)
+        if not flat:
+            _overlay(figure, axes[place], place, map_)
     canvas.draw()
     write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), text)
+
+
+def _panel(figure: Figure, place: int, tall: float) -> Axes:
+    width, height = figure.get_size_inches()
+    left = place * (PANEL_INCHES + GAP_INCHES) + GAP_INCHES / 2
+    box = (left / width, BAR_INCHES / height, PANEL_INCHES / width, tall / height)
+    return figure.add_axes(box)
+
+
+def _overlay(figure: Figure, axis: Axes, place: int, map_: Map) -> None:
+    """The map over its panel, and its scale below."""
+    peak = float(map_.max())
+    opacity = 0.65 * np.sqrt(np.clip(map_ / peak, 0, 1))
+    axis.imshow(map_, COLOURS, vmin=0, vmax=peak, alpha=opacity)
+    width, height = figure.get_size_inches()
+    left = place * (PANEL_INCHES + GAP_INCHES) + GAP_INCHES / 2 + 0.1 * PANEL_INCHES
+    below = figure.add_axes((left / width, 0.22 / height, 0.8 * PANEL_INCHES / width, 0.1 / height))
+    below.imshow(np.linspace(0, 1, 256)[None], COLOURS, aspect="auto", extent=(0, 1, 0, 1))
+    below.set_yticks([])
+    below.set_xticks([0, 1], ["0", f"{peak:.2g}"], fontsize=7)
 
 
 def _show(axis: Axes, image: Gray, lesion: Mask | None, title: str) -> None:

@@ -120,8 +120,20 @@ def centre_map(height: int, width: int) -> Map:
     return np.asarray(np.exp(-distance / (2 * 0.2**2)), np.float32)
 
 
-def random_map(height: int, width: int, generator: np.random.Generator, cells: int = 7) -> Map:
-    """A control that knows nothing: Gaussian noise as coarse as a class activation map."""
-    coarse = generator.standard_normal((cells, cells)).astype(np.float32)
-    smooth: Map = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return smooth
+def random_map(
+    height: int, width: int, generator: np.random.Generator, cells: tuple[int, int] = (7, 7)
+) -> Map:
+    """A control that knows nothing: Gaussian noise as coarse as a class activation map.
+
+    Every pixel has variance 1, so that no place is favoured.
+    """
+    coarse = generator.standard_normal(cells)
+    smooth = _between(cells[0], height) @ coarse @ _between(cells[1], width).T
+    return np.asarray(smooth, np.float32)
+
+
+def _between(cells: int, length: int) -> NDArray[np.float64]:
+    """(length, cells) weights of linear interpolation, each row of norm 1."""
+    weights = cv2.resize(np.eye(cells), (cells, length), interpolation=cv2.INTER_LINEAR)
+    unit: NDArray[np.float64] = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    return unit

@@ -92,6 +92,18 @@ def cheap_maps(
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
+def native_grids(
+    model: nn.Module, layer: Layer, images: torch.Tensor, targets: torch.Tensor
+) -> dict[str, tuple[int, int]]:
+    """The (h, w) at which each cheap map is computed before it is resized to the input."""
+    device = device_of(model)
+    with explaining(model):
+        features = evidence_of(model, layer, images.to(device), targets.to(device)).features
+        gate = attention_gate(model)
+    grids = dict.fromkeys(CAMS, (features.shape[2], features.shape[3]))
+    return grids if gate is None else grids | {GATE: (gate.shape[2], gate.shape[3])}
+
+
 def attention_gate(model: nn.Module) -> torch.Tensor | None:
     """The spatial gate of the latest forward pass less its mean, (N, 1, h, w); None without one."""
     gates = getattr(model, "gates", None)

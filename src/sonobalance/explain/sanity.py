@@ -18,12 +18,12 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from sonobalance.explain.cam import Layer
-from sonobalance.explain.maps import Cost, cheap_maps
-from sonobalance.randomness import torch_generator
+from sonobalance.explain.localisation import random_map
+from sonobalance.explain.maps import Cost, cheap_maps, native_grids
+from sonobalance.randomness import numpy_generator, torch_generator
 
 STAGES = 5
 GRID = 14
-UNFIT = 0.5
 
 
 def cascade(
@@ -46,9 +46,15 @@ def cascade(
         cost: size of a pass.
 
     Returns:
-        Map → {"stages": [{"randomised", "share", "rank_correlation"}], "fit", "sentence"}.
+        Map → {"stages": [{"randomised", "share", "rank_correlation", "absolute"}], "chance", "fit",
+        "sentence"}; `rank_correlation` and `absolute` are means over the images of ρ and |ρ|,
+        `chance` is the |ρ| of a random map of the same coarseness.
     """
     original = cheap_maps(model, layer, images, targets, cost)
+    chance = {
+        name: _chance(original[name], cells, seed)
+        for name, cells in native_grids(model, layer, images[:1], targets[:1]).items()
+    }
     stages: dict[str, list[dict[str, Any]]] = {name: [] for name in original}
     names = weight_names(model)
     with restored(model):
@@ -62,9 +68,9 @@ def cascade(
                 stages[name].append({
                     "randomised": names[last - 1],
                     "share": last / len(names),
-                    "rank_correlation": rank_correlation(original[name], maps),
+                    **rank_correlation(original[name], maps),
                 })  # fmt: skip
-    return {name: _judged(found) for name, found in stages.items()}
+    return {name: _judged(found, chance[name]) for name, found in stages.items()}
 
 
 def weight_names(model: nn.Module) -> list[str]:
@@ -98,12 +104,16 @@ def restored(model: nn.Module) -> Iterator[None]:
                 parameter.copy_(before[name])
 
 
-def rank_correlation(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Mean over images of Spearman's ρ of two maps (N, 1, S, S) on a 14 × 14 grid; flat maps: 0."""
+def rank_correlation(one: torch.Tensor, other: torch.Tensor) -> dict[str, float]:
+    """Means over images of Spearman's ρ, and of |ρ|, of two maps (N, 1, S, S) on a 14 × 14 grid.
+
+    A flat map correlates with nothing: 0.
+    """
     pairs = zip(
         *(adaptive_avg_pool2d(m, GRID).flatten(1).numpy() for m in (one, other)), strict=True
     )
-    return float(np.mean([_spearman(a, b) for a, b in pairs]))
+    found = np.array([_spearman(a, b) for a, b in pairs])
+    return {"rank_correlation": float(found.mean()), "absolute": float(np.abs(found).mean())}
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -112,12 +122,24 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def _judged(stages: list[dict[str, Any]]) -> dict[str, Any]:
-    last = stages[-1]["rank_correlation"] if stages else 0.0
-    fit = abs(last) < UNFIT
-    said = "follows what was learned" if fit else "is unfit: it hardly depends on what was learned"
+def _chance(original: torch.Tensor, cells: tuple[int, int], seed: int) -> float:
+    generator = numpy_generator(seed, "sanity", "chance")
+    side = original.shape[-1]
+    random = np.stack([random_map(side, side, generator, cells) for _ in original])
+    return rank_correlation(original, torch.from_numpy(random)[:, None])["absolute"]
+
+
+def _judged(stages: list[dict[str, Any]], chance: float) -> dict[str, Any]:
+    """Unfit is a map that, with nothing learned left, is closer to unchanged than to chance."""
+    last = stages[-1]["absolute"] if stages else 1.0
+    fit = bool(last < (1 + chance) / 2)
+    said = "follows what was learned" if fit else "is unfit, it hardly depends on what was learned"
+    if last == 0:
+        fit, said = False, "is unfit, it is flat"
     return {
         "stages": stages,
+        "chance": chance,
         "fit": fit,
-        "sentence": f"Rank correlation with all weights redrawn: {last:+.2f}; the map {said}.",
+        "sentence": f"Rank correlation with all weights redrawn: {last:.2f} (chance {chance:.2f}); "
+        f"the map {said}.",
     }
