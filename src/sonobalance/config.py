@@ -285,7 +285,7 @@ class ClassifierSettings(Section):
         "probe", description="First head: a regularised regression on frozen features, or chance."
     )
     head_epochs: int = Field(
-        1, ge=0, description="Epochs with a pretrained backbone frozen: head and gates only."
+        2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
     )
     epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
     patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
@@ -395,8 +395,8 @@ PRESETS: dict[str, dict[str, Any]] = {
             "autoencoder_kimg": 4.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
         },
         "classifier": {
-            "backbone": "resnet10t", "image_size_px": 64, "batch_size": 32, "epochs": 12,
-            "backbone_lr": 1e-3,
+            "backbone": "test_resnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,
+            "patience_epochs": 15, "backbone_lr": 3e-3,
         },
         "synthesis": {"gan_kimg_per_round": 0.5},
     },

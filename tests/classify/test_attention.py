@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timm.layers.cbam import ChannelAttn, SpatialAttn
+from timm.layers.cbam import ChannelAttn
 
 from sonobalance.classify.attention import ChannelGate, Gates, SpatialGate
 
@@ -15,22 +15,36 @@ def test_fresh_gates_change_no_bit(attention):
     assert torch.equal(Gates(16, attention)(x), x)
 
 
-def test_channel_gate_is_twice_the_gate_of_timm():
+def test_channel_gate_is_twice_the_gate_of_timm_on_standardised_summaries():
     x, gate = torch.randn(2, 32, 6, 6), ChannelGate(32, reduction=4)
     other = ChannelAttn(32, rd_channels=8)
     torch.nn.init.normal_(gate.expand.weight)
     torch.nn.init.zeros_(gate.reduce.bias)
     other.fc1.weight.data = gate.reduce.weight.data
     other.fc2.weight.data = gate.expand.weight.data
-    torch.testing.assert_close(gate(x), 2 * other(x))
+
+    def scores(summary):
+        z = (summary - summary.mean(1, True)) / summary.std(1, correction=0, keepdim=True)
+        return other.fc2(other.act(other.fc1(z[:, :, None, None])))
+
+    by_hand = 2 * other.gate(scores(x.mean((2, 3))) + scores(x.amax((2, 3)))) * x
+    torch.testing.assert_close(gate(x), by_hand, atol=1e-3, rtol=1e-3)
 
 
-def test_spatial_gate_is_twice_the_gate_of_timm():
-    x, gate, other = torch.randn(2, 8, 9, 9), SpatialGate(), SpatialAttn().eval()
-    torch.nn.init.normal_(gate.conv.weight)
-    other.conv.conv.weight.data = gate.conv.weight.data
-    other.conv.bn = torch.nn.Identity()
-    torch.testing.assert_close(gate(x), 2 * other(x))
+def test_spatial_gate_by_hand():
+    x, gate = torch.randn(1, 8, 9, 9), SpatialGate(kernel_size=1)
+    gate.conv.weight.data = torch.tensor([0.3, -0.7]).view(1, 2, 1, 1)
+    mean, peak = x.mean(1)[0], x.amax(1)[0]
+    z = [(m - m.mean()) / m.std(correction=0) for m in (mean, peak)]
+    by_hand = x * 2 / (1 + torch.exp(-0.3 * z[0] + 0.7 * z[1]))
+    torch.testing.assert_close(gate(x), by_hand, atol=1e-3, rtol=1e-3)
+
+
+def test_gates_do_not_depend_on_the_size_of_the_features():
+    x, gates = torch.randn(2, 16, 5, 5), Gates(16, "both")
+    torch.nn.init.normal_(gates.channel.expand.weight)
+    torch.nn.init.normal_(gates.spatial.conv.weight)
+    torch.testing.assert_close(gates(100 * x), 100 * gates(x), atol=0.05, rtol=1e-3)
 
 
 def test_last_layers_learn_from_the_first_step_on():

@@ -14,7 +14,7 @@ from sonobalance.classify.learner import network, new_learner
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.train import train_classifier
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines, sha256_of
 
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def test_killed_and_called_again_equals_undisturbed(  # noqa: PLR0917
 ):
     train, val = make_images(11), make_images(6, seed=1, prefix="v")
     settings = small_settings.model_copy(
-        update={"weights": pretrained, "head_epochs": 1, "epochs": 2}
+        update={"weights": pretrained, "head_start": "random", "head_epochs": 1, "epochs": 2}
     )
     whole = fit(tmp_path / "whole", train, val, settings)
     done, learn = 0, module.learn
@@ -95,7 +95,7 @@ def test_a_checkpoint_of_another_seed_is_not_continued(
 def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pretrained):
     train, val = make_images(7), make_images(5, seed=1)
     synthetic = make_images(4, seed=2, prefix="s")
-    settings = small_settings.model_copy(update={"weights": pretrained, "head_epochs": 1})
+    settings = small_settings.model_copy(update={"weights": pretrained})
     folder = fit(tmp_path / "arm", train, val, settings, synthetic=synthetic)
     page = json.loads((folder / "model.json").read_text())
     assert page["classes"] == ["disc", "nothing", "square"]
@@ -108,7 +108,7 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
     assert page["pretrained_weights_sha256"] == sha256_of(pretrained)
     assert str(tmp_path) not in (folder / "model.json").read_text()
     rows = read_lines(folder / "stats.jsonl")
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     best = min(rows, key=lambda row: row["val_log_loss"])
     assert page["best_epoch"] == best["epoch"]
     predictor = Predictor.load(folder, CPU)
@@ -168,3 +168,9 @@ def test_bad_input_is_one_sentence(tmp_path, make_images, small_settings):
         fit(tmp_path, train.take([0, 1, 3]), val, small_settings)
     with pytest.raises(InputError, match=r"side 32 px, but got .* side 48 px"):
         fit(tmp_path, train, make_images(6, side=48), small_settings)
+
+
+def test_a_diverging_training_says_what_to_lower(tmp_path, make_images, small_settings):
+    settings = small_settings.model_copy(update={"backbone_lr": 1e30, "head_lr": 1e30})
+    with pytest.raises(SettingsError, match="lower `classifier"):
+        fit(tmp_path, make_images(9), make_images(6, seed=1), settings)

@@ -4,13 +4,16 @@ Source: Woo, Park, Lee & Kweon, "CBAM: Convolutional Block Attention Module", EC
 gate is sigmoid(s), which halves every feature of a fresh network. Here a gate is 2·sigmoid(s) and
 the last layer that computes s is zero at the start: 2·sigmoid(0) = 1 exactly, so a pretrained
 backbone with fresh gates gives the very numbers it gave without them, and a gate may amplify (up
-to 2) as well as silence (down to 0).
+to 2) as well as silence (down to 0). The summaries that a gate looks at are standardised per image,
+without parameters: the features of backbones differ in size by orders of magnitude, and a gate
+must learn equally fast on all of them (the paper's spatial gate has batch normalisation instead).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn.functional import layer_norm
 
 from sonobalance.config import Attention
 
@@ -18,7 +21,8 @@ from sonobalance.config import Attention
 class ChannelGate(nn.Module):
     """Which feature channels matter (Woo et al. 2018, eq. 2).
 
-    s = MLP(average over the map) + MLP(maximum over the map), with one shared two-layer MLP.
+    s = MLP(average over the map) + MLP(maximum over the map), with one shared two-layer MLP, each
+    summary standardised over the channels.
 
     Args:
         channels: channels of the feature map.
@@ -39,8 +43,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) → the same shape, each channel multiplied by its gate."""
-        mean = features.mean((2, 3), keepdim=True)
-        peak = features.amax((2, 3), keepdim=True)
+        mean = standardised(features.mean((2, 3), keepdim=True))
+        peak = standardised(features.amax((2, 3), keepdim=True))
         scores = self.expand(self.act(self.reduce(mean))) + self.expand(self.act(self.reduce(peak)))
         gate = 2 * torch.sigmoid(scores)
         _remember(self, gate)
@@ -50,7 +54,8 @@ class ChannelGate(nn.Module):
 class SpatialGate(nn.Module):
     """Where in the feature map it matters (Woo et al. 2018, eq. 3).
 
-    s = a 7 × 7 convolution of the average and the maximum over channels.
+    s = a 7 × 7 convolution of the average and the maximum over channels, each standardised over the
+    map.
 
     Args:
         kernel_size: side of the convolution, feature-map pixels; odd.
@@ -67,8 +72,9 @@ class SpatialGate(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) → the same shape, each position multiplied by its gate."""
-        summary = torch.cat([features.mean(1, keepdim=True), features.amax(1, keepdim=True)], 1)
-        gate = 2 * torch.sigmoid(self.conv(summary))
+        mean = standardised(features.mean(1, keepdim=True))
+        peak = standardised(features.amax(1, keepdim=True))
+        gate = 2 * torch.sigmoid(self.conv(torch.cat([mean, peak], 1)))
         _remember(self, gate)
         return features * gate
 
@@ -88,6 +94,11 @@ class Gates(nn.Module):
         if self.spatial is not None:
             features = self.spatial(features)
         return features
+
+
+def standardised(summary: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit variance over everything but the batch; a constant summary becomes 0."""
+    return layer_norm(summary, summary.shape[1:])
 
 
 def _remember(module: ChannelGate | SpatialGate, gate: torch.Tensor) -> None:

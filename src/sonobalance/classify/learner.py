@@ -20,6 +20,7 @@ from sonobalance.classify.schedule import follow, parameter_groups
 from sonobalance.classify.weights import load_backbone
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.errors import SettingsError
 from sonobalance.files import sha256_of
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
@@ -97,7 +98,7 @@ def _start_head(model: AttentiveClassifier, train: LabelledImages, side: int) ->
     pretrained features out of shape before it knows what it wants from them.
     """
     head = model.head
-    if head is None:
+    if head is None or head.bias is None:
         return
     features = [
         model_features(model, train, image_size_px=side, mirrored=mirrored)
@@ -135,6 +136,9 @@ def learn(
 
     Returns:
         The loss.
+
+    Raises:
+        SettingsError: the loss is no longer finite.
     """
     device = learner.model.mean.device
     generator = torch_generator(seed, "augment", learner.epoch, step)
@@ -144,6 +148,11 @@ def learn(
         learner.model(batch), images.targets.to(device), weights.to(device),
         smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
     )  # fmt: skip
+    if not torch.isfinite(loss):
+        raise SettingsError(
+            f"Expected a finite training loss, but it is {loss.item()} in epoch "
+            f"{learner.epoch + 1}; lower `classifier.backbone_lr` or `classifier.head_lr`."
+        )
     learner.optimizer.zero_grad()
     loss.backward()
     clip_grad_norm_(learner.model.parameters(), _LARGEST_GRADIENT)

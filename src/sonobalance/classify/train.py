@@ -41,10 +41,11 @@ def train_classifier(
     """Train one arm; killed at any point and called again, it ends with the same weights on a CPU.
 
     A pretrained network gets its first head from a logistic regression on frozen features of the
-    real images, then `head_epochs` for head and gates, then up to `epochs` for all but its first
-    layers, with frozen batch statistics. The averaged weights of the epoch with the lowest
-    temperature-scaled log-loss on VAL are kept: on a hundred images accuracy and F1 jump by chance,
-    the log-loss does not, and scaling takes out mere over-confidence.
+    real images (or, from a random head, `head_epochs` for head and gates alone), then up to
+    `epochs` for all but its first layers, with frozen batch statistics. The averaged weights of
+    the epoch with the lowest temperature-scaled log-loss on VAL are kept: on a hundred images
+    accuracy and F1 jump by chance, the log-loss does not, and scaling takes out mere
+    over-confidence.
 
     Args:
         train: real TRAIN images, at least one of each class.
@@ -77,7 +78,7 @@ def train_classifier(
         images.targets, torch.arange(len(images)) >= len(train), len(train.classes),
         balance=settings.balance, share=settings.synthetic_weight,
     )  # fmt: skip
-    warm = settings.head_epochs if learner.pretrained else 0
+    warm = _warm_epochs(learner, settings)
     with bar("training", warm + settings.epochs, learner.epoch) as shown:
         while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
             loss = _epoch(learner, images, weights, settings, seed=seed, warm=warm, shown=shown)
@@ -113,6 +114,12 @@ def _check(
         raise InputError(
             f"Expected at least two classes with a training image in each, but got {counts}."
         )
+
+
+def _warm_epochs(learner: Learner, settings: ClassifierSettings) -> int:
+    """A head that starts at random is warmed up first; the probe is a finished warm-up."""
+    needed = learner.pretrained and settings.head_start == "random"
+    return settings.head_epochs if needed else 0
 
 
 def _exhausted(learner: Learner, settings: ClassifierSettings, warm: int) -> bool:
