@@ -256,11 +256,11 @@ def _explain(run: Run) -> None:
         read_mask(test.mask_files(r), *image.shape) if r.masks else None
         for r, image in zip(test, originals, strict=True)
     ]
+    images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
     result = explain_images(
-        predictor.model, predictor.model.target_layer,
-        load_images(test, predictor.image_size_px, predictor.classes, "TEST"), originals, masks,
+        predictor.model, predictor.model.target_layer, images, originals, masks,
         [splits.group[r.id] for r in test], run.settings.explanation,
-        seed=run.settings.seed, folder=run.folder,
+        seed=run.settings.seed, folder=run.folder, probabilities=predictor.probabilities(images),
     )  # fmt: skip
     write_json(run.path("explanation.json"), {"arm": arm, **result})
 

@@ -132,11 +132,24 @@ def test_the_true_class_can_be_explained(tmp_path):
     assert document["map_info"]["grad-cam"]["fit"] is None
 
 
+def test_the_gallery_says_what_the_predictions_say(tmp_path):
+    settings = FAST.model_copy(
+        update={"heavy_images": 0, "faithfulness_images": 0, "sanity_images": 0}
+    )
+    p = np.tile([0.75, 0.25], (N, 1))
+    document = explain_images(*study(settings), seed=0, folder=tmp_path, probabilities=p)
+    assert {case["confidence"] for case in document["cases"]} == {0.75}
+    assert {case["predicted"] for case in document["cases"]} == {"benign"}
+    assert set(document["right_wrong"]["wrong"]) == set(document["maps"])
+
+
 def test_lists_that_do_not_fit_are_refused(tmp_path):
     model, layer, images, originals, masks, groups, settings = study()
     rest = {"seed": 0, "folder": tmp_path}
     with pytest.raises(InputError, match="as many groups"):
         explain_images(model, layer, images, originals, masks, groups[1:], settings, **rest)
+    with pytest.raises(InputError, match=r"shape \(24, 2\)"):
+        explain_images(*study(), probabilities=np.ones((24, 3)), **rest)
     cut = [m if m is None else m[1:] for m in masks]
     with pytest.raises(InputError, match="mask of 'case 1'"):
         explain_images(model, layer, images, originals, cut, groups, settings, **rest)

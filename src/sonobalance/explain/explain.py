@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from sonobalance.classify.networks import TargetLayer
@@ -66,6 +67,7 @@ def explain_images(  # noqa: PLR0917
     *,
     seed: int,
     folder: Path,
+    probabilities: NDArray[np.float64] | None = None,
     title: str = "explaining",
 ) -> dict[str, Any]:
     """Map the evidence of a model's decisions, measure the maps, and draw chosen cases.
@@ -81,6 +83,8 @@ def explain_images(  # noqa: PLR0917
         settings: what to map, and on how many images.
         seed: seed of samples and controls.
         folder: run folder; `maps/` is written inside it.
+        probabilities: (N, K) what the run predicts for the images, calibrated and averaged as it
+            may be, so that the gallery says what the predictions say; None: the model's softmax.
         title: name of the progress bar.
 
     Returns:
@@ -89,11 +93,13 @@ def explain_images(  # noqa: PLR0917
     Raises:
         InputError: the lists do not fit together, or the logits do not depend on the layer.
     """
-    check_lists(images, originals, masks, groups)
-    p = probabilities_of(model, to_unit(images.pixels), settings.batch_size)
+    check_lists(images, originals, masks, groups, probabilities)
+    if probabilities is None:
+        p = probabilities_of(model, to_unit(images.pixels), settings.batch_size)
+        probabilities = p.double().numpy()
     study = Study(
         model, layer_of(target_layer), images, originals, masks,
-        np.asarray(groups, np.str_), p.double().numpy(), settings, seed,
+        np.asarray(groups, np.str_), probabilities, settings, seed,
     )  # fmt: skip
     table = ScoreTable()
     parts = _measure(study, table, folder, title)

@@ -109,8 +109,9 @@ def check_lists(
     originals: Sequence[Gray],
     masks: Sequence[Mask | None],
     groups: Sequence[str],
+    probabilities: NDArray[np.float64] | None = None,
 ) -> None:
-    """Raise `InputError` when the lists differ in length, or a mask in size from its image."""
+    """Raise `InputError` when the lists differ in length, or an array in shape from its images."""
     if len(images) == 0:
         raise InputError("Expected at least one image to explain, but got none.")
     lengths = {"originals": len(originals), "masks": len(masks), "groups": len(groups)}
@@ -119,6 +120,11 @@ def check_lists(
             raise InputError(
                 f"Expected as many {name} as images, but got {length} for {len(images)}."
             )
+    expected = (len(images), len(images.classes))
+    if probabilities is not None and probabilities.shape != expected:
+        raise InputError(
+            f"Expected `probabilities` to have the shape {expected}, but got {probabilities.shape}."
+        )
     for key, image, mask in zip(images.ids, originals, masks, strict=True):
         if mask is not None and mask.shape != image.shape:
             raise InputError(
