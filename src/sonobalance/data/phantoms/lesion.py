@@ -66,7 +66,7 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
     return Lesion(
         x=rng.uniform(0.3, 0.7),
         y=rng.uniform(0.32, 0.52),
-        width_mm=float(np.clip(rng.lognormal(np.log(14), 0.3), 7, 24)),
+        width_mm=float(np.clip(rng.lognormal(np.log(15.5), 0.27), 8, 26)),
         aspect=float(np.clip(np.exp(rng.normal(-0.75 + 1.0 * suspicion, 0.14)), 0.38, 1.5)),
         tilt=rng.normal(0, 0.2),
         waves=np.stack([amplitudes, rng.uniform(0, 2 * np.pi, orders.size)], axis=1),
@@ -74,7 +74,7 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
             rng.uniform(0, 2 * np.pi, count), rng.uniform(0.06, 0.18, count),
             rng.uniform(0.15, 0.7, count),
         ], axis=1),
-        echo_db=rng.normal(-21, 3),
+        echo_db=rng.normal(-23, 3),
         texture_db=rng.uniform(0.5, 1.5 + 3 * suspicion),
         capsule_db=rng.normal(3 - 14 * suspicion, 4),
         halo_db=rng.uniform(0, 6) * suspicion,
