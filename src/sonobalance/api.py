@@ -293,6 +293,27 @@ def demo(
     return pipeline.run_all(phantoms, out / "run", "demo", resolved, redo)
 
 
+def fetch(name: str, *, out: Path, url: str = "") -> Path:
+    """Download a public data set after showing its licence and citation.
+
+    Resumes, verifies and unpacks safely; the folder it returns can be given to `run`.
+
+    Args:
+        name: busi, bus-bra, bus-uclm or breastmnist.
+        out: folder for the data sets.
+        url: another address of the same archive, such as a mirror of your institution.
+
+    Raises:
+        InputError: the name is unknown, or the download or the archive is not what it should be.
+    """
+    from sonobalance.data import fetch as fetching
+    from sonobalance.data.catalogue import notice
+    from sonobalance.progress import console
+
+    console.print(notice(name))
+    return fetching.fetch(name, out, url=url)
+
+
 def doctor(*, out: Path = Path()) -> int:
     """Say what is installed, which device will be used, and what is wrong.
 

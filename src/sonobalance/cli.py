@@ -15,7 +15,7 @@ from sonobalance.version import __version__
 
 COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
-    "predict", "evaluate", "explain", "report", "benchmark",
+    "predict", "evaluate", "explain", "report", "benchmark", "fetch",
 )  # fmt: skip
 BAD_INPUT = 2
 INTERRUPTED = 130

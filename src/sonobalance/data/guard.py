@@ -6,6 +6,7 @@ first. A stage that must not see validation or test images wraps its work in `re
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,10 +46,10 @@ def reading_only(*manifests: Manifest, folders: Iterable[Path] = ()) -> Iterator
     frames: dict[Path, set[int]] = defaultdict(set)
     for manifest in manifests:
         for record in manifest:
-            frames[manifest.file(record).absolute()].add(record.frame)
+            frames[_plain(manifest.file(record))].add(record.frame)
             for mask in manifest.mask_files(record):
-                frames[mask.absolute()].add(EVERY_FRAME)
-    guard = _Guard(dict(frames), frozenset(folder.absolute() for folder in folders))
+                frames[_plain(mask)].add(EVERY_FRAME)
+    guard = _Guard(dict(frames), frozenset(_plain(folder) for folder in folders))
     _guards.append(guard)
     try:
         yield
@@ -63,5 +64,10 @@ def check_allowed(path: Path, frame: int | None = None) -> None:
         path: the file to be opened.
         frame: the image inside the file, or None when only its header is read.
     """
-    if not all(guard.allows(path.absolute(), frame) for guard in _guards):
+    if not all(guard.allows(_plain(path), frame) for guard in _guards):
         raise LeakError(f"Expected only training images to be opened here, but got {path}.")
+
+
+def _plain(path: Path) -> Path:
+    """The absolute path without `..`, so that no detour leads out of an allowed folder."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
