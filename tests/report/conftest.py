@@ -6,7 +6,7 @@ import pytest
 from made_up_run import make_run
 from markupsafe import Markup
 
-from sonobalance.report import figures
+from sonobalance.report import figures, score_figures
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +24,5 @@ def own_run(whole_run, tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the charts out of pages that are not about them: drawing takes most of the time."""
-    monkeypatch.setattr(figures, "svg", lambda *_: Markup())
+    for module in (figures, score_figures):
+        monkeypatch.setattr(module, "svg", lambda *_: Markup())

@@ -43,6 +43,8 @@ def evaluation_file(run):
             arm: {"bins": bins, "temperature": 1.31, "calibrated": calibrated} for arm in ARMS
         },
         "roc": {arm: dict.fromkeys(CLASSES, curve) for arm in ARMS},
+        "decision": {arm: {c: {"threshold": [0.1, 0.5, 0.9], "net_benefit": [0.3, 0.2, 0.0],
+                               "act_on_all": [0.3, 0.0, -3.0]} for c in CLASSES} for arm in ARMS},
         "operating": {arm: {
             "malignant": {"sensitivity_wanted": 0.95, "threshold": 0.21,
                           "sensitivity": interval(0.93), "specificity": interval(0.71)},

@@ -3,14 +3,13 @@ import re
 import pytest
 
 from sonobalance.report.charts import SERIES, beside, canvas, svg
-from sonobalance.report.figures import (
+from sonobalance.report.figures import curves_figure, parts_figure, reasons_figure
+from sonobalance.report.score_figures import (
     calibration_figure,
-    curves_figure,
+    decision_figure,
     faithfulness_figure,
     forest_figure,
     localisation_figure,
-    parts_figure,
-    reasons_figure,
     roc_figure,
 )
 
@@ -78,6 +77,8 @@ def test_without_data_there_is_no_figure(nothing):
 def test_no_roc_of_a_class_that_is_absent():
     line = {"fpr": [0, 1], "tpr": [0, 1]}
     assert len(roc_figure({"none": {"a": line, "b": None}}, ["a", "b"], {})) == 1
+    benefit = {"threshold": [0.1, 0.2], "net_benefit": [0.3, 0.2], "act_on_all": [0.1, 0]}
+    assert len(decision_figure({"none": {"a": benefit, "b": None}}, ["a", "b"])) == 1
 
 
 def test_a_chart_tells_its_numbers_to_readers_who_cannot_see_it():

@@ -8,7 +8,7 @@ from sonobalance.report.sections.explanations import explanations
 from sonobalance.report.sections.record import record
 from sonobalance.report.sections.results import results
 from sonobalance.report.sections.synthesis import synthesis
-from sonobalance.report.sections.verdict import effect, judge, verdict, worries
+from sonobalance.report.sections.verdict import effect, judge, verdict
 
 
 def change(run, name, edit):
@@ -76,24 +76,39 @@ def test_the_effect_is_that_of_balanced_accuracy(whole_run):
 def test_the_arm_that_val_chose_leads_even_when_another_is_better_on_test(own_run):
     run = change(own_run, "classifier/arms.json", lambda doc: doc.update(chosen="none"))
     values = verdict(run).values
-    assert (values["arm"], values["chosen"], values["beside_baseline"]) == ("none", True, False)
+    assert (values["arm"], values["beside_baseline"]) == ("none", False)
+    assert values["how_chosen"] == "chosen for its macro-F1 on VAL"
     assert values["tiles"][0][1]["value"] == 0.76
 
 
 def test_without_a_choice_the_arm_with_synthetic_images_leads_and_nobody_claims_a_choice(own_run):
     (own_run / "classifier" / "arms.json").unlink()
     values = verdict(RunFiles(own_run)).values
-    assert (values["arm"], values["chosen"]) == ("dual-iterative", False)
+    assert (values["arm"], values["how_chosen"]) == ("dual-iterative", "")
 
 
 def test_worries_name_leakage_first_then_warnings_then_findings_by_score(own_run):
     run = change(own_run, "run.json", lambda doc: doc["settings"]["split"].update(leaky=True))
-    found = worries(run)
+    found = verdict(run).values["worries"]
     assert "too good" in found[0]
     assert "18 independent groups" in found[1]
-    assert found[2].endswith("(10 such findings in all)")
+    assert found[2] == "Unfit as explanations, by a sanity check: attention-gate."
+    assert found[3].endswith("(10 such findings in all)")
     assert found.index("Marks alone tell malignant from the rest.") < len(found) - 2
     assert found[-1] == "1 file could not be used and was left out."
+
+
+def test_a_score_whose_interval_reaches_chance_is_a_worry(own_run):
+    def edit(document):
+        document["arms"]["dual-iterative"]["balanced_accuracy"]["low"] = 0.3
+
+    found = verdict(change(own_run, "evaluation.json", edit)).values["worries"]
+    assert found[0].startswith("The classifier may be no better than guessing")
+
+
+def test_an_early_end_of_the_gan_is_a_worry(own_run):
+    run = change(own_run, "gan/gan.json", lambda doc: doc.update(collapsed=True, stop="It fell."))
+    assert "The generator’s training ended early. It fell." in verdict(run).values["worries"]
 
 
 def test_only_train_images_stand_beside_synthetic_ones(whole_run):
@@ -157,7 +172,7 @@ def test_a_null_roc_operating_point_or_conformal_set_is_left_out(own_run):
 
 def test_controls_stand_among_the_maps(whole_run):
     rows = explanations(RunFiles(whole_run)).values["rows"]
-    assert [row[0] for row in rows] == ["grad-cam", "attention-gate", "random (control)"]
+    assert [row[0] for row in rows] == ["grad-cam", "attention-gate (unfit)", "random (control)"]
 
 
 def test_every_trace_names_a_file_with_the_inputs_of_its_stage(own_run):

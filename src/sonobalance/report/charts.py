@@ -55,6 +55,11 @@ def beside(axes: Axes, x: float, y: float, text: str) -> None:
     axes.annotate(text, (x, y), (4, 0), textcoords="offset points", va="center", color=TEXT)
 
 
+def legend_below(figure: Figure, columns: int) -> None:
+    """The names of the lines, below the axes where they hide none."""
+    figure.legend(loc="outside lower left", ncols=columns, handlelength=2.4, columnspacing=1.4)
+
+
 def svg(figure: Figure, name: str, description: str) -> Markup:
     """The figure as an inline SVG element.
 

@@ -13,7 +13,6 @@ from sonobalance.report.pictures import scan
 from sonobalance.report.section import Section
 
 SHOWN_PAIRS = 6
-SHOWN_FINDINGS = 40
 THUMBNAIL_PX = 220
 SHOWN_AS_PAIRS = ("exact-copy", "near-duplicate", "label-conflict")
 PAIR_KINDS = {
@@ -82,7 +81,7 @@ def _counts(run: RunFiles) -> list[dict[str, Any]]:
 
 
 def _imbalance(run: RunFiles) -> float | None:
-    sizes = Counter(row["label"] for row in run.splits if row["part"] != "excluded")
+    sizes = Counter(row["label"] for row in run.splits)
     return max(sizes.values()) / min(sizes.values()) if len(sizes) > 1 else None
 
 
@@ -149,7 +148,13 @@ def _shortcuts(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _other(run: RunFiles) -> list[dict[str, Any]]:
-    """Findings not shown as pairs, worst first."""
+    """Kinds of findings not shown as pairs: how many, and the worst one in words."""
     findings = [as_dict(f) for f in as_list(run.audit.get("findings"))]
-    rest = [f for f in findings if f.get("kind") not in SHOWN_AS_PAIRS]
-    return sorted(rest, key=lambda f: -(finite(f.get("score")) or 0.0))[:SHOWN_FINDINGS]
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for finding in sorted(findings, key=lambda f: -(finite(f.get("score")) or 0.0)):
+        if finding.get("kind") not in SHOWN_AS_PAIRS:
+            kinds[str(finding.get("kind"))].append(finding)
+    return [
+        {"kind": kind.replace("-", " "), "n": len(own), "text": own[0].get("text", "")}
+        for kind, own in kinds.items()
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sonobalance.report.artefacts import RunFiles, as_dict, as_list
-from sonobalance.report.figures import faithfulness_figure, localisation_figure
 from sonobalance.report.pictures import overlay
+from sonobalance.report.score_figures import faithfulness_figure, localisation_figure
 from sonobalance.report.section import Section
 
 LOCALISATION = ("pointing_game", "energy_ratio")
@@ -17,9 +17,10 @@ def explanations(run: RunFiles) -> Section:
     """Gallery, localisation, faithfulness and sanity of the evidence maps."""
     document = run.document("explanation.json")
     maps, info = as_dict(document.get("maps")), as_dict(document.get("map_info"))
-    rows = [(name, as_dict(scores), False) for name, scores in maps.items()]
+    unfit = unfit_maps(document)
+    rows = [(_named(name, unfit), as_dict(scores)) for name, scores in maps.items()]
     controls = as_dict(document.get("controls"))
-    rows += [(f"{name} (control)", as_dict(scores), True) for name, scores in controls.items()]
+    rows += [(f"{name} (control)", as_dict(scores)) for name, scores in controls.items()]
     first = next(iter(maps), "")
     values = {
         "present": bool(document),
@@ -31,9 +32,10 @@ def explanations(run: RunFiles) -> Section:
         "target_layer": document.get("target_layer", ""),
         "metrics": _metrics(document, maps),
         "rows": rows,
+        "unfit": unfit,
         "info": info,
         "figures": [
-            localisation_figure([(n, as_dict(s.get(m))) for n, s, _ in rows], m, f"loc-{m}")
+            localisation_figure([(n, as_dict(s.get(m))) for n, s in rows], m, f"loc-{m}")
             for m in LOCALISATION
         ],
         "faithfulness": as_dict(document.get("faithfulness")),
@@ -50,6 +52,16 @@ def explanations(run: RunFiles) -> Section:
         "cases": [_case(run, as_dict(case)) for case in as_list(document.get("cases"))],
     }  # fmt: skip
     return Section("explanations", "Explanations", values, ("explanation.json", "maps/"))
+
+
+def unfit_maps(document: dict[str, Any]) -> list[str]:
+    """The map types that failed a sanity check."""
+    info = as_dict(document.get("map_info"))
+    return [name for name, words in info.items() if as_dict(words).get("fit") is False]
+
+
+def _named(name: str, unfit: list[str]) -> str:
+    return f"{name} (unfit)" if name in unfit else name
 
 
 def _metrics(document: dict[str, Any], maps: dict[str, Any]) -> list[dict[str, Any]]:

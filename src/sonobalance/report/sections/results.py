@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sonobalance.report.artefacts import RunFiles, as_dict, as_list
-from sonobalance.report.figures import calibration_figure, forest_figure, roc_figure
 from sonobalance.report.formatting import finite, metric_name
+from sonobalance.report.score_figures import (
+    calibration_figure,
+    decision_figure,
+    forest_figure,
+    roc_figure,
+)
 from sonobalance.report.section import Section
 from sonobalance.report.sections.verdict import arm_sentence, judge
 
@@ -40,6 +45,7 @@ def results(run: RunFiles) -> Section:
         "forest": forest_figure([r for r in paired if r.get("metric") in FOREST_METRICS]),
         "confusion": _confusion(as_dict(document.get("confusion"))),
         "roc": roc_figure(as_dict(document.get("roc")), classes, arms),
+        "decision": decision_figure(as_dict(document.get("decision")), classes),
         "calibration_figure": calibration_figure(as_dict(document.get("calibration"))),
         "calibration": as_dict(document.get("calibration")),
         "ece": {arm: as_dict(as_dict(scores).get("ece")) for arm, scores in arms.items()},

@@ -46,6 +46,8 @@ def synthesis(run: RunFiles) -> Section:
         "copies": as_dict(document.get("copies_caught")),
         "reasons": reasons_figure(_reasons(candidates)),
         "gan": gan,
+        "gan_images": 1000 * (finite(gan.get("kimg")) or 0),
+        "best_images": 1000 * (finite(gan.get("best_kimg")) or 0),
         "curves": _curves(log, gan.get("best_kimg"), run.classes),
     }
     sources = (

@@ -11,27 +11,30 @@ from sonobalance.report.formatting import (
     interval,
     lower_is_better,
     metric_name,
-    plural,
     signed,
 )
 from sonobalance.report.section import Section
+from sonobalance.report.sections.worries import worries
 
 HEADLINE = ("balanced_accuracy", "macro_f1", "macro_auc")
 DECIDING = "balanced_accuracy"
 BASELINE = "none"
-SHOWN_WORRIES = 6
+SHOWN_WORRIES = 8
+FEW_GROUPS = 10
 
 
 def verdict(run: RunFiles) -> Section:
     """Headline metrics with intervals, the effect of synthesis, the first worries."""
     arms = as_dict(run.evaluation.get("arms"))
-    arm, chosen = shown_arm(run, arms)
+    arm, how = shown_arm(run, arms)
     scores, baseline = as_dict(arms.get(arm)), as_dict(arms.get(BASELINE))
     values = {
         "present": bool(arms),
         "arm": arm,
         "arm_sentence": arm_sentence(arm),
-        "chosen": chosen,
+        "how_chosen": how,
+        "few": min(as_dict(run.evaluation.get("groups_by_class")).values(), default=FEW_GROUPS)
+        < FEW_GROUPS,
         "n": run.evaluation.get("n"),
         "groups": run.evaluation.get("groups"),
         "tiles": [
@@ -42,23 +45,31 @@ def verdict(run: RunFiles) -> Section:
         "beside_baseline": arm != BASELINE and bool(baseline),
         "chance": 1 / len(run.classes) if run.classes else None,
         "effects": [effect(run, name) for name in arms if synthesises(name)],
-        "worries": worries(run)[:SHOWN_WORRIES],
+        "worries": worries(run, as_dict(scores.get(DECIDING)))[:SHOWN_WORRIES],
         "confidence": as_dict(run.evaluation.get("settings")).get("confidence", 0.95),
     }
     sources = ("evaluation.json", "classifier/arms.json", "audit.json", "run.json")
     return Section("verdict", "In short", values, sources)
 
 
-def shown_arm(run: RunFiles, arms: dict[str, Any]) -> tuple[str, bool]:
-    """The arm whose scores lead the page, and whether VAL chose it.
+def shown_arm(run: RunFiles, arms: dict[str, Any]) -> tuple[str, str]:
+    """The arm whose scores lead the page, and how it was chosen, in words.
 
     Without a choice on VAL it is the arm with synthetic images, never the best on TEST.
     """
-    chosen = str(run.document("classifier/arms.json").get("chosen", ""))
-    if chosen in arms:
-        return chosen, True
+    choice = run.document("classifier/arms.json")
+    if choice.get("chosen") in arms:
+        how = "chosen for its macro-F1 on VAL"
+        if choice.get("guarded"):
+            how += " after the harm guard had ruled out synthetic images"
+        return str(choice["chosen"]), how
     made = [name for name in arms if synthesises(name)]
-    return next(iter(made or arms), ""), False
+    return next(iter(made or arms), ""), ""
+
+
+def _few_groups(run: RunFiles) -> bool:
+    groups = as_dict(run.evaluation.get("groups_by_class"))
+    return min(groups.values(), default=FEW_GROUPS) < FEW_GROUPS
 
 
 def synthesises(arm: str) -> bool:
@@ -104,28 +115,3 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
         "row": row,
         "others": others,
     }
-
-
-def worries(run: RunFiles) -> list[str]:
-    """What a reader should doubt first, worst first."""
-    found = []
-    if run.leaky:
-        found.append(
-            "The parts were dealt image by image, so relatives of TRAIN images stand in TEST: "
-            "every score on this page is too good."
-        )
-    found += [str(w) for w in as_list(run.evaluation.get("warnings"))]
-    findings = [as_dict(f) for f in as_list(run.audit.get("findings"))]
-    findings.sort(key=lambda f: -(finite(f.get("score")) or 0.0))
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for finding in findings:
-        kinds.setdefault(str(finding.get("kind")), []).append(finding)
-    for kind, members in kinds.items():
-        text = str(members[0].get("text", kind))
-        more = f" ({plural(len(members), 'such finding')} in all)" if len(members) > 1 else ""
-        found.append(text + more)
-    skipped = len(as_list(run.record.get("skipped")))
-    if skipped:
-        were = "was" if skipped == 1 else "were"
-        found.append(f"{plural(skipped, 'file')} could not be used and {were} left out.")
-    return found
