@@ -62,7 +62,7 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
     orders = np.arange(2, 10)
     roughness = abs(rng.normal(0.05 + 0.07 * suspicion, 0.03))
     amplitudes = roughness * rng.normal(size=orders.size) * (2 / orders) ** (2.2 - 1.6 * suspicion)
-    count = rng.poisson(15 * malign)
+    count = rng.poisson(11 * malign)
     return Lesion(
         x=rng.uniform(0.3, 0.7),
         y=rng.uniform(0.32, 0.52),
@@ -72,7 +72,7 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
         waves=np.stack([amplitudes, rng.uniform(0, 2 * np.pi, orders.size)], axis=1),
         spicules=np.stack([
             rng.uniform(0, 2 * np.pi, count), rng.uniform(0.06, 0.18, count),
-            rng.uniform(0.15, 0.7, count),
+            rng.uniform(0.15, 0.6, count),
         ], axis=1),
         echo_db=rng.normal(-23, 3),
         texture_db=rng.uniform(0.5, 1.5 + 3 * suspicion),
