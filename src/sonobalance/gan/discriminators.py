@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sonobalance.config import GanSettings
-from sonobalance.gan.networks import SLOPE
+from sonobalance.gan.networks import SLOPE, unit_rms
 
 SMALLEST_INPUT = 32
+SCORE_STD = 0.5
 
 
 class Discriminator(nn.Module):
@@ -40,17 +41,17 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.shrink, self.whole = shrink, whole
-        self.entry = spectral_norm(nn.Conv2d(1, widths[0], 3, padding=1))
-        pairs = pairwise(widths)
+        self.entry = spectral_norm(nn.Conv2d(2, widths[0], 3, padding=1))
         self.blocks = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairs
+            spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(widths)
         )
         last = widths[-1]
-        kernel = side if whole else 3
-        self.mix = spectral_norm(nn.Conv2d(last, last, kernel, padding=0 if whole else 1))
-        self.score = spectral_norm(nn.Conv2d(last, 1, 1))
-        self.embedding = spectral_norm(nn.Embedding(classes, last))
-        self.gain = nn.Parameter(torch.tensor(3.0))
+        kernel, padding = (side, 0) if whole else (3, 1)
+        self.mix = spectral_norm(nn.Conv2d(last, last, kernel, padding=padding))
+        self.score = nn.Conv2d(last, 1, 1, bias=False)
+        self.embedding = nn.Embedding(classes, last)
+        for weight in (self.score.weight, self.embedding.weight):
+            nn.init.normal_(weight, std=SCORE_STD / math.sqrt(last))
         self.start = nn.Parameter(torch.tensor(start))
         self.register_buffer("class_weight", torch.ones(()))
 
@@ -59,14 +60,24 @@ class Discriminator(nn.Module):
 
         P is 1 for a whole-image discriminator, else the number of places of the last map.
         """
-        x = F.avg_pool2d(images, self.shrink) if self.shrink > 1 else images
-        x = F.leaky_relu(self.entry(x), SLOPE) * math.sqrt(2)
+        images = F.avg_pool2d(images, self.shrink) if self.shrink > 1 else images
+        x = F.leaky_relu(self.entry(_detail(images)), SLOPE)
         for block in self.blocks:
-            x = F.leaky_relu(block(x), SLOPE) * math.sqrt(2)
-        x = (F.leaky_relu(self.mix(x), SLOPE) * math.sqrt(2)).float()
+            x = F.leaky_relu(unit_rms(block(x)), SLOPE)
+        x = F.leaky_relu(unit_rms(self.mix(x)), SLOPE).float()
         by_class = self.class_weight * self.embedding(targets)[:, :, None, None]
-        raw = self.score(x) + (x * by_class).sum(1, keepdim=True)
-        return self.start + self.gain * raw.flatten(1)
+        logits = self.score(x).float() + (x * by_class).sum(1, keepdim=True)
+        return self.start + logits.flatten(1)
+
+
+def _detail(images: Tensor) -> Tensor:
+    """(N, 2, S, S): the image, and what it has beyond its blurred self, both of order one.
+
+    Without the second channel, texture is a small ripple on a large offset: discriminators then
+    need many times the steps to tell a blurred image from a real one.
+    """
+    ripple = images - F.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    return torch.cat([2 * images + 0.8, 4 * ripple], 1)
 
 
 def make_discriminators(settings: GanSettings, classes: int) -> dict[str, Discriminator]:

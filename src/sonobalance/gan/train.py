@@ -71,7 +71,7 @@ def train_gan(
         resume(folder / CHECKPOINT, training)
     done = training.counters.warmup_steps + training.counters.steps
     keep_lines(folder / STATS, "step", done)
-    warmup_goal = round(settings.autoencoder_kimg * 1000 / settings.batch_size)
+    warmup_goal = warmup_steps(settings)
     goal = _goal_steps(settings, settings.total_kimg if total_kimg is None else total_kimg)
     if training.counters.warmup_steps < warmup_goal or training.counters.steps < goal:
         with bar("training GAN", warmup_goal + goal, done) as shown:
@@ -93,6 +93,11 @@ def _check(images: LabelledImages, settings: GanSettings) -> None:
 def tick_steps(settings: GanSettings) -> int:
     """Steps between two snapshots."""
     return max(1, round(settings.snapshot_kimg * 1000 / settings.batch_size))
+
+
+def warmup_steps(settings: GanSettings) -> int:
+    """Steps of the autoencoder."""
+    return round(settings.autoencoder_kimg * 1000 / settings.batch_size)
 
 
 def _goal_steps(settings: GanSettings, total_kimg: float) -> int:
@@ -120,9 +125,18 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
 
 def _warmup_step(t: Training) -> dict[str, Tensor]:
     batch = warmup_batch(t.train, t.settings, t.generator.noise_dim, t.counters.warmup_steps)
+    for group in t.warmup[0].optimiser.param_groups:
+        group["lr"] = _warmup_lr(t.settings, t.counters.warmup_steps)
     logged = run_phases(t.warmup, batch, t.counters.warmup_steps)
     t.counters.warmup_steps += 1
     return logged
+
+
+def _warmup_lr(settings: GanSettings, step: int) -> float:
+    """Linear rise over the first twentieth, then half a cosine down to a twentieth of the rate."""
+    progress = (step + 1) / warmup_steps(settings)
+    cosine = 0.05 + 0.95 * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    return settings.autoencoder_lr * min(1.0, 20 * progress) * cosine
 
 
 def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
@@ -167,6 +181,20 @@ def _average(t: Training) -> None:
     torch._foreach_lerp_([*t.average.parameters()], [*t.generator.parameters()], 1 - keep)
 
 
+def arithmetic(settings: GanSettings, device: torch.device) -> torch.autocast:
+    """The context in which networks are run while training."""
+    half = settings.precision == "bfloat16" or (settings.precision == "auto" and has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are faster there than in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe())
+
+
 def _timed(
     t: Training, steps: int, shown: Bar, step: Callable[[Training], dict[str, Tensor]]
 ) -> dict[str, float]:
@@ -175,7 +203,9 @@ def _timed(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for i in range(steps):
-        for key, value in step(t).items():
+        with arithmetic(t.settings, t.train.pixels.device):
+            logged = step(t)
+        for key, value in logged.items():
             sums[key] = sums[key] + value if key in sums else value.clone()
             counts[key] = counts.get(key, 0) + 1
         speed = (i + 1) * t.settings.batch_size / (time.monotonic() - began)
