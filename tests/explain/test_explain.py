@@ -13,12 +13,16 @@ from sonobalance.config import ExplanationSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.explain.explain import explain_images
+from sonobalance.explain.marks import read_marks
+from sonobalance.explain.rival import Rival
 
 SIDE, N = 28, 24
 FAST = ExplanationSettings(
     heavy_images=3, faithfulness_images=6, sanity_images=3, steps=4, gradient_steps=8,
     gallery_per_class=1, batch_size=7, resamples=200,
 )  # fmt: skip
+
+FASTEST = FAST.model_copy(update={"heavy_images": 0, "faithfulness_images": 0, "sanity_images": 0})
 
 
 def study(settings=FAST, n=N):
@@ -53,9 +57,10 @@ def test_document_is_json_and_complete(explained):
     assert document["map_info"]["grad-cam"]["n"] == 12
     assert document["map_info"]["occlusion"]["n"] == 3
     names = [m["name"] for m in document["metrics"]]
-    assert names == ["pointing_game", "energy", "energy_ratio", "iou", "below", "border"]
+    assert names == ["pointing_game", "energy", "energy_ratio", "iou", "below", "border", "marks"]
     for scores in document["maps"].values():
-        assert list(scores) == names
+        assert list(scores) == names[:-1]  # no marks were given
+    assert document["before_after"] is None
 
 
 def test_the_map_of_the_right_network_is_on_the_lesion(explained):
@@ -78,7 +83,8 @@ def test_right_and_wrong_and_classes(explained):
     right, wrong = document["right_wrong"]["right"], document["right_wrong"]["wrong"]
     assert right["grad-cam"] == document["maps"]["grad-cam"]
     assert wrong == {}
-    assert set(document["by_class"]) == {"malignant"}
+    assert document["by_class"]["malignant"]["grad-cam"]["iou"] == right["grad-cam"]["iou"]
+    assert set(document["by_class"]["benign"]["grad-cam"]) == {"border"}
 
 
 def test_means_can_be_traced_to_the_scores(explained):
@@ -89,7 +95,7 @@ def test_means_can_be_traced_to_the_scores(explained):
         for score in ("energy", "iou"):
             values = [float(r["value"]) for r in rows if (r["map"], r["score"]) == (name, score)]
             assert np.mean(values) == pytest.approx(document["maps"][name][score]["value"])
-    assert {r["label"] for r in rows} == {"malignant"}
+    assert {r["label"] for r in rows if r["score"] == "iou"} == {"malignant"}
 
 
 def test_cases_are_drawn_and_described(explained):
@@ -119,9 +125,7 @@ def test_same_seed_same_bytes_and_old_pictures_go(explained, tmp_path):
 
 def test_the_true_class_can_be_explained(tmp_path):
     """Told to explain the true class of images it gets wrong, the map turns its sign."""
-    settings = FAST.model_copy(
-        update={"target": "true", "heavy_images": 0, "faithfulness_images": 0, "sanity_images": 0}
-    )
+    settings = FASTEST.model_copy(update={"target": "true"})
     model, layer, images, *rest = study(settings)
     model.head.weight.data *= -1
     model.head.bias.data *= -1
@@ -133,11 +137,8 @@ def test_the_true_class_can_be_explained(tmp_path):
 
 
 def test_the_gallery_says_what_the_predictions_say(tmp_path):
-    settings = FAST.model_copy(
-        update={"heavy_images": 0, "faithfulness_images": 0, "sanity_images": 0}
-    )
     p = np.tile([0.75, 0.25], (N, 1))
-    document = explain_images(*study(settings), seed=0, folder=tmp_path, probabilities=p)
+    document = explain_images(*study(FASTEST), seed=0, folder=tmp_path, probabilities=p)
     assert {case["confidence"] for case in document["cases"]} == {0.75}
     assert {case["predicted"] for case in document["cases"]} == {"benign"}
     assert set(document["right_wrong"]["wrong"]) == set(document["maps"])
@@ -164,5 +165,56 @@ def test_without_any_lesion_there_is_still_a_gallery(tmp_path):
         model, layer, images, originals, [None] * len(masks), groups, settings,
         seed=0, folder=tmp_path,
     )  # fmt: skip
-    assert document["maps"] == document["controls"] == {}
+    assert set(document["maps"]["grad-cam"]) == set(document["controls"]["random"]) == {"border"}
+    assert document["map_info"]["grad-cam"]["n"] == 0
     assert len(document["cases"]) == 2
+
+
+def test_evidence_on_marks(tmp_path):
+    """Marks painted where the network looks are seen; the same size elsewhere is not."""
+    *given, masks, groups, settings = study(FASTEST)
+    shifted = [None if m is None else ~m for m in masks]
+    on, off = (
+        explain_images(*given, masks, groups, settings, seed=0, folder=tmp_path, marks=marks)
+        for marks in (masks, shifted)
+    )
+    assert on["maps"]["grad-cam"]["marks"]["value"] == pytest.approx(1, abs=0.01)
+    assert on["maps"]["grad-cam"]["marks"]["chance"] == pytest.approx(49 / 784)
+    assert off["maps"]["grad-cam"]["marks"]["value"] == pytest.approx(0, abs=0.01)
+
+
+def test_boxes_of_the_audit_become_marks(tmp_path):
+    path = tmp_path / "marks.csv"
+    path.write_text(
+        "id,path,kind,x,y,width,height\na,a.png,text,2,1,3,2\na,a.png,caliper,0,0,1,1\n"
+        "z,z.png,text,0,0,9,9\n"
+    )
+    found = read_marks(path, ["a", "b"], [(5, 6), (5, 6)])
+    assert found[1] is None
+    expected = np.zeros((5, 6), bool)
+    expected[1:3, 2:5] = expected[0, 0] = True
+    assert (found[0] == expected).all()
+    assert read_marks(tmp_path / "none.csv", ["a"], [(5, 6)]) == [None]
+
+
+def test_before_and_after(tmp_path):
+    """The rival looks at dark pixels, so this model is better on every lesion score."""
+    model, layer, images, *rest = study(FASTEST)
+    other, other_layer = study()[:2]
+    other.features.weight.data *= -1
+    p = torch.stack([images.targets == 0, images.targets == 1], 1).double().numpy()
+
+    def change(rival_model, rival_layer):
+        rival = Rival("none", rival_model, rival_layer, p)
+        return explain_images(
+            model, layer, images, *rest, seed=0, folder=tmp_path, probabilities=p, rival=rival
+        )["before_after"]
+
+    turned = change(other, other_layer)
+    assert turned["against"] == "none"
+    scores = turned["maps"]["grad-cam"]
+    assert scores["energy"]["verdict"] == scores["energy_ratio"]["verdict"] == "better"
+    assert scores["pointing_game"]["difference"] == 1
+    same = change(model, layer)["maps"]["grad-cam"]
+    assert {row["verdict"] for row in same.values()} == {"no clear difference"}
+    assert {row["difference"] for row in same.values()} == {0}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sonobalance.explain.localisation import (
     SCORES,
+    Regions,
     band_below,
     border,
     centre_map,
@@ -14,6 +15,7 @@ from sonobalance.explain.localisation import (
     iou,
     pointing_game,
     random_map,
+    scores_of,
 )
 
 LESION = np.zeros((20, 30), bool)
@@ -42,9 +44,16 @@ def test_by_hand():
 
 def test_a_flat_map_scores_chance():
     flat = np.full((20, 30), 0.5, np.float32)
-    for score in SCORES:
-        value, chance = score.function(flat, LESION)
-        assert value == pytest.approx(chance), score.name
+    found = scores_of(flat, Regions(LESION, ~LESION))
+    assert set(found) == {score.name for score in SCORES}
+    for name, (value, chance) in found.items():
+        assert value == pytest.approx(chance), name
+
+
+def test_only_known_regions_are_scored():
+    map_ = np.ones((20, 30), np.float32)
+    assert set(scores_of(map_, Regions())) == {"border"}
+    assert set(scores_of(map_, Regions(marks=LESION))) == {"border", "marks"}
 
 
 def test_no_evidence_scores_nothing():
@@ -56,12 +65,12 @@ def test_random_maps_score_chance(cells):
     lesion = np.zeros((100, 150), bool)
     lesion[30:60, 70:120] = True
     rng = np.random.default_rng(0)
-    maps = [random_map(100, 150, rng, cells) for _ in range(600)]
-    for score in SCORES:
-        found = np.array([score.function(m, lesion) for m in maps])
-        error = found[:, 0].std() / np.sqrt(len(maps))
+    found = [scores_of(random_map(100, 150, rng, cells), Regions(lesion)) for _ in range(400)]
+    for name in found[0]:
+        table = np.array([scores[name] for scores in found])
+        error = table[:, 0].std() / np.sqrt(len(table))
         tolerance = 4 * error + 0.01  # the IoU of smooth maps is a little above that of noise
-        assert abs(found[:, 0].mean() - found[0, 1]) < tolerance, score.name
+        assert abs(table[:, 0].mean() - table[0, 1]) < tolerance, name
 
 
 def test_band_below_follows_the_lesion():
@@ -79,7 +88,7 @@ def test_border_is_the_outer_twentieth():
     map_ = np.zeros((20, 40), np.float32)
     map_[0, :] = 1.0
     map_[10, 20] = 40.0
-    found = border(map_, LESION)
+    found = border(map_, np.ones((20, 40), bool))
     assert found.value == pytest.approx(0.5)
     assert found.chance == pytest.approx(1 - 18 * 36 / 800)
 
@@ -98,8 +107,8 @@ def test_scores_stay_in_bounds_and_ignore_the_scale(seed, lesion_pixels, decimal
     lesion = np.zeros(72, bool)
     lesion[rng.permutation(72)[:lesion_pixels]] = True
     lesion = lesion.reshape(8, 9)
-    for score in SCORES:
-        value, chance = score.function(map_, lesion)
-        assert 0 <= value <= 1, score.name
-        assert 0 <= chance <= 1, score.name
-        assert score.function(4 * map_, lesion).value == pytest.approx(value, abs=1e-6)
+    larger = scores_of(4 * map_, Regions(lesion))
+    for name, (value, chance) in scores_of(map_, Regions(lesion)).items():
+        assert 0 <= value <= 1, name
+        assert 0 <= chance <= 1, name
+        assert larger[name].value == pytest.approx(value, abs=1e-6)

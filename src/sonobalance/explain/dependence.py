@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonobalance.evaluate.intervals import group_weights, mean_interval
+from sonobalance.evaluate.intervals import mean_interval
 from sonobalance.explain.baselines import BASELINES
 from sonobalance.explain.faithfulness import Curves, curves_of, gain, pixel_order
 from sonobalance.explain.localisation import random_map
@@ -40,8 +40,7 @@ def faithfulness_of(
     names = [name for name in study.settings.faithfulness_maps if name in kept]
     gains: Found = {name: {} for name in names}
     curves: Found = {name: {} for name in names}
-    generator = numpy_generator(study.seed, "explain", "bootstrap")
-    weights = group_weights(study.groups[list(sample)], study.settings.resamples, generator)
+    weights = study.resamples(sample)
     for baseline in BASELINES:
         random = _curves(study, _random_maps(study, sample), sample, baseline, shown)
         for name in names:

@@ -3,7 +3,8 @@
 Shape of the document, with SCORES = {SCORE: {"value", "low", "high", "chance"}}:
 
     classes, n, n_with_mask, groups, target, target_layer
-    maps           {MAP: SCORES}                  images with a lesion mask
+    maps           {MAP: SCORES}                  lesion scores on images with a mask, `border` on
+                                                  all, `marks` on images with burnt-in marks
     map_info       {MAP: {sentence, n, fit}}      fit: false where the sanity check failed
     controls       {"random" | "centre": SCORES}  what any map must beat
     by_class       {CLASS: {MAP: SCORES}}         by true class
@@ -12,6 +13,8 @@ Shape of the document, with SCORES = {SCORE: {"value", "low", "high", "chance"}}
     curves         {MAP: {"deletion_blur" ...: {"share", "map", "random"}}}
     sanity         {MAP: {stages, fit, sentence}}
     metrics        [{name, higher_is_better, sentence}]
+    before_after   {against, maps: {MAP: {SCORE: {difference, low, high, verdict}}}} or null:
+                   this model less the rival, on the same images
     cases          [{id, label, predicted, correct, confidence, probabilities, image, alt, rule,
                      pointing_game, energy}]
     settings, seed
@@ -46,6 +49,7 @@ from sonobalance.explain.measure import (
     measure_cheap,
     measure_heavy,
 )
+from sonobalance.explain.rival import Rival, compared
 from sonobalance.explain.sanity import cascade
 from sonobalance.explain.scoring import LINE_COLUMNS, ScoreTable, score_infos
 from sonobalance.explain.study import Study, check_lists
@@ -68,6 +72,8 @@ def explain_images(  # noqa: PLR0917
     seed: int,
     folder: Path,
     probabilities: NDArray[np.float64] | None = None,
+    marks: Sequence[Mask | None] | None = None,
+    rival: Rival | None = None,
     title: str = "explaining",
 ) -> dict[str, Any]:
     """Map the evidence of a model's decisions, measure the maps, and draw chosen cases.
@@ -85,6 +91,8 @@ def explain_images(  # noqa: PLR0917
         folder: run folder; `maps/` is written inside it.
         probabilities: (N, K) what the run predicts for the images, calibrated and averaged as it
             may be, so that the gallery says what the predictions say; None: the model's softmax.
+        marks: N burnt-in marks (H, W) bool, None where there are none.
+        rival: another arm's model to compare with on the same images.
         title: name of the progress bar.
 
     Returns:
@@ -93,34 +101,41 @@ def explain_images(  # noqa: PLR0917
     Raises:
         InputError: the lists do not fit together, or the logits do not depend on the layer.
     """
-    check_lists(images, originals, masks, groups, probabilities)
+    marks = [None] * len(images) if marks is None else marks
+    check_lists(
+        images, originals, masks=masks, marks=marks, groups=groups, probabilities=probabilities
+    )
     if probabilities is None:
         p = probabilities_of(model, to_unit(images.pixels), settings.batch_size)
         probabilities = p.double().numpy()
     study = Study(
-        model, layer_of(target_layer), images, originals, masks,
+        model, layer_of(target_layer), images, originals, masks, marks,
         np.asarray(groups, np.str_), probabilities, settings, seed,
     )  # fmt: skip
     table = ScoreTable()
-    parts = _measure(study, table, folder, title)
+    parts = _measure(study, table, folder, title, rival)
     _forget_others(folder / "maps", {Path(case["image"]).name for case in parts["cases"]})
     _write_scores(study, table, folder / "maps" / "scores.csv")
     return _head(study) | _means(study, table, parts["sanity"]) | parts | _tail(study)
 
 
-def _measure(study: Study, table: ScoreTable, folder: Path, title: str) -> dict[str, Any]:
+def _measure(
+    study: Study, table: ScoreTable, folder: Path, title: str, rival: Rival | None
+) -> dict[str, Any]:
     """Everything that needs the model, under one progress bar."""
     settings, cases = study.settings, pick_cases(study)
     heavy = study.sample(settings.heavy_images, "heavy", with_lesion=True)
     followed = study.sample(settings.faithfulness_images, "faithfulness")
     shaken = study.sample(settings.sanity_images, "sanity")
     total = (
-        CHEAP_PASSES * len(study) + HEAVY_PASSES * len(HEAVY) * len(heavy)
+        CHEAP_PASSES * len(study) * (1 if rival is None else 2)
+        + HEAVY_PASSES * len(HEAVY) * len(heavy)
         + passes(study, len(followed)) + SANITY_PASSES * len(shaken)
         + CASE_PASSES * len(cases)
     )  # fmt: skip
     with bar(title, total) as shown:
         kept = measure_cheap(study, table, {*followed, *(c.index for c in cases)}, shown)
+        change = None if rival is None else compared(study, table, rival, shown)
         measure_heavy(study, table, heavy, shown)
         faithfulness, curves = faithfulness_of(study, kept, followed, shown)
         sanity = {}
@@ -132,7 +147,10 @@ def _measure(study: Study, table: ScoreTable, folder: Path, title: str) -> dict[
         for case in cases:
             drawn.append(write_case(study, case, kept, table, folder))
             shown.advance(CASE_PASSES, "gallery")
-    return {"faithfulness": faithfulness, "curves": curves, "sanity": sanity, "cases": drawn}
+    return {
+        "before_after": change, "faithfulness": faithfulness, "curves": curves,
+        "sanity": sanity, "cases": drawn,
+    }  # fmt: skip
 
 
 def _head(study: Study) -> dict[str, Any]:
@@ -161,7 +179,7 @@ def _means(study: Study, table: ScoreTable, sanity: dict[str, Any]) -> dict[str,
         "map_info": {
             name: {
                 "sentence": SENTENCES[name],
-                "n": len(table.rows[name]),
+                "n": len(table.images(name, "pointing_game")),
                 "fit": sanity[name]["fit"] if name in sanity else None,
             }
             for name in names

@@ -19,6 +19,18 @@ Region = NDArray[np.bool_]
 BORDER_SHARE = 0.05
 
 
+class Regions(NamedTuple):
+    """What is known about where things are in one image; None where nothing is.
+
+    Attributes:
+        lesion: (H, W) bool.
+        marks: (H, W) bool, burnt-in calipers and text.
+    """
+
+    lesion: Region | None = None
+    marks: Region | None = None
+
+
 class Scored(NamedTuple):
     """A score and what chance would give."""
 
@@ -32,13 +44,15 @@ class Score:
 
     Attributes:
         name: key in `explanation.json`.
-        function: (map, lesion) → value and chance.
+        function: (map, region) → value and chance.
+        of: the region it needs: "lesion", "marks", or "image" for every image.
         higher_is_better: direction; None where the score describes and does not judge.
         sentence: what it means in plain words.
     """
 
     name: str
     function: Callable[[Map, Region], Scored]
+    of: str
     higher_is_better: bool | None
     sentence: str
 
@@ -93,21 +107,44 @@ def below(map_: Map, lesion: Region) -> Scored:
     return energy(map_, band_below(lesion))
 
 
-def border(map_: Map, _lesion: Region) -> Scored:
+def border(map_: Map, image: Region) -> Scored:
     """Share of the positive evidence on the outer 5 % of the image's sides."""
-    region = np.ones(map_.shape, np.bool_)
+    region = image.copy()
     rows, columns = (max(1, round(BORDER_SHARE * side)) for side in map_.shape)
     region[rows:-rows, columns:-columns] = False
     return energy(map_, region)
 
 
 SCORES = (
-    Score("pointing_game", pointing_game, True, "Share of images whose peak is in the lesion."),
-    Score("energy", energy, True, "Share of the positive evidence that lies in the lesion."),
-    Score("iou", iou, True, "Overlap of lesion and map at equal area."),
-    Score("below", below, None, "Share of the positive evidence in the band below the lesion."),
-    Score("border", border, False, "Share of the positive evidence at the image's border."),
-)
+    Score(
+        "pointing_game", pointing_game, "lesion", True,
+        "Share of images whose peak is in the lesion.",
+    ),
+    Score(
+        "energy", energy, "lesion", True, "Share of the positive evidence that lies in the lesion."
+    ),
+    Score("iou", iou, "lesion", True, "Overlap of lesion and map at equal area."),
+    Score(
+        "below", below, "lesion", None,
+        "Share of the positive evidence in the band below the lesion (shadow, enhancement).",
+    ),
+    Score(
+        "border", border, "image", False,
+        "Share of the positive evidence on the outer 5 % of the image's sides.",
+    ),
+    Score(
+        "marks", energy, "marks", False,
+        "Share of the positive evidence on burnt-in marks, where the audit found any.",
+    ),
+)  # fmt: skip
+
+
+def scores_of(map_: Map, regions: Regions) -> dict[str, Scored]:
+    """Every score that the known regions allow, by name."""
+    known = {"image": np.ones(map_.shape, np.bool_), **regions._asdict()}
+    return {s.name: s.function(map_, known[s.of]) for s in SCORES if known[s.of] is not None}
+
+
 RATIO = "energy_ratio"
 RATIO_SENTENCE = "Mean evidence in the lesion over the mean lesion area: 1 = chance."
 

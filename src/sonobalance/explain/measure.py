@@ -1,4 +1,4 @@
-"""Making the maps of a study batch by batch and scoring them against the lesions."""
+"""Making the maps of a study batch by batch and scoring them against lesions and marks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAVY_PASSES = 100
 
 
 def measure_cheap(study: Study, table: ScoreTable, keep: Collection[int], shown: Bar) -> Kept:
-    """Score the cheap maps and the controls on every image with a lesion.
+    """Score the cheap maps and the controls on every image.
 
     Args:
         study: what is explained.
@@ -65,15 +65,11 @@ def _score(
 ) -> None:
     for name, values in maps.items():
         for i, value in zip(index, values, strict=True):
-            lesion = study.lesion(i)
-            if lesion is not None:
-                table.add(name, i, in_original(study, i, value), lesion)
+            table.add(name, i, in_original(study, i, value), study.regions(i))
 
 
 def _score_controls(study: Study, table: ScoreTable, i: int) -> None:
-    lesion = study.lesion(i)
-    if lesion is not None:
-        generator = numpy_generator(study.seed, "explain", "control", study.images.ids[i])
-        height, width = lesion.shape
-        table.add("random", i, random_map(height, width, generator), lesion)
-        table.add("centre", i, centre_map(height, width), lesion)
+    generator = numpy_generator(study.seed, "explain", "control", study.images.ids[i])
+    height, width = study.originals[i].shape
+    table.add("random", i, random_map(height, width, generator), study.regions(i))
+    table.add("centre", i, centre_map(height, width), study.regions(i))

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sonobalance.data.images import Mask
-from sonobalance.evaluate.intervals import group_weights, mean_interval, number_or_none
+from sonobalance.evaluate.intervals import mean_interval, number_or_none
 from sonobalance.explain.localisation import (
     RATIO,
     RATIO_SENTENCE,
     SCORES,
     Map,
+    Regions,
     Scored,
+    scores_of,
 )
 from sonobalance.explain.study import Study
-from sonobalance.randomness import numpy_generator
 
 
 @dataclass
@@ -32,15 +32,22 @@ class ScoreTable:
 
     rows: dict[str, dict[int, dict[str, Scored]]] = field(default_factory=dict)
 
-    def add(self, name: str, i: int, map_: Map, lesion: Mask) -> None:
+    def add(self, name: str, i: int, map_: Map, regions: Regions) -> None:
         """Score one map of image `i` in the image's own geometry."""
-        found = {score.name: score.function(map_, lesion) for score in SCORES}
-        self.rows.setdefault(name, {})[i] = found
+        self.rows.setdefault(name, {})[i] = scores_of(map_, regions)
 
     def get(self, name: str, i: int, score: str) -> float | None:
         """One score, or None where it was not measured."""
-        found = self.rows.get(name, {}).get(i)
-        return None if found is None else found[score].value
+        found = self.rows.get(name, {}).get(i, {}).get(score)
+        return None if found is None else found.value
+
+    def images(self, name: str, score: str) -> list[int]:
+        """Positions of the images on which a map has a score."""
+        return [i for i, found in self.rows.get(name, {}).items() if score in found]
+
+    def column(self, name: str, score: str, index: Sequence[int]) -> NDArray[np.float64]:
+        """(n, 2) value and chance of one score on the images at `index`."""
+        return np.array([self.rows[name][i][score] for i in index], np.float64)
 
     def summary(
         self, name: str, study: Study, keep: NDArray[np.bool_] | None = None
@@ -48,18 +55,16 @@ class ScoreTable:
         """Mean of each score over the images kept, with clustered interval and chance.
 
         Returns:
-            Score → {"value", "low", "high", "chance"}; empty where no image is kept.
+            Score → {"value", "low", "high", "chance"}, without the scores that no image has.
         """
-        index = [i for i in self.rows.get(name, {}) if keep is None or keep[i]]
-        if not index:
-            return {}
-        generator = numpy_generator(study.seed, "explain", "bootstrap")
-        weights = group_weights(study.groups[index], study.settings.resamples, generator)
-        out = {}
+        out: dict[str, dict[str, float | None]] = {}
+        level = study.settings.confidence
         for score in SCORES:
-            table = np.array([self.rows[name][i][score.name] for i in index])
-            value, chance = table[:, 0], table[:, 1]
-            level = study.settings.confidence
+            index = [i for i in self.images(name, score.name) if keep is None or keep[i]]
+            if not index:
+                continue
+            weights = study.resamples(index)
+            value, chance = self.column(name, score.name, index).T
             mean = mean_interval(value, weights, level).as_json()
             out[score.name] = mean | {"chance": float(chance.mean())}
             if score.name == "energy":

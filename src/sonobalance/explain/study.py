@@ -14,7 +14,10 @@ from sonobalance.config import ExplanationSettings
 from sonobalance.data.images import Gray, Letterbox, Mask, letterbox_of
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
+from sonobalance.evaluate.intervals import group_weights
+from sonobalance.evaluate.metrics import Floats
 from sonobalance.explain.cam import Layer
+from sonobalance.explain.localisation import Regions
 from sonobalance.explain.maps import Cost
 from sonobalance.randomness import numpy_generator
 
@@ -29,6 +32,7 @@ class Study:
         images: the letterboxed images.
         originals: N grey images (H, W) uint8, each in its own size.
         masks: N lesions (H, W) bool; None or all False where there is none.
+        marks: N burnt-in marks (H, W) bool; None or all False where there are none.
         groups: (N,) group of each image.
         probabilities: (N, K) float64 of the model.
         settings: see `config.ExplanationSettings`.
@@ -40,6 +44,7 @@ class Study:
     images: LabelledImages
     originals: Sequence[Gray]
     masks: Sequence[Mask | None]
+    marks: Sequence[Mask | None]
     groups: NDArray[np.str_]
     probabilities: NDArray[np.float64]
     settings: ExplanationSettings
@@ -72,8 +77,16 @@ class Study:
 
     def lesion(self, i: int) -> Mask | None:
         """The lesion of image `i`, or None where no pixel is marked."""
-        mask = self.masks[i]
-        return mask if mask is not None and mask.any() and not mask.all() else None
+        return _some(self.masks[i])
+
+    def regions(self, i: int) -> Regions:
+        """What is known about where things are in image `i`."""
+        return Regions(self.lesion(i), _some(self.marks[i]))
+
+    def resamples(self, index: Sequence[int]) -> Floats:
+        """(R, n) group-clustered bootstrap weights of the images at `index`."""
+        generator = numpy_generator(self.seed, "explain", "bootstrap")
+        return group_weights(self.groups[list(index)], self.settings.resamples, generator)
 
     def box(self, i: int) -> Letterbox:
         """How image `i` was fitted into the square."""
@@ -104,17 +117,27 @@ class Study:
         return sorted(i for _, _, i in sorted(ranked)[:size])
 
 
+def _some(mask: Mask | None) -> Mask | None:
+    """The mask, or None where it marks nothing or everything."""
+    return mask if mask is not None and mask.any() and not mask.all() else None
+
+
 def check_lists(
     images: LabelledImages,
     originals: Sequence[Gray],
+    *,
     masks: Sequence[Mask | None],
+    marks: Sequence[Mask | None],
     groups: Sequence[str],
     probabilities: NDArray[np.float64] | None = None,
 ) -> None:
     """Raise `InputError` when the lists differ in length, or an array in shape from its images."""
     if len(images) == 0:
         raise InputError("Expected at least one image to explain, but got none.")
-    lengths = {"originals": len(originals), "masks": len(masks), "groups": len(groups)}
+    lengths = {
+        "originals": len(originals), "masks": len(masks), "marks": len(marks),
+        "groups": len(groups),
+    }  # fmt: skip
     for name, length in lengths.items():
         if length != len(images):
             raise InputError(
@@ -125,9 +148,10 @@ def check_lists(
         raise InputError(
             f"Expected `probabilities` to have the shape {expected}, but got {probabilities.shape}."
         )
-    for key, image, mask in zip(images.ids, originals, masks, strict=True):
-        if mask is not None and mask.shape != image.shape:
-            raise InputError(
-                f"Expected the mask of {key!r} to have its image's shape {image.shape}, but got "
-                f"{mask.shape}."
-            )
+    for key, image, *regions in zip(images.ids, originals, masks, marks, strict=True):
+        for region in regions:
+            if region is not None and region.shape != image.shape:
+                raise InputError(
+                    f"Expected the mask of {key!r} to have its image's shape {image.shape}, but "
+                    f"got {region.shape}."
+                )
