@@ -165,6 +165,7 @@ def test_a_leaky_split_is_told_by_a_banner_over_the_whole_page(own_run, page):
     leaky = Page(render(run))
     assert "alert" in leaky.values("role")
     assert "Leaky split" in leaky.text
+    assert "none of which any network saw before" not in leaky.text
     assert "alert" not in page.values("role")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from sonobalance.report.charts import DASHES, MUTED, SERIES, beside, canvas, legend_below, svg
+from sonobalance.report.charts import DASHES, MUTED, PAGE, SERIES, beside, canvas, legend_below, svg
 from sonobalance.report.formatting import count, finite
 
 PARTS = ("train", "val", "test", "excluded")
@@ -30,7 +30,7 @@ def parts_figure(counts: Mapping[tuple[str, str], int], classes: Sequence[str]) 
                 height=0.6, label=names[part],
             )  # fmt: skip
             for bar in bars:
-                bar.set_linewidth(0)
+                bar.set(edgecolor=PAGE, linewidth=1)
             start = {label: start[label] + n for label, n in zip(classes, sizes, strict=True)}
         for i, total in enumerate(start.values()):
             beside(axes, total, i, count(total))

@@ -30,6 +30,7 @@ def verdict(run: RunFiles) -> Section:
     scores, baseline = as_dict(arms.get(arm)), as_dict(arms.get(BASELINE))
     values = {
         "present": bool(arms),
+        "leaky": run.leaky,
         "arm": arm,
         "arm_sentence": arm_sentence(arm),
         "how_chosen": how,
@@ -48,7 +49,10 @@ def verdict(run: RunFiles) -> Section:
         "worries": worries(run, as_dict(scores.get(DECIDING)))[:SHOWN_WORRIES],
         "confidence": as_dict(run.evaluation.get("settings")).get("confidence", 0.95),
     }
-    sources = ("evaluation.json", "classifier/arms.json", "audit.json", "run.json")
+    sources = (
+        "evaluation.json", "classifier/arms.json", "audit.json", "gan/gan.json",
+        "explanation.json", "run.json",
+    )  # fmt: skip
     return Section("verdict", "In short", values, sources)
 
 
