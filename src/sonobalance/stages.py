@@ -245,7 +245,10 @@ def _explain(run: Run) -> None:
     from sonobalance.classify.predict import Predictor
     from sonobalance.data.images import read_gray, read_mask
     from sonobalance.data.loading import load_images
+    from sonobalance.explain.cam import layer_of
     from sonobalance.explain.explain import explain_images
+    from sonobalance.explain.marks import read_marks
+    from sonobalance.explain.rival import Rival
 
     splits = splits_of(run)
     test = splits.of("test")
@@ -257,10 +260,18 @@ def _explain(run: Run) -> None:
         for r, image in zip(test, originals, strict=True)
     ]
     images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
+    others = sorted(set(arms_of(run.settings)) - {arm}, key=lambda name: (name != "none", name))
+    rival = None
+    if others:
+        other = Predictor.load(run.path(f"classifier/{others[0]}"), device_of(run))
+        layer = layer_of(other.model.target_layer)
+        rival = Rival(others[0], other.model, layer, other.probabilities(images))
     result = explain_images(
         predictor.model, predictor.model.target_layer, images, originals, masks,
         [splits.group[r.id] for r in test], run.settings.explanation,
         seed=run.settings.seed, folder=run.folder, probabilities=predictor.probabilities(images),
+        marks=read_marks(run.path("marks.csv"), images.ids, [image.shape for image in originals]),
+        rival=rival,
     )  # fmt: skip
     write_json(run.path("explanation.json"), {"arm": arm, **result})
 
@@ -302,7 +313,7 @@ STAGES: dict[str, Stage] = {
         Stage("evaluate", ("evaluation",), ("predictions.csv",), ("evaluation.json",), _evaluate),
         Stage(
             "explain", ("explanation",),
-            ("manifest.csv", "splits.csv", "classifier/arms.json", "predictions.csv"),
+            ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv"),
             ("explanation.json",), _explain,
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), _report),
