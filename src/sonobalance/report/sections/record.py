@@ -10,7 +10,7 @@ from sonobalance.report.section import Section
 TRACES = (
     ("data", "images per class and part", "splits.csv", "label, part", "split", "split"),
     ("data", "independent groups", "groups.csv", "group", "audit", "audit"),
-    ("data", "near-duplicates, conflicts, shortcuts", "audit.json", "pairs, findings", "audit", "audit"),
+    ("data", "duplicates, conflicts, shortcuts", "audit.json", "pairs, findings", "audit", "audit"),
     ("data", "burnt-in marks", "marks.csv", "kind", "audit", "audit"),
     ("data", "files left out", "run.json", "skipped", "index", "data"),
     ("synthesis", "training curves", "gan/stats.jsonl", "a row per snapshot", "train-gan", "gan"),
