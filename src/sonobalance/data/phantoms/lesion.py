@@ -58,16 +58,16 @@ class Lesion:
 def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
     """A lesion of class `benign` or `malignant`."""
     suspicion = rng.beta(*SUSPICION[kind])
-    malign = max(0.0, suspicion - 0.4)
+    malign = max(0.0, suspicion - 0.5)
     orders = np.arange(2, 10)
     roughness = abs(rng.normal(0.05 + 0.07 * suspicion, 0.03))
     amplitudes = roughness * rng.normal(size=orders.size) * (2 / orders) ** (2.2 - 1.6 * suspicion)
-    count = rng.poisson(11 * malign)
+    count = rng.poisson(14 * malign)
     return Lesion(
         x=rng.uniform(0.3, 0.7),
         y=rng.uniform(0.32, 0.52),
         width_mm=float(np.clip(rng.lognormal(np.log(15.5), 0.27), 8, 26)),
-        aspect=float(np.clip(np.exp(rng.normal(-0.75 + 1.0 * suspicion, 0.14)), 0.38, 1.5)),
+        aspect=float(np.clip(np.exp(rng.normal(-0.72 + 0.95 * suspicion, 0.22)), 0.38, 1.5)),
         tilt=rng.normal(0, 0.2),
         waves=np.stack([amplitudes, rng.uniform(0, 2 * np.pi, orders.size)], axis=1),
         spicules=np.stack([
@@ -78,9 +78,9 @@ def draw_lesion(kind: str, rng: np.random.Generator) -> Lesion:
         texture_db=rng.uniform(0.5, 1.5 + 3 * suspicion),
         capsule_db=rng.normal(3 - 14 * suspicion, 4),
         halo_db=rng.uniform(0, 6) * suspicion,
-        attenuation_db_per_mm=rng.normal(-0.55 + 1.6 * suspicion, 0.25),
+        attenuation_db_per_mm=rng.normal(-0.55 + 1.6 * suspicion, 0.35),
         margin_mm=rng.uniform(0.15, 0.3 + 1.6 * suspicion),
-        calcifications=int(rng.poisson(5 * malign)),
+        calcifications=int(rng.poisson(6 * malign)),
     )  # fmt: skip
 
 
