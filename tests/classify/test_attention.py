@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers.cbam import ChannelAttn
 
@@ -54,6 +54,7 @@ def test_last_layers_learn_from_the_first_step_on():
     assert gates.spatial.conv.weight.grad.abs().sum() > 0
 
 
+@settings(deadline=None)
 @given(scale=st.floats(0.1, 30))
 def test_gates_stay_between_silence_and_twice(scale):
     gates = Gates(8, "both")
