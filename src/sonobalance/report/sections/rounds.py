@@ -20,7 +20,9 @@ def round_rows(rows: Sequence[Row], classes: Sequence[str]) -> list[dict[str, An
             "total": row.get("total"),
             "macro_f1": row.get("macro_f1"),
             "acceptance": row.get("acceptance"),
-            "classes": [_of_class(row, label) for label in classes if row.get(f"made_{label}")],
+            "classes": [
+                _of_class(row, label) for label in classes if finite(row.get(f"made_{label}"))
+            ],
         }
         for row in rows
     ]
