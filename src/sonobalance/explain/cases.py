@@ -12,6 +12,7 @@ from sonobalance.explain.scoring import ScoreTable
 from sonobalance.explain.study import Study
 
 SHOWN = ("grad-cam", GATE)
+LEAST_GATE = 0.1
 
 
 def pick_cases(study: Study) -> list[Case]:
@@ -38,7 +39,10 @@ def write_case(
     }
     image = f"maps/{file_name(key)}"
     text = {"Title": key, "Description": case.rule, "Source": f"layer {study.layer.name}"}
-    draw_case(folder / image, study.originals[i], study.lesion(i), maps, text)
+    draw_case(
+        folder / image, study.originals[i], study.lesion(i), maps,
+        least_peaks={GATE: LEAST_GATE}, text=text,
+    )  # fmt: skip
     probabilities = dict(zip(classes, map(float, study.probabilities[i]), strict=True))
     return {
         "id": key,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,18 +88,26 @@ def file_name(key: str) -> str:
 
 
 def draw_case(
-    path: Path, image: Gray, lesion: Mask | None, maps: dict[str, Map], text: dict[str, str]
+    path: Path,
+    image: Gray,
+    lesion: Mask | None,
+    maps: dict[str, Map],
+    *,
+    least_peaks: Mapping[str, float],
+    text: dict[str, str],
 ) -> None:
     """Write a row of panels: the image with its lesion's outline, then every map over the image.
 
     The colours of a map are perceptually uniform and safe for colour-blind readers; its scale
-    runs from 0 to its own peak in the units of the map. Evidence against the class stays grey.
+    runs from 0 to its own peak in the units of the map, or to its least peak, so that next to
+    nothing looks like next to nothing. Evidence against the class stays grey.
 
     Args:
         path: the PNG file.
         image: (H, W) grey values.
         lesion: (H, W) bool, or None.
         maps: title → (H, W) float32.
+        least_peaks: title → end of the scale of a map that stays below it.
         text: what to keep in the file's text chunks.
     """
     tall = min(MAX_ASPECT, image.shape[0] / image.shape[1]) * PANEL_INCHES
@@ -111,7 +120,8 @@ def draw_case(
         flat = map_.max() <= 0
         _show(axes[place], image, lesion, f"{title} (none anywhere)" if flat else title)
         if not flat:
-            _overlay(figure, axes[place], place, map_)
+            peak = max(float(map_.max()), least_peaks.get(title, 0.0))
+            _overlay(figure, axes[place], place, map_, peak)
     canvas.draw()
     write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), text)
 
@@ -123,9 +133,8 @@ def _panel(figure: Figure, place: int, tall: float) -> Axes:
     return figure.add_axes(box)
 
 
-def _overlay(figure: Figure, axis: Axes, place: int, map_: Map) -> None:
+def _overlay(figure: Figure, axis: Axes, place: int, map_: Map, peak: float) -> None:
     """The map over its panel, and its scale below."""
-    peak = float(map_.max())
     opacity = 0.65 * np.sqrt(np.clip(map_ / peak, 0, 1))
     axis.imshow(map_, COLOURS, vmin=0, vmax=peak, alpha=opacity)
     width, height = figure.get_size_inches()
