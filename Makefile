@@ -20,8 +20,10 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed  ## regenerate the settings reference from the settings themselves
+docs: $(VENV)/.installed  ## regenerate what the docs take from settings and results
 	$(BIN)/python docs/make_settings_reference.py
+	$(BIN)/python docs/make_architecture_picture.py
+	$(BIN)/python docs/make_results_table.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

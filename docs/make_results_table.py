@@ -1,0 +1,59 @@
+"""Write the results table of the README from docs/results/*.json, and nothing by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "recall_malignant")
+HEAD = "| arm | " + " | ".join(name.replace("_", " ") for name in METRICS) + " |"
+
+
+def results(run: dict[str, Any]) -> str:
+    """The README's section on results."""
+    environment = run["environment"]
+    rows = [f"| {arm} | " + " | ".join(cells(values)) + " |" for arm, values in run["arms"].items()]
+    table = "\n".join([HEAD, "|" + "---|" * (len(METRICS) + 1), *rows])
+    verdicts = [
+        f"{row['metric'].replace('_', ' ')} {row['difference']:+.3f} "
+        f"({row['low']:+.3f} to {row['high']:+.3f})"
+        for row in run["paired"]
+        if row["metric"] in ("macro_f1", "recall_malignant")
+    ]
+    return f"""## Results so far
+
+One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]} minutes,
+{run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST images of {run["groups"]}
+independent groups; 95 % intervals clustered by group
+([busi-run.json](docs/results/busi-run.json)):
+
+{table}
+
+Synthesis against no synthesis on the same images: {"; ".join(verdicts)}.
+{run["synthesis"]["sentence"]}
+"""
+
+
+def cells(metrics: dict[str, Any]) -> list[str]:
+    out = []
+    for name in METRICS:
+        value = metrics[name]
+        out.append(f"{value['value']:.3f} ({value['low']:.3f}–{value['high']:.3f})")
+    return out
+
+
+def main() -> None:
+    run = json.loads((DOCS / "results" / "busi-run.json").read_text(encoding="utf-8"))
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    README.write_text(f"{before}{BEGIN}\n{results(run)}{END}{after}", encoding="utf-8")
+    print(README)
+
+
+if __name__ == "__main__":
+    main()
