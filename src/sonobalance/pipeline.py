@@ -59,8 +59,6 @@ def run_all(folder: Path, out: Path, preset: Preset | None, settings: Settings, 
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
             if not run.perform(stage, redo=redo):
                 console.print("  finished before, kept")
-        run.record["finished"] = runs.now()
-        run.save()
     console.print(NOTICE)
     return out / "report.html"
 

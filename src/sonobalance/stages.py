@@ -15,14 +15,16 @@ from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, write_json
-from sonobalance.runs import Run, Stage
+from sonobalance.runs import Run, Stage, now
 
 SYNTHESIS_FILES = ("manifest.csv", "selection.csv", "rounds.csv", "synthesis.json")
 RESULT_FILES = tuple(
     f"{name}?"
     for name in (
-        "manifest.csv", "audit.json", "marks.csv", "splits.csv", "gan/gan.json",
-        "synthesis/synthesis.json", "predictions.csv", "evaluation.json", "explanation.json",
+        "manifest.csv", "audit.json", "groups.csv", "marks.csv", "splits.csv", "gan/gan.json",
+        "gan/stats.jsonl", "synthesis/synthesis.json", "synthesis/selection.csv",
+        "synthesis/rounds.csv", "synthesis/manifest.csv", "classifier/arms.json",
+        "predictions.csv", "evaluation.json", "explanation.json",
     )
 )  # fmt: skip
 
@@ -279,6 +281,8 @@ def _explain(run: Run) -> None:
 def _report(run: Run) -> None:
     from sonobalance.report.html import build_report
 
+    run.record["finished"] = now()
+    run.save()
     build_report(run.folder)
 
 
