@@ -103,6 +103,23 @@ def test_paired_interval_is_narrower_than_the_arms_own(document):
     assert row["high"] - row["low"] < 0.5 * (own["high"] - own["low"])
 
 
+def test_every_arm_is_compared_with_every_reference():
+    frame = table({"none": 0.5, "class-weights": 1.0, "dual-iterative": 2.5})
+    rows = evaluate_predictions(
+        frame, FAST, seed=0, references=("none", "class-weights", "over-sampling")
+    )["paired"]
+    assert {(row["arm"], row["against"]) for row in rows} == {
+        ("class-weights", "none"), ("dual-iterative", "none"),
+        ("none", "class-weights"), ("dual-iterative", "class-weights"),
+    }  # fmt: skip
+    there, back = (
+        next(r for r in rows if (r["arm"], r["against"], r["metric"]) == (a, b, "macro_auc"))
+        for a, b in (("none", "class-weights"), ("class-weights", "none"))
+    )
+    assert there["difference"] == -back["difference"]
+    assert there["low"] == pytest.approx(-back["high"])
+
+
 def test_same_seed_same_numbers_and_row_order_does_not_matter(frame, document):
     shuffled = frame.sample(frac=1, random_state=1)
     assert evaluate_predictions(shuffled, FAST, seed=0) == document

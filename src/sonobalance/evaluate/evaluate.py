@@ -18,6 +18,7 @@ Shape of the document, with INTERVAL = {"value", "low", "high"} and null for wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,34 @@ from sonobalance.evaluate.predictions import (
     classes_of,
     read_predictions,
 )
-from sonobalance.evaluate.resampled import metric_interval, paired_difference, paired_row
+from sonobalance.evaluate.resampled import (
+    Drawn,
+    drawn,
+    metric_interval,
+    paired_difference,
+    paired_row,
+)
 from sonobalance.randomness import numpy_generator
 
+Draws = dict[str, dict[str, Drawn]]
 REFERENCE = "none"
 FEW_GROUPS = 10
 
 
 def evaluate_predictions(
-    predictions: Path | pd.DataFrame, settings: EvaluationSettings, *, seed: int
+    predictions: Path | pd.DataFrame,
+    settings: EvaluationSettings,
+    *,
+    seed: int,
+    references: Sequence[str] = (REFERENCE,),
 ) -> dict[str, Any]:
-    """Evaluate every arm on TEST, and each arm against `none` on the same images.
+    """Evaluate every arm on TEST, and each arm against the references on the same images.
 
     Args:
         predictions: the CSV file, or a table with its columns (see `evaluate.predictions`).
         settings: intervals and calibration.
         seed: seed of the resampling.
+        references: arms that every other arm is compared with, where they were predicted.
 
     Returns:
         The document described at the head of this file.
@@ -71,14 +84,17 @@ def evaluate_predictions(
     metrics = metrics_of(classes, settings.calibration_bins)
     generator = numpy_generator(seed, "evaluate", "bootstrap")
     weights = group_weights(first.groups, settings.resamples, generator, first.targets)
+    draws: Draws = {
+        arm: {m.name: drawn(m, data, weights) for m in metrics} for arm, data in test.items()
+    }
     document = _counts(classes, first) | {
         "n_val": max((len(data) for data in val.values()), default=0),
         "metrics": [
             {"name": m.name, "higher_is_better": m.higher_is_better, "sentence": m.sentence}
             for m in metrics
         ],
-        "arms": {arm: _scores(metrics, data, weights, settings) for arm, data in test.items()},
-        "paired": _paired(metrics, test, weights, settings),
+        "arms": _scores(metrics, test, draws, settings),
+        "paired": _paired(metrics, draws, references, settings),
     }
     document |= {
         name: {arm: make(arm) for arm in test}
@@ -113,31 +129,36 @@ def _arms_of(frame: pd.DataFrame, part: str, *, required: bool = True) -> dict[s
 
 def _scores(
     metrics: tuple[Metric, ...],
-    data: ArmPredictions,
-    weights: Floats,
+    test: dict[str, ArmPredictions],
+    draws: Draws,
     settings: EvaluationSettings,
 ) -> dict[str, Any]:
     return {
-        m.name: metric_interval(m, data, weights, settings.confidence).as_json() for m in metrics
+        arm: {
+            m.name: metric_interval(m, data, draws[arm][m.name], settings.confidence).as_json()
+            for m in metrics
+        }
+        for arm, data in test.items()
     }
 
 
 def _paired(
     metrics: tuple[Metric, ...],
-    test: dict[str, ArmPredictions],
-    weights: Floats,
+    draws: Draws,
+    references: Sequence[str],
     settings: EvaluationSettings,
 ) -> list[dict[str, Any]]:
-    """Each arm against `none`, metric by metric; empty when there is no arm `none`."""
-    if REFERENCE not in test:
-        return []
-    base = test[REFERENCE]
+    """Each arm against each reference that was predicted, metric by metric."""
     return [
         paired_row(
-            m, arm, REFERENCE, paired_difference(m, data, base, weights, settings.confidence)
+            m,
+            arm,
+            against,
+            paired_difference(draws[arm][m.name], draws[against][m.name], settings.confidence),
         )
-        for arm, data in test.items()
-        if arm != REFERENCE
+        for against in references
+        for arm in draws
+        if against in draws and arm != against
         for m in metrics
     ]
 

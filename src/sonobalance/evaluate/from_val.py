@@ -19,7 +19,7 @@ from sonobalance.evaluate.calibration import (
 from sonobalance.evaluate.intervals import mean_interval, number_or_none
 from sonobalance.evaluate.metrics import Floats, metrics_of
 from sonobalance.evaluate.predictions import ArmPredictions
-from sonobalance.evaluate.resampled import metric_interval
+from sonobalance.evaluate.resampled import drawn, metric_interval
 
 CALIBRATED = ("ece", "brier", "log_loss")
 
@@ -47,7 +47,9 @@ def calibration_of(
         table = metrics_of((), settings.calibration_bins)
         out["temperature"] = temperature
         out["calibrated"] = {
-            m.name: metric_interval(m, softened, weights, settings.confidence).as_json()
+            m.name: metric_interval(
+                m, softened, drawn(m, softened, weights), settings.confidence
+            ).as_json()
             for m in table
             if m.name in CALIBRATED
         }

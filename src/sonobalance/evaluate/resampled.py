@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,45 +18,41 @@ from sonobalance.evaluate.predictions import ArmPredictions
 CELLS_PER_BLOCK = 4_000_000
 
 
-def resampled_values(metric: Metric, data: ArmPredictions, weights: Floats) -> Floats:
-    """(R,) the metric on every resample, in blocks that bound the memory."""
+class Drawn(NamedTuple):
+    """A metric on the images themselves, and (R,) on every resample."""
+
+    value: float
+    resampled: Floats
+
+
+def drawn(metric: Metric, data: ArmPredictions, weights: Floats) -> Drawn:
+    """Compute a metric on every resample, in blocks that bound the memory."""
     rows = max(1, CELLS_PER_BLOCK // max(1, weights.shape[1]))
-    blocks = range(0, len(weights), rows)
-    parts = [
-        metric.function(data.targets, data.probabilities, weights[i : i + rows]) for i in blocks
-    ]
-    return np.concatenate(parts)
+    blocks = (weights[i : i + rows] for i in range(0, len(weights), rows))
+    parts = [metric.function(data.targets, data.probabilities, block) for block in blocks]
+    once = metric.function(data.targets, data.probabilities, np.ones((1, len(data))))
+    return Drawn(float(once[0]), np.concatenate(parts))
 
 
 def metric_interval(
-    metric: Metric, data: ArmPredictions, weights: Floats, confidence: float
+    metric: Metric, data: ArmPredictions, draw: Drawn, confidence: float
 ) -> Interval:
     """The metric with its clustered bootstrap interval.
 
     Where every resample of a share agrees (all right or all wrong) the bootstrap has no width;
     Wilson's interval over the independent groups in the share's denominator stands in.
     """
-    once = np.ones((1, len(data)))
-    value = float(metric.function(data.targets, data.probabilities, once)[0])
-    interval = percentile_interval(value, resampled_values(metric, data, weights), confidence)
-    if metric.counted is None or interval.high > interval.low or np.isnan(value):
+    interval = percentile_interval(draw.value, draw.resampled, confidence)
+    if metric.counted is None or interval.high > interval.low or np.isnan(draw.value):
         return interval
     counted = metric.counted(data.targets, data.probabilities.argmax(1))
-    return wilson_interval(value, len(np.unique(data.groups[counted])), confidence)
+    return wilson_interval(draw.value, len(np.unique(data.groups[counted])), confidence)
 
 
-def paired_difference(
-    metric: Metric,
-    arm: ArmPredictions,
-    against: ArmPredictions,
-    weights: Floats,
-    confidence: float,
-) -> Interval:
-    """metric(arm) - metric(against) on the same images, both resampled together."""
-    once = np.ones((1, len(arm)))
-    values = [float(resampled_values(metric, data, once)[0]) for data in (arm, against)]
-    draws = [resampled_values(metric, data, weights) for data in (arm, against)]
-    return percentile_interval(values[0] - values[1], draws[0] - draws[1], confidence)
+def paired_difference(arm: Drawn, against: Drawn, confidence: float) -> Interval:
+    """Arm - against, from draws of the same resamples of the same images."""
+    difference = arm.resampled - against.resampled
+    return percentile_interval(arm.value - against.value, difference, confidence)
 
 
 def paired_row(metric: Metric, arm: str, against: str, difference: Interval) -> dict[str, Any]:
