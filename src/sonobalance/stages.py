@@ -235,11 +235,12 @@ def prediction_table(
 
 def _evaluate(run: Run) -> None:
     from sonobalance.evaluate.evaluate import evaluate_predictions
+    from sonobalance.evaluate.predictions import read_predictions
 
-    settings = run.settings
-    result = evaluate_predictions(
-        run.path("predictions.csv"), settings.evaluation, seed=settings.seed
-    )
+    settings, splits = run.settings, splits_of(run)
+    unseen = {r.id for part in ("val", "test") for r in splits.of(part)}
+    table = read_predictions(run.path("predictions.csv"), unseen)
+    result = evaluate_predictions(table, settings.evaluation, seed=settings.seed)
     write_json(run.path("evaluation.json"), result)
 
 
@@ -314,7 +315,10 @@ STAGES: dict[str, Stage] = {
             "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),
             ("predictions.csv",), _predict,
         ),
-        Stage("evaluate", ("evaluation",), ("predictions.csv",), ("evaluation.json",), _evaluate),
+        Stage(
+            "evaluate", ("evaluation",), ("manifest.csv", "splits.csv", "predictions.csv"),
+            ("evaluation.json",), _evaluate,
+        ),
         Stage(
             "explain", ("explanation",),
             ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv"),
