@@ -120,5 +120,8 @@ def tree_digest(root: Path) -> str:
 
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 digest of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"Expected to read {path}, but {error.strerror}.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 import resource
@@ -137,12 +138,11 @@ class Run:
                     f"Expected {self.path(name)} before {stage.name}, but it is missing; "
                     f"run the earlier stages on {self.folder} first."
                 )
-        dump = self.settings.model_dump(mode="json")
-        chosen = {name: _lookup(dump, name) for name in ("seed", *stage.settings)}
-        weights = self.settings.classifier.weights
-        if weights and any(name.startswith("classifier") for name in stage.settings):
-            inputs["classifier.weights"] = sha256_of(weights)
-        return {"settings": _flat(chosen), "inputs": inputs}
+        dump = self.settings.model_dump()
+        chosen = _flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+        files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
+        inputs |= {f"the file of {name}": sha256_of(value) for name, value in files.items()}
+        return {"settings": _plain(chosen), "inputs": inputs}
 
     def _intact(self, stage: Stage) -> bool:
         recorded = self.record["stages"][stage.name].get("outputs", {})
@@ -281,6 +281,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{key}"
         out |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return out
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as they come back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return plain
 
 
 def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
