@@ -64,8 +64,11 @@ def test_other_weights_than_the_page_names_are_refused(folder):
         Predictor.load(folder)
 
 
-def test_another_format_is_refused(folder):
+def test_another_format_and_a_missing_entry_are_refused(folder):
     page = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({k: page[k] for k in page if k != "temperature"}))
+    with pytest.raises(InputError, match=r"to have temperature\."):
+        Predictor.load(folder)
     (folder / "model.json").write_text(json.dumps(page | {"format": "other"}))
     with pytest.raises(InputError, match="sonobalance-classifier-1"):
         Predictor.load(folder)

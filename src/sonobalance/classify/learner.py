@@ -69,7 +69,8 @@ def new_learner(
         SettingsError: timm has no such backbone.
     """
     seed_torch(seed, "classifier")
-    model = network(settings, len(train.classes), pretrained=settings.pretrained)
+    download = settings.pretrained and settings.weights is None
+    model = network(settings, len(train.classes), pretrained=download)
     if settings.weights is not None:
         load_backbone(model, settings.weights)
     pretrained = settings.pretrained or settings.weights is not None

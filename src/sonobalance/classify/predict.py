@@ -23,6 +23,7 @@ from sonobalance.files import read_json, sha256_of
 from sonobalance.progress import track
 
 FORMAT = "sonobalance-classifier-1"
+_NEEDED = {"classes", "preprocessing", "temperature", "mirror_test", "weights_sha256", "settings"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Predictor:
         page = read_json(folder / "model.json")
         if not isinstance(page, dict) or page.get("format") != FORMAT:
             raise InputError(f"Expected {folder / 'model.json'} to have the format {FORMAT}.")
+        if missing := sorted(_NEEDED - set(page)):
+            raise InputError(f"Expected {folder / 'model.json'} to have {', '.join(missing)}.")
         path = folder / "weights.safetensors"
         if not path.is_file():
             raise InputError(f"Expected weights at {path}, but there are none; run `train` again.")
@@ -133,7 +136,7 @@ def model_logits(
 def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     try:
         settings = ClassifierSettings.model_validate(page["settings"])
-    except (KeyError, ValidationError) as error:
+    except ValidationError as error:
         raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
