@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,9 +111,10 @@ def measure_fidelity(
     real: Features,
     groups: Sequence[str],
     synthetic: Features,
-    likeness_distances: tuple[NDArray[np.float64], NDArray[np.float64]],
+    *,
     seed: int,
-) -> dict[str, float | int | str] | None:
+    memorisation: float,
+) -> Fidelity | None:
     """Fidelity of one class; None where there are too few images to measure anything.
 
     Args:
@@ -121,24 +122,32 @@ def measure_fidelity(
         real: (n, d) standardised features of the real TRAIN images.
         groups: n keys of relatives.
         synthetic: (m, d) features, standardised alike.
-        likeness_distances: nearest-real distances of the synthetic images, and of the real ones
-            to unrelated ones.
         seed: of subsets and halves.
+        memorisation: see `memorisation_ratio`.
     """
     first = _half(groups, seed)
     halves = real[first], real[~first]
-    if min(len(synthetic), *(len(half) for half in halves)) < FEWEST:
-        return None
     size = min(len(synthetic), *(len(half) for half in halves))
+    if size < FEWEST:
+        return None
     kid, spread = subset_kernel_distance(real, synthetic, seed)
     floor, _ = subset_kernel_distance(*halves, seed)
     density, coverage = density_coverage(halves[0], synthetic[:size])
     density_floor, coverage_floor = density_coverage(halves[0], halves[1][:size])
-    to_real, among_real = (float(np.median(d)) for d in likeness_distances)
-    return asdict(Fidelity(
+    return Fidelity(
         label, len(real), len(synthetic), kid, spread, floor,
-        density, coverage, density_floor, coverage_floor, to_real / max(among_real, 1e-6),
-    ))  # fmt: skip
+        density, coverage, density_floor, coverage_floor, memorisation,
+    )  # fmt: skip
+
+
+def memorisation_ratio(to_real: Features, among_real: Features) -> float:
+    """Median distance of synthetic images to the nearest real one over that among real images.
+
+    Args:
+        to_real: (m,) of synthetic images to their nearest real image.
+        among_real: (n,) of real images to their nearest unrelated one.
+    """
+    return float(np.median(to_real) / max(float(np.median(among_real)), 1e-6))
 
 
 def _half(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:

@@ -88,7 +88,8 @@ def grow(
     write_tables(folder, loop.records)
     generator.advance(0)
     return conclude(
-        folder, yardstick, loop.records, settings, seed=seed, reason=reason,
+        folder, yardstick, loop.records, loop.additions,
+        settings=settings, seed=seed, reason=reason,
         facts={
             "targets": targets,
             "hashes": {

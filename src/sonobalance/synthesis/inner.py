@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, log_loss
 
 from sonobalance.classify.probe import Probe, fit_probe
 from sonobalance.config import SynthesisSettings
@@ -25,6 +25,7 @@ Folds = NDArray[np.int64]  # (R, n): fold of each real image in each repeat
 Predictions = NDArray[np.int64]  # (R, n): class of each real image by the probe that never saw it
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+STRENGTHS = (0.001, 0.01, 0.1)  # inverse regularisation of the probe to choose from
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,15 @@ class InnerValidation:
         targets: (n,).
         groups: (n,) keys of relatives.
         folds: see `Folds`.
+        c: inverse regularisation of every probe, with the lowest log-loss on the real images; it
+            stays the same in all rounds.
     """
 
     features: NDArray[np.float64]
     targets: NDArray[np.int64]
     groups: NDArray[np.str_]
     folds: Folds
+    c: float = STRENGTHS[0]
 
     @classmethod
     def of(
@@ -93,15 +97,28 @@ class InnerValidation:
             grouped_folds(names, list(groups), number, derive(seed, "inner folds", repeat) % 2**31)
             for repeat in range(settings.inner_repeats)
         ]
-        return cls(features, targets, keys, np.asarray(folds, np.int64))
+        made = [cls(features, targets, keys, np.asarray(folds, np.int64), c=c) for c in STRENGTHS]
+        return min(made, key=lambda inner: inner.loss())
 
     def probes(self) -> list[Probe]:
         """The probes of the first deal, each trained on the real images outside its fold."""
         folds = self.folds[0]
         return [
-            fit_probe(self.features[folds != f], self.targets[folds != f])
+            fit_probe(self.features[folds != f], self.targets[folds != f], c=self.c)
             for f in range(folds.max() + 1)
         ]
+
+    def cross_fitted(self) -> NDArray[np.float64]:
+        """(n, K) probabilities of each real image by the probe of `probes` that never saw it."""
+        out = np.zeros((len(self.targets), len(self._labels)))
+        for f, probe in enumerate(self.probes()):
+            held = self.folds[0] == f
+            out[held] = probe.probabilities(self.features[held])
+        return out
+
+    def loss(self) -> float:
+        """Cross-fitted log-loss on the real images."""
+        return float(log_loss(self.targets, self.cross_fitted(), labels=self._labels))
 
     def predict(self, added: Additions | None, *, balanced: bool = False) -> Predictions:
         """Class of every real image by probes that never saw its fold."""
@@ -109,7 +126,7 @@ class InnerValidation:
         for repeat, folds in enumerate(self.folds):
             for f in range(folds.max() + 1):
                 x, y = self._training(added, folds, f)
-                probe = fit_probe(x, y, balanced=balanced)
+                probe = fit_probe(x, y, c=self.c, balanced=balanced)
                 held = folds == f
                 out[repeat, held] = probe.probabilities(self.features[held]).argmax(1)
         return out

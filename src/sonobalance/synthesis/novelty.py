@@ -16,7 +16,7 @@ from sonobalance.synthesis.copies import altered_copies
 from sonobalance.synthesis.gates import Scores, Threshold
 from sonobalance.synthesis.likeness import likeness, nearest, relative_free
 
-COPIED = 48  # TRAIN images that are copied, in every way, to measure how many copies are caught
+COPIED = 64  # TRAIN images that are copied, in every way, to measure how many copies are caught
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ class Novelty:
         copies = _copy_distances(train, seed, device)
         value = max(
             float(np.quantile(real, settings.false_copies)),
-            *(float(np.quantile(x, settings.caught_copies)) for x in copies.values()),
+            *(
+                float(np.quantile(x, settings.caught_copies, method="higher"))
+                for x in copies.values()
+            ),
         )
         value = float(np.nextafter(value, 1))
         caught = {kind: float(np.mean(x < value)) for kind, x in copies.items()}

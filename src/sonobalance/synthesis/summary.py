@@ -13,6 +13,8 @@ import numpy as np
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.files import read_json, write_json
+from sonobalance.synthesis.fidelity import measure_fidelity, memorisation_ratio
+from sonobalance.synthesis.inner import Additions
 from sonobalance.synthesis.ledger import MANIFEST, RoundRecord
 from sonobalance.synthesis.yardstick import Yardstick
 
@@ -42,8 +44,9 @@ def conclude(
     folder: Path,
     yardstick: Yardstick,
     records: Sequence[RoundRecord],
-    settings: SynthesisSettings,
+    synthetic: Additions,
     *,
+    settings: SynthesisSettings,
     seed: int,
     reason: str,
     facts: Mapping[str, Any],
@@ -64,7 +67,7 @@ def conclude(
         **_gain(yardstick, records, best, seed),
         "thresholds": _thresholds(yardstick, records),
         "copies_caught": yardstick.novelty.caught,
-        "fidelity": [],
+        "fidelity": _fidelity(yardstick, records, synthetic, seed),
         **facts,
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
@@ -121,6 +124,26 @@ def _sentence(best: int, value: float, low: float, high: float, cheaper: float) 
         f"Synthesis helped on the inner validation: round {best} was best by {interval}; the best "
         f"of several rounds looks better than it is, so TEST decides.{rival}"
     )
+
+
+def _fidelity(
+    yardstick: Yardstick, records: Sequence[RoundRecord], synthetic: Additions, seed: int
+) -> list[dict[str, Any]]:
+    """Fidelity of the accepted images of each class that has enough of them."""
+    inner = yardstick.inner
+    distances = np.array([c.nearest_distance for r in records for c in r.kept])
+    out = []
+    for k, label in enumerate(yardstick.train.classes):
+        real, fake = inner.targets == k, synthetic.targets == k
+        if not fake.any():
+            continue
+        measured = measure_fidelity(
+            label, inner.features[real], inner.groups[real].tolist(), synthetic.features[fake],
+            seed=seed,
+            memorisation=memorisation_ratio(distances[fake], yardstick.novelty.real[real]),
+        )  # fmt: skip
+        out += [asdict(measured)] if measured else []
+    return out
 
 
 def _thresholds(yardstick: Yardstick, records: Sequence[RoundRecord]) -> dict[str, Any]:

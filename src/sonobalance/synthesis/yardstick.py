@@ -64,15 +64,10 @@ class Yardstick:
         spread = np.where(spread > LEAST_SPREAD, spread, 1.0)
         features, targets = (raw - mean) / spread, train.targets.numpy()
         inner = InnerValidation.of(features, targets, groups, settings, seed)
-        probes = tuple(inner.probes())
-        cross = np.stack([
-            probes[f].probabilities(x[None])[0]
-            for x, f in zip(features, inner.folds[0], strict=True)
-        ])  # fmt: skip
         novelty = Novelty.calibrated(train, groups, settings, seed, device)
         return cls(
-            train, tuple(groups), extract, mean, spread, inner, probes,
-            ClassMatch.calibrated(cross, targets, settings),
+            train, tuple(groups), extract, mean, spread, inner, tuple(inner.probes()),
+            ClassMatch.calibrated(inner.cross_fitted(), targets, settings),
             Typicality.calibrated(features, targets, inner.groups, settings),
             novelty, Diversity(novelty.threshold, device),
         )  # fmt: skip
