@@ -82,10 +82,13 @@ class AuditSettings(Section):
     shortlist_size: int = Field(
         20, ge=1, le=1000, description="Nearest images by global descriptor that are verified."
     )
-    working_side_px: int = Field(
-        384, ge=64, le=1024, description="Longer side at which local features are taken, pixels."
+    exhaustive_up_to: int = Field(
+        1000, ge=0, description="Sets of at most so many images are verified pair by pair."
     )
-    keypoints: int = Field(400, ge=50, le=5000, description="Local features per image.")
+    working_side_px: int = Field(
+        160, ge=64, le=1024, description="Longer side at which local features are taken, pixels."
+    )
+    keypoints: int = Field(150, ge=50, le=5000, description="Local features per image.")
     marks: bool = Field(True, description="Look for burnt-in calipers, text, pictograms, colour.")
     workers: int = Field(2, ge=1, le=256, description="Threads; the result does not depend on it.")
 
@@ -144,7 +147,7 @@ class GanSettings(Section):
         "d2gan", description="`d2gan`: two discriminators (Nguyen 2017); `single`: one, hinge."
     )
     image_size_px: Literal[32, 64, 128, 256] = Field(64, description="Side of generated images.")
-    base_channels: int = Field(32, ge=4, le=256, description="Channels at the finest resolution.")
+    base_channels: int = Field(16, ge=4, le=256, description="Channels at the finest resolution.")
     latent_dim: int = Field(128, ge=8, le=1024, description="Length of the latent vector.")
     batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -154,11 +157,11 @@ class GanSettings(Section):
         20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
     )
     total_kimg: float = Field(
-        30.0, gt=0, description="Thousand real images shown in the adversarial phase."
+        48.0, gt=0, description="Thousand real images shown in the adversarial phase."
     )
     autoencoder_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate, warm-up.")
-    generator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of G.")
-    discriminator_lr: float = Field(2e-4, gt=0, lt=1, description="Adam learning rate of D1, D2.")
+    generator_lr: float = Field(1.5e-4, gt=0, lt=1, description="Adam learning rate of G.")
+    discriminator_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate of D1, D2.")
     alpha: float = Field(0.2, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
     beta: float = Field(0.1, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
     anchor_weight: float = Field(
@@ -179,17 +182,22 @@ class GanSettings(Section):
         description="Share sign(log r(real)) that the adaptive chance steers to; 0 keeps it fixed.",
     )  # fmt: skip
     fade_kimg: float = Field(
-        4.0, ge=0, description="Thousand images until the discriminators weigh the class fully."
+        2.0, ge=0, description="Thousand images until the discriminators weigh the class fully."
     )
-    r1_weight: float = Field(0.1, ge=0, description="Weight of the R1 gradient penalty.")
+    r1_weight: float = Field(
+        0.01, ge=0, description="Weight of the R1 gradient penalty, as a share of alpha or beta."
+    )
     r1_interval: int = Field(16, ge=1, description="Steps between two gradient penalties.")
     ema_halflife_kimg: float = Field(1.0, gt=0, description="Half-life of the averaged generator.")
     snapshot_kimg: float = Field(2.0, gt=0, description="Checkpoint, grid and log interval.")
     collapse_fraction: float = Field(
         0.35, ge=0, le=1, description="Least diversity of a class as a fraction of the real one."
     )
+    repetition_limit: float = Field(
+        0.5, ge=0, le=1, description="Most of the fine detail that all images may have in common."
+    )
     collapse_ticks: int = Field(
-        3, ge=1, description="Snapshots in a row below `collapse_fraction` that stop the training."
+        3, ge=1, description="Snapshots in a row beyond either limit that stop the training."
     )
 
 
@@ -244,8 +252,9 @@ class SynthesisSettings(Section):
         0.995, gt=0.5, lt=1, description="Least share of altered copies of TRAIN that novelty rejects."
     )
     collapse_share: float = Field(
-        0.5, gt=0, le=1, description="Stop when more candidates than this are twins of another."
-    )
+        0.5, gt=0, le=1,
+        description="Stop when more than this share of `min_pool` candidates are twins.",
+    )  # fmt: skip
     coverage_fall: float = Field(
         0.3, gt=0, le=1, description="Stop when coverage falls by this share below its best round."
     )
@@ -351,7 +360,7 @@ class ExplanationSettings(Section):
         6, ge=0, description="Images with integrated gradients and occlusion (0: none)."
     )
     faithfulness_images: int = Field(
-        24, ge=0, description="Images with deletion and insertion curves (0: none)."
+        16, ge=0, description="Images with deletion and insertion curves (0: none)."
     )
     faithfulness_maps: tuple[EvidenceMap, ...] = Field(
         ("grad-cam", "attention-gate"), description="Maps with deletion and insertion curves."
@@ -392,7 +401,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "gan": {
             "image_size_px": 32, "base_channels": 16, "latent_dim": 64,
-            "autoencoder_kimg": 4.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
+            "autoencoder_kimg": 6.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
         },
         "classifier": {
             "backbone": "test_resnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,

@@ -83,7 +83,7 @@ def test_undetected_relatives_do_not_open_the_gate(novelty):
     )
     other = Novelty.calibrated(doubled, doubled.ids, SynthesisSettings(), seed=0)
     assert other.threshold.real_pass < 0.6  # and the record says how many real images look copied
-    score, _ = other.score(doubled.pixels[:, :, :, :].flip(3))
+    score, _ = other.score(doubled.pixels.flip(3))
     assert np.mean(score < other.threshold.value) >= 0.99
 
 
@@ -91,7 +91,9 @@ def test_twins_are_counted_among_themselves(novelty):
     diversity = Diversity(novelty.threshold, "cpu")
     five = phantoms(5, 3)
     _, itself = diversity.tables(five.repeat(4, 1, 1, 1), five[:0])
-    assert diversity.twin_share(itself) == pytest.approx(15 / 20)
+    assert diversity.twin_share(itself, 32) == pytest.approx(15 / 20)
+    assert diversity.twin_share(itself, 10) == pytest.approx(5 / 10)
+    assert diversity.twin_share(itself, 5) == 0
 
 
 def test_relatives_do_not_count_as_neighbours():
@@ -115,8 +117,6 @@ def test_likeness_is_the_best_correlation_over_windows():
     found = likeness(pixels[:1], pixels[1:]).numpy()[0]
     template = small[0, REACH:-REACH, REACH:-REACH]
     for image, value in zip(small[1:], found, strict=True):
-        mirrored = _normalised(pixels.flip(3))[1:].numpy()
-        del mirrored
         direct = max(
             correlation(template, version[top : top + width, left : left + width])
             for version in (image, image[:, ::-1])

@@ -16,6 +16,13 @@ from sonobalance.files import atomic, sha256_of
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.gan.train import CHECKPOINT, SNAPSHOT, STATS, train_gan
 
+GENERATORS = "generators"  # folder inside RUN/synthesis
+
+
+def snapshot_name(number: int) -> str:
+    """File of the generator of a round."""
+    return f"round-{number}.safetensors"
+
 
 class ImageGenerator(Protocol):
     """A source of labelled images that may go on learning between rounds.
@@ -75,7 +82,7 @@ class GanGenerator:
 
     def advance(self, number: int) -> None:
         """Train up to this round (resuming where it was killed) and load its snapshot."""
-        kept = self.folder / f"round-{number}.safetensors" if number else self.gan / SNAPSHOT
+        kept = self.folder / snapshot_name(number) if number else self.gan / SNAPSHOT
         if not kept.is_file():
             _copy(self._trained(number), kept)
         self._sampler, self._hash = Sampler.load(kept, self.device), sha256_of(kept)

@@ -197,7 +197,7 @@ class _Loop:
             **{f"rejected_{gate}": failed[gate] for gate in COUNTED},
             "added": added,
             "total": self.targets[label] - deficit + added,
-            "twins": self.yardstick.diversity.twin_share(tables[1]),
+            "twins": self.yardstick.diversity.twin_share(tables[1], settings.min_pool),
             "coverage": self._coverage(pool),
         }  # fmt: skip
 

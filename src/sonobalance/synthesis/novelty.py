@@ -110,7 +110,17 @@ class Diversity:
             likeness(pool, pool, self.device, "twins"),
         )
 
-    def twin_share(self, itself: Tensor) -> float:
-        """Share of a pool that are twins of an earlier candidate, from its likeness (N, N)."""
-        earlier = torch.tril(itself, diagonal=-1).max(1).values
-        return float((1 - earlier < self.threshold.value).float().mean())
+    def twin_share(self, itself: Tensor, block: int) -> float:
+        """Share of a pool that are twins of an earlier candidate of their block.
+
+        Blocks of one size make pools of different sizes comparable: in a large pool every image
+        sooner or later meets one like it.
+
+        Args:
+            itself: likeness (N, N) of the pool to itself.
+            block: candidates per block; a smaller rest is left out.
+        """
+        size = min(block, len(itself))
+        blocks = [itself[i : i + size, i : i + size] for i in range(0, len(itself), size)]
+        earlier = [torch.tril(x, diagonal=-1).max(1).values for x in blocks if len(x) == size]
+        return float((1 - torch.cat(earlier) < self.threshold.value).float().mean())

@@ -64,7 +64,7 @@ def conclude(
         "accepted": sum(added.values()),
         "best_round": best,
         "harm_guard": settings.harm_guard,
-        **_gain(yardstick, records, best, seed),
+        **_gain(yardstick, records, synthetic, best=best, seed=seed),
         "thresholds": _thresholds(yardstick, records),
         "copies_caught": yardstick.novelty.caught,
         "fidelity": _fidelity(yardstick, records, synthetic, seed),
@@ -83,7 +83,12 @@ def _best_round(records: Sequence[RoundRecord]) -> int:
 
 
 def _gain(
-    yardstick: Yardstick, records: Sequence[RoundRecord], best: int, seed: int
+    yardstick: Yardstick,
+    records: Sequence[RoundRecord],
+    synthetic: Additions,
+    *,
+    best: int,
+    seed: int,
 ) -> dict[str, Any]:
     inner = yardstick.inner
     zero, chosen, last = (np.asarray(records[i].predictions) for i in (0, best, -1))
@@ -97,6 +102,7 @@ def _gain(
             "best": inner.macro_f1(chosen),
             "repeats": len(inner.folds),
             "folds": int(inner.folds.max()) + 1,
+            "used_share": inner.used_share(synthetic) if len(synthetic.targets) else 0.0,
         },
         "gain": {"value": value, "low": low, "high": high, "confidence": 0.95},
         "gain_of_last_round": {"value": final, "low": final_low, "high": final_high},
