@@ -1,6 +1,6 @@
 """Write the figures of a finished run, without images and paths, for docs/results/.
 
-    python benchmarks/summarise_run.py RUN docs/results/busi-run.json "the command that made it"
+python benchmarks/summarise_run.py RUN docs/results/busi-run.json "the command that made it"
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sonobalance.artefacts import splits_of
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import open_run
-from sonobalance.stages import splits_of
 
 
 def summary(folder: Path, command: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from sonobalance import pipeline
 from sonobalance.config import (
     AuditSettings,
     ClassifierSettings,
@@ -19,7 +20,6 @@ from sonobalance.config import (
     ExplanationSettings,
     GanSettings,
     Preset,
-    Section,
     Settings,
     SplitSettings,
     SynthesisSettings,
@@ -48,7 +48,7 @@ def index(
     Raises:
         InputError: the folder is missing, or a class has no or one readable image.
     """
-    return _begin(folder, out, "index", {"data": data}, redo) / "manifest.csv"
+    return pipeline.begin(folder, out, "index", {"data": data}, redo=redo) / "manifest.csv"
 
 
 def audit(
@@ -73,7 +73,10 @@ def audit(
     Raises:
         InputError: see `index`.
     """
-    return _begin(folder, out, "audit", {"data": data, "audit": audit}, redo) / "audit.html"
+    return (
+        pipeline.begin(folder, out, "audit", {"data": data, "audit": audit}, redo=redo)
+        / "audit.html"
+    )
 
 
 def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) -> Path:
@@ -89,7 +92,7 @@ def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) 
     Raises:
         InputError: a class has too few independent groups.
     """
-    return _continue(run, "split", {"split": split}, redo) / "splits.csv"
+    return pipeline.continue_run(run, "split", {"split": split}, redo=redo) / "splits.csv"
 
 
 def train_gan(run: Path, *, gan: GanSettings | None = None, redo: bool = False) -> Path:
@@ -106,7 +109,7 @@ def train_gan(run: Path, *, gan: GanSettings | None = None, redo: bool = False) 
         LeakError: an image outside TRAIN would be opened.
         CollapseError: the generator collapsed before any good snapshot.
     """
-    return _continue(run, "train-gan", {"gan": gan}, redo) / "gan"
+    return pipeline.continue_run(run, "train-gan", {"gan": gan}, redo=redo) / "gan"
 
 
 def synthesize(
@@ -124,7 +127,9 @@ def synthesize(
     Raises:
         LeakError: an image outside TRAIN would be opened.
     """
-    return _continue(run, "synthesize", {"synthesis": synthesis}, redo) / "synthesis"
+    return (
+        pipeline.continue_run(run, "synthesize", {"synthesis": synthesis}, redo=redo) / "synthesis"
+    )
 
 
 def train(run: Path, *, classifier: ClassifierSettings | None = None, redo: bool = False) -> Path:
@@ -140,7 +145,7 @@ def train(run: Path, *, classifier: ClassifierSettings | None = None, redo: bool
     Raises:
         InputError: the weights do not fit the backbone.
     """
-    return _continue(run, "train", {"classifier": classifier}, redo) / "classifier"
+    return pipeline.continue_run(run, "train", {"classifier": classifier}, redo=redo) / "classifier"
 
 
 def predict(run: Path, *, redo: bool = False) -> Path:
@@ -152,7 +157,7 @@ def predict(run: Path, *, redo: bool = False) -> Path:
         run: run folder with trained classifiers.
         redo: repeat the stage even if its inputs or settings changed.
     """
-    return _continue(run, "predict", {}, redo) / "predictions.csv"
+    return pipeline.continue_run(run, "predict", {}, redo=redo) / "predictions.csv"
 
 
 def evaluate(
@@ -167,7 +172,10 @@ def evaluate(
         evaluation: resamples, level, bins.
         redo: repeat the stage even if its inputs or settings changed.
     """
-    return _continue(run, "evaluate", {"evaluation": evaluation}, redo) / "evaluation.json"
+    return (
+        pipeline.continue_run(run, "evaluate", {"evaluation": evaluation}, redo=redo)
+        / "evaluation.json"
+    )
 
 
 def explain(
@@ -182,7 +190,10 @@ def explain(
         explanation: maps and gallery.
         redo: repeat the stage even if its inputs or settings changed.
     """
-    return _continue(run, "explain", {"explanation": explanation}, redo) / "explanation.json"
+    return (
+        pipeline.continue_run(run, "explain", {"explanation": explanation}, redo=redo)
+        / "explanation.json"
+    )
 
 
 def report(run: Path) -> Path:
@@ -193,7 +204,7 @@ def report(run: Path) -> Path:
     Args:
         run: run folder, finished or not.
     """
-    return _continue(run, "report", {}, redo=True) / "report.html"
+    return pipeline.continue_run(run, "report", {}, redo=True) / "report.html"
 
 
 def run(
@@ -226,12 +237,10 @@ def run(
         SettingsError: a setting is unknown or out of range.
         StaleError: a finished stage was made with other settings or inputs.
     """
-    from sonobalance import pipeline
-
     resolved = pipeline.resolve_all(preset, config, weights, settings)
     if dry_run:
         return pipeline.show_plan(folder, out, resolved)
-    return pipeline.run_all(folder, out, preset, resolved, redo)
+    return pipeline.run_all(folder, out, resolved, preset=preset, redo=redo)
 
 
 def benchmark(
@@ -261,7 +270,6 @@ def benchmark(
         redo: repeat stages whose inputs or settings changed.
         settings: every setting, by its dotted name; `--arms` chooses what is compared.
     """
-    from sonobalance import pipeline
     from sonobalance.benchmark import run_benchmark
 
     resolved = pipeline.resolve_all(preset, config, weights, settings)
@@ -283,14 +291,13 @@ def demo(
         redo: repeat stages whose inputs or settings changed.
         settings: every setting, by its dotted name, over the preset `demo`.
     """
-    from sonobalance import pipeline
     from sonobalance.data.phantoms import make_phantoms
 
     phantoms = out / "phantoms"
     if not (phantoms / "truth.json").is_file():
         make_phantoms(phantoms, images=images, seed=settings.seed)
     resolved = pipeline.resolve_all("demo", None, None, settings)
-    return pipeline.run_all(phantoms, out / "run", "demo", resolved, redo)
+    return pipeline.run_all(phantoms, out / "run", resolved, preset="demo", redo=redo)
 
 
 def fetch(name: str, *, out: Path, url: str = "") -> Path:
@@ -326,21 +333,3 @@ def doctor(*, out: Path = Path()) -> int:
     from sonobalance.doctor import diagnose
 
     return diagnose(out)
-
-
-def _begin(
-    folder: Path, out: Path, stage: str, given: dict[str, Section | None], redo: bool
-) -> Path:
-    from sonobalance import pipeline
-
-    return pipeline.begin(folder, out, stage, _settings(given), redo)
-
-
-def _continue(run: Path, stage: str, given: dict[str, Section | None], redo: bool) -> Path:
-    from sonobalance import pipeline
-
-    return pipeline.continue_run(run, stage, _settings(given), redo)
-
-
-def _settings(given: dict[str, Section | None]) -> Settings:
-    return Settings.model_validate({name: value for name, value in given.items() if value})

@@ -17,9 +17,11 @@ from rich.table import Table
 
 from sonobalance import runs
 from sonobalance.arms import TREATMENTS
+from sonobalance.artefacts import splits_of
 from sonobalance.config import Arm, Objective, Preset, Settings
 from sonobalance.data.folds import fold_splits, repeated_folds
 from sonobalance.data.split import Splits
+from sonobalance.environment import environment
 from sonobalance.errors import InputError
 from sonobalance.evaluate.evaluate import evaluate_predictions
 from sonobalance.evaluate.predictions import read_predictions, write_predictions
@@ -27,7 +29,7 @@ from sonobalance.files import write_json, write_text
 from sonobalance.pipeline import check_source
 from sonobalance.progress import console
 from sonobalance.runs import Run
-from sonobalance.stages import STAGES, splits_of
+from sonobalance.stages import STAGES
 
 DEFAULT_ARMS: tuple[Arm, ...] = (
     "none", "class-weights", "over-sampling", "strong-augmentation", "dual-iterative",
@@ -152,7 +154,7 @@ def _write(out: Path, result: dict[str, Any], units: list[Unit], settings: Setti
         "folds": split.folds, "seeds": split.repeats, "grouped": not split.leaky,
         "leaky": split.leaky, "ensembling": "none", "rows": result["n"],
         "groups": result["groups"], "settings": settings.model_dump(mode="json"),
-        "environment": runs.environment(),
+        "environment": environment(),
     }  # fmt: skip
     command = f"sonobalance benchmark FOLDER --folds {split.folds} --seeds {split.repeats}"
     write_predictions(out / "predictions.csv", _predictions(out, units))

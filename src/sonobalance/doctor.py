@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from sonobalance.environment import environment, package_version
 from sonobalance.progress import console
-from sonobalance.runs import environment, package_version
 
 EXTRAS = {"pydicom": "dicom", "pyarrow": "parquet"}
 NEEDED_DISK_GIB = 2.0

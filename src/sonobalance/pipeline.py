@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.table import Table
 
 from sonobalance import runs
-from sonobalance.config import Preset, Settings
+from sonobalance.config import Preset, Section, Settings
 from sonobalance.errors import InputError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
@@ -30,27 +31,33 @@ def resolve_all(
     return resolved.model_copy(update={"classifier": classifier})
 
 
-def begin(folder: Path, out: Path, stage: str, given: Settings, redo: bool) -> Path:
+def begin(
+    folder: Path, out: Path, stage: str, given: Mapping[str, Section | None], *, redo: bool
+) -> Path:
     """Do `index`, or `index` and `audit`, in a new or existing run folder."""
     check_source(folder)
     with runs.locked(out):
         known = runs.open_run(out).settings if (out / runs.RECORD).is_file() else None
-        run = runs.create(out, folder, resolve(given=given, base=known), None)
+        run = runs.create(out, folder, resolve(given=_settings(given), base=known), None)
         for name in ("index", "audit")[: 2 if stage == "audit" else 1]:
             run.perform(STAGES[name], redo=redo)
     return out
 
 
-def continue_run(folder: Path, stage: str, given: Settings, redo: bool) -> Path:
+def continue_run(
+    folder: Path, stage: str, given: Mapping[str, Section | None], *, redo: bool
+) -> Path:
     """Do one stage of an existing run folder with its recorded settings and these overrides."""
     known = runs.open_run(folder)
     with runs.locked(folder):
-        run = Run(folder, resolve(given=given, base=known.settings), known.record)
+        run = Run(folder, resolve(given=_settings(given), base=known.settings), known.record)
         run.perform(STAGES[stage], redo=redo)
     return folder
 
 
-def run_all(folder: Path, out: Path, preset: Preset | None, settings: Settings, redo: bool) -> Path:
+def run_all(
+    folder: Path, out: Path, settings: Settings, *, preset: Preset | None, redo: bool
+) -> Path:
     """Do every stage that is not finished; returns the report."""
     check_source(folder)
     with runs.locked(out):
@@ -82,3 +89,8 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
         )
     console.print(table)
     return out
+
+
+def _settings(given: Mapping[str, Section | None]) -> Settings:
+    """Settings in which only the given sections count as set."""
+    return Settings.model_validate({name: value for name, value in given.items() if value})

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import platform
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from sonobalance.config import Settings
+from sonobalance.environment import environment
 from sonobalance.errors import InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, sha256_of, tree_digest, unwritable, write_json
 from sonobalance.layers import parse
-from sonobalance.version import __version__
 
 RECORD = "run.json"
 SOURCE = "@source"
-PACKAGES = (
-    "torch", "torchvision", "timm", "kornia", "captum", "numpy", "scipy", "scikit-learn", "pandas",
-    "pillow", "opencv-python-headless",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -230,27 +223,6 @@ def open_run(folder: Path) -> Run:
         raise InputError(f"Expected a run folder with {RECORD} at {folder}, but there is none.")
     record = read_json(folder / RECORD)
     return Run(folder, parse(record["settings"]), record)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and hardware; no names of users or machines."""
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "sonobalance": __version__,
-        "python": platform.python_version(),
-        **{name: package_version(name) for name in PACKAGES},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(pages * page / 2**30, 1),
-    }
-
-
-def package_version(name: str) -> str:
-    """The installed version of a package, or `absent`."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def now() -> str:

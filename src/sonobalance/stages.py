@@ -6,14 +6,18 @@ that must not see VAL or TEST works inside `reading_only` (promise P1).
 
 from __future__ import annotations
 
-import csv
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sonobalance.arms import TREATMENTS, arms_of
-from sonobalance.config import Arm
-from sonobalance.data.manifest import Manifest, read_manifest
-from sonobalance.errors import InputError
+from sonobalance.artefacts import (
+    choose_arm,
+    device_of,
+    groups_of,
+    manifest_of,
+    prediction_table,
+    splits_of,
+    synthetic_of,
+)
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, Stage, now
 
@@ -27,74 +31,6 @@ RESULT_FILES = tuple(
         "predictions.csv", "evaluation.json", "explanation.json",
     )
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import torch
-    from numpy.typing import NDArray
-
-    from sonobalance.data.loading import LabelledImages
-    from sonobalance.data.split import Splits
-
-
-def manifest_of(run: Run) -> Manifest:
-    """The manifest of a run."""
-    source = run.source
-    return read_manifest(run.path("manifest.csv"), source if source.is_dir() else source.parent)
-
-
-def splits_of(run: Run) -> Splits:
-    """The parts of a run, checked again for leaks (promises P1 and P2)."""
-    from sonobalance.data.split import read_splits
-
-    manifest = manifest_of(run)
-    return read_splits(run.path("splits.csv"), manifest, leaky=run.settings.split.leaky)
-
-
-def groups_of(run: Run) -> dict[str, str]:
-    """Image id → group, from `groups.csv`."""
-    with run.path("groups.csv").open(newline="", encoding="utf-8") as handle:
-        return {row["id"]: row["group"] for row in csv.DictReader(handle)}
-
-
-def device_of(run: Run) -> torch.device:
-    """The device a run computes on.
-
-    Raises:
-        InputError: CUDA is asked for and absent.
-    """
-    import torch
-
-    wanted = run.settings.device
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "Expected a CUDA device for `device=cuda`, but there is none; see `doctor`."
-        )
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def synthetic_of(
-    run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
-) -> LabelledImages | None:
-    """The synthetic images that an arm trains with; None for arms without any.
-
-    These are the images up to the best round. Where the harm guard found round 0 best, the arm
-    still takes every accepted image, so that the report can show what they do; `choose_arm` then
-    keeps such a model from being used.
-    """
-    from sonobalance.data.loading import load_images
-    from sonobalance.synthesis.summary import training_images
-
-    if TREATMENTS[arm].objective is None:
-        return None
-    folder = run.path("synthesis")
-    accepted = training_images(folder)
-    if TREATMENTS[arm].one_shot or not len(accepted):
-        accepted = training_images(folder, every_round=True)
-    if TREATMENTS[arm].one_shot:
-        accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
-    return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
 
 
 def _index(run: Run) -> None:
@@ -171,30 +107,14 @@ def _train(run: Run) -> None:
         train = load_images(splits.of("train"), size, classes, "TRAIN")
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in arms_of(run.settings):
+            if run.path(f"classifier/{arm}/model.json").is_file():
+                continue  # finished before the run was interrupted
             train_classifier(
                 train, val, TREATMENTS[arm].settings(base), seed=run.settings.seed,
                 folder=run.path(f"classifier/{arm}"), device=device_of(run),
                 synthetic=synthetic_of(run, arm, size, classes),
             )  # fmt: skip
     write_json(run.path("classifier/arms.json"), choose_arm(run))
-
-
-def choose_arm(run: Run) -> dict[str, object]:
-    """Which arm becomes the model: the best macro-F1 on VAL, never on TEST; ties keep the first.
-
-    An arm whose synthetic images the harm guard found useless on the inner validation is not
-    eligible (see `synthesis.json`).
-    """
-    scores = {
-        arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
-        for arm in arms_of(run.settings)
-    }
-    summary = run.path("synthesis/synthesis.json")
-    harmful = summary.is_file() and read_json(summary)["best_round"] == 0
-    guarded = harmful and run.settings.synthesis.harm_guard
-    allowed = [arm for arm in scores if not (guarded and TREATMENTS[arm].objective)] or [*scores]
-    chosen = max(allowed, key=lambda arm: scores[arm])
-    return {"chosen": chosen, "val_macro_f1": scores, "guarded": guarded}
 
 
 def _predict(run: Run) -> None:
@@ -214,23 +134,6 @@ def _predict(run: Run) -> None:
         predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
         tables.append(prediction_table(arm, splits, unseen, predictor.probabilities(images)))
     write_predictions(run.path("predictions.csv"), pd.concat(tables, ignore_index=True))
-
-
-def prediction_table(
-    arm: str, splits: Splits, images: Manifest, probabilities: NDArray[np.floating]
-) -> pd.DataFrame:
-    """What an arm says about real images, (N, K) probabilities, as rows of `predictions.csv`."""
-    import pandas as pd
-
-    classes = splits.manifest.classes
-    rows = [
-        {
-            "arm": arm, "id": r.id, "path": r.path, "part": splits.part[r.id], "label": r.label,
-            "group": splits.group[r.id], "predicted": classes[int(p.argmax())],
-        } | {f"p_{name}": float(value) for name, value in zip(classes, p, strict=True)}
-        for r, p in zip(images, probabilities, strict=True)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def _evaluate(run: Run) -> None:

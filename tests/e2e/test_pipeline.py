@@ -13,18 +13,20 @@ from pathlib import Path
 import pytest
 
 from sonobalance import api
+from sonobalance.artefacts import splits_of
 from sonobalance.config import Settings
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import read_gray
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.errors import LeakError, StaleError
 from sonobalance.runs import RECORD, open_run
-from sonobalance.stages import STAGES, splits_of
+from sonobalance.stages import STAGES
 
 TINY = {
     "gan": {
         "image_size_px": 32, "base_channels": 8, "latent_dim": 32, "batch_size": 8,
-        "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08, "collapse_fraction": 0.0,
+        "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08,
+        "collapse_fraction": 0.0,
     },
     "synthesis": {"rounds": 2, "gan_kimg_per_round": 0.08, "pool_factor": 2},
     "classifier": {

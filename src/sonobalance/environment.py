@@ -1,0 +1,36 @@
+"""Versions and hardware of the machine that a run was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sonobalance.version import __version__
+
+PACKAGES = (
+    "torch", "torchvision", "timm", "kornia", "captum", "numpy", "scipy", "scikit-learn", "pandas",
+    "pillow", "opencv-python-headless",
+)  # fmt: skip
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware; no names of users or machines."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "sonobalance": __version__,
+        "python": platform.python_version(),
+        **{name: package_version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(pages * page / 2**30, 1),
+    }
+
+
+def package_version(name: str) -> str:
+    """The installed version of a package, or `absent`."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
