@@ -210,7 +210,10 @@ class SynthesisSettings(Section):
         description="`balance`: the size of the largest class; `ratio`, `counts`: see there.",
     )
     ratio: float = Field(
-        1.0, gt=0, le=5, description="With target=ratio: images per class, as a share of the largest."
+        1.0,
+        gt=0,
+        le=5,
+        description="With target=ratio: images per class, as a share of the largest.",
     )
     counts: dict[str, int] = Field(
         {}, description="With target=counts: images per class, real and synthetic together."
@@ -243,13 +246,19 @@ class SynthesisSettings(Section):
         0.98, gt=0, lt=1, description="Share of real TRAIN images that pass the typicality gate."
     )
     typicality_slack: float = Field(
-        1.0, ge=1, le=3, description="Factor by which the real range of feature distances is widened."
+        1.0,
+        ge=1,
+        le=3,
+        description="Factor by which the real range of feature distances is widened.",
     )
     false_copies: float = Field(
         0.03, gt=0, lt=0.5, description="Share of real images that novelty may mistake for copies."
     )
     caught_copies: float = Field(
-        0.995, gt=0.5, lt=1, description="Least share of altered copies of TRAIN that novelty rejects."
+        0.995,
+        gt=0.5,
+        lt=1,
+        description="Least share of altered copies of TRAIN that novelty rejects.",
     )
     collapse_share: float = Field(
         0.5, gt=0, le=1,
@@ -268,7 +277,9 @@ class SynthesisSettings(Section):
     max_candidates: int = Field(
         100_000, ge=1, description="Budget: no round starts after so many candidates."
     )
-    inner_folds: int = Field(5, ge=2, le=20, description="Grouped folds of TRAIN that judge a round.")
+    inner_folds: int = Field(
+        5, ge=2, le=20, description="Grouped folds of TRAIN that judge a round."
+    )
     inner_repeats: int = Field(3, ge=1, le=20, description="Times these folds are dealt anew.")
     harm_guard: bool = Field(
         True, description="Train with the images up to the best round only, possibly none."

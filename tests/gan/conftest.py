@@ -42,7 +42,7 @@ def tiny(**changes) -> GanSettings:
     values = {
         "image_size_px": 32, "base_channels": 4, "latent_dim": 8, "batch_size": 4,
         "autoencoder_kimg": 0.016, "total_kimg": 0.016, "snapshot_kimg": 0.008,
-        "fade_kimg": 0.01, "r1_interval": 2, "collapse_fraction": 0.0,
+        "fade_kimg": 0.01, "r1_interval": 2, "collapse_fraction": 0.0, "repetition_limit": 1.0,
     }  # fmt: skip
     return GanSettings(**(values | changes))
 

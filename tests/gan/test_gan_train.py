@@ -118,7 +118,7 @@ def test_collapse_stops_with_a_sentence_and_keeps_the_best_snapshot(
     path = train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     report = read_json(tmp_path / "gan.json")
     assert report["collapsed"]
-    assert "diversity" in report["stop"]
+    assert "diversity (least: 10%)" in report["stop"]
     assert len(ticks) == 4
     assert load_state(path)["kimg"] == report["best_kimg"] == pytest.approx(0.016)
     train_gan(images, settings, seed=0, folder=tmp_path, device=cpu, total_kimg=1.0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchmetrics.image.kid import poly_mmd
 
-from sonobalance.gan.monitor import assess, kernel_distance, pairwise_distance
+from sonobalance.gan.monitor import assess, kernel_distance, pairwise_distance, repetition
 from sonobalance.gan.networks import Encoder
 
 
@@ -37,3 +37,12 @@ def test_class_with_one_image_is_left_out():
     fake, of = images.repeat(2, 1, 1, 1), targets.repeat(2)
     quality = assess(Encoder(32, 4, 8), images, targets, fake, of)
     assert quality.diversity[1] == 1.0
+
+
+def test_repetition_is_the_share_of_common_detail():
+    generator = torch.Generator().manual_seed(0)
+    own = torch.randn(40, 1, 64, 64, generator=generator)
+    stamp = torch.randn(1, 1, 64, 64, generator=generator)
+    assert repetition(own) == pytest.approx(0.0, abs=0.02)
+    assert repetition(stamp.expand(40, -1, -1, -1)) == pytest.approx(1.0, abs=0.02)
+    assert repetition(stamp + own) == pytest.approx(0.5, abs=0.05)

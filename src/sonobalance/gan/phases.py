@@ -107,7 +107,8 @@ def adversarial_phases(
         optimiser = _adam(network, settings.discriminator_lr)
         rows.append(Phase(name, (network,), optimiser, _judge(name, network, settings)))
         if settings.r1_weight > 0:
-            penalty = _penalty(network, settings.r1_weight * settings.r1_interval)
+            scale = {"D1": settings.alpha, "D2": settings.beta}.get(name, 1.0)
+            penalty = _penalty(network, settings.r1_weight * scale * settings.r1_interval)
             row = Phase(f"{name}_r1", (network,), optimiser, penalty, settings.r1_interval)
             rows.append(row)
     optimiser = _adam(generator, settings.generator_lr)

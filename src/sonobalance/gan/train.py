@@ -234,7 +234,7 @@ def _judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]
     t.counters.seconds += time.monotonic() - began
     names = [t.images.classes[k] for k in t.train.present.tolist()]
     diversity = dict(zip((f"diversity_{name}" for name in names), quality.diversity, strict=True))
-    return {"distance": quality.distance} | diversity
+    return {"distance": quality.distance, "repetition": quality.repetition} | diversity
 
 
 def _decide(t: Training, quality: Quality, row: dict[str, float], folder: Path) -> None:
@@ -242,13 +242,18 @@ def _decide(t: Training, quality: Quality, row: dict[str, float], folder: Path) 
     if not all(math.isfinite(value) for value in (*row.values(), quality.distance)):
         counters.stopped = f"A loss became infinite or not a number before {t.kimg:g} kimg."
         return
-    low = min(quality.diversity) < settings.collapse_fraction
+    low = (
+        min(quality.diversity) < settings.collapse_fraction
+        or quality.repetition > settings.repetition_limit
+    )
     counters.low_ticks = counters.low_ticks + 1 if low else 0
     if counters.low_ticks >= settings.collapse_ticks:
         counters.stopped = (
-            f"The generated images of a class kept less than {settings.collapse_fraction:.0%} of "
-            f"the real diversity for {counters.low_ticks} snapshots, up to {t.kimg:g} kimg; the "
-            f"snapshot of {counters.best_kimg:g} kimg is used."
+            f"The generated images collapsed: for {counters.low_ticks} snapshots, up to "
+            f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
+            f"diversity (least: {min(quality.diversity):.0%}) or more than "
+            f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
+            f"({quality.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
         )
     elif not low and (counters.best is None or quality.distance < counters.best):
         counters.best, counters.best_kimg = quality.distance, t.kimg
