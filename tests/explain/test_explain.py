@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from toy_networks import Toy, blob_images
 
+from sonobalance.classify.networks import GateMaps
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
@@ -142,6 +143,31 @@ def test_the_gallery_says_what_the_predictions_say(tmp_path):
     assert {case["confidence"] for case in document["cases"]} == {0.75}
     assert {case["predicted"] for case in document["cases"]} == {"benign"}
     assert set(document["right_wrong"]["wrong"]) == set(document["maps"])
+
+
+class Gated(torch.nn.Module):
+    """The known network with a gate that has learned nothing."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images):
+        self.seen = len(images)
+        return self.inner(images)
+
+    def gates(self):
+        return GateMaps(None, torch.ones(self.seen, 1, 4, 4))
+
+
+def test_a_gate_that_learned_nothing_scores_chance_and_is_called_unfit(tmp_path):
+    model, *rest = study()
+    document = explain_images(Gated(model), *rest, seed=0, folder=tmp_path)
+    for score in document["maps"]["attention-gate"].values():
+        assert score["value"] == pytest.approx(score["chance"])
+    assert set(document["faithfulness"]) == {"grad-cam"}
+    assert document["map_info"]["attention-gate"]["fit"] is False
+    assert "flat" in document["sanity"]["attention-gate"]["sentence"]
 
 
 def test_lists_that_do_not_fit_are_refused(tmp_path):

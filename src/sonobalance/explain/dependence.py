@@ -33,11 +33,12 @@ def faithfulness_of(
 
     Returns:
         Map → "deletion_blur" and so on → interval of the area by which the map beats the random
-        one; and map → the same key → mean curves {"share", "map", "random"}.
+        one; and map → the same key → mean curves {"share", "map", "random"}. A map that is flat on
+        every image, such as an untrained gate, is left out.
     """
     if not sample:
         return {}, {}
-    names = [name for name in study.settings.faithfulness_maps if name in kept]
+    names = [name for name in study.settings.faithfulness_maps if _says_something(kept, name)]
     gains: Found = {name: {} for name in names}
     curves: Found = {name: {} for name in names}
     weights = study.resamples(sample)
@@ -51,6 +52,11 @@ def faithfulness_of(
                 gains[name][f"{kind}_{baseline}"] = interval.as_json()
                 curves[name][f"{kind}_{baseline}"] = _mean_curves(own, random, kind)
     return gains, curves
+
+
+def _says_something(kept: Kept, name: str) -> bool:
+    """Whether the map exists and is not flat: a flat map has no order to follow."""
+    return any(bool(value.max() > value.min()) for value in kept.get(name, {}).values())
 
 
 def _curves(

@@ -68,8 +68,10 @@ def pointing_game(map_: Map, lesion: Region) -> Scored:
 def energy(map_: Map, region: Region) -> Scored:
     """Share of the positive evidence inside a region (Wang et al. 2020, equation 5).
 
-    A map without positive evidence scores 0.
+    A flat map says nothing and scores chance; a map of evidence against the class alone scores 0.
     """
+    if map_.min() == map_.max():
+        return Scored(float(region.mean()), float(region.mean()))
     positive = np.maximum(map_, 0, dtype=np.float64)
     total = positive.sum()
     inside = positive[region].sum() / total if total > 0 else 0.0
