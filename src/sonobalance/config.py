@@ -170,7 +170,7 @@ class GanSettings(Section):
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
     )
-    parents: int = Field(3, ge=1, le=16, description="TRAIN images whose latents are mixed.")
+    parents: int = Field(2, ge=1, le=16, description="TRAIN images whose latents are mixed.")
     latent_noise: float = Field(
         0.2, ge=0, le=2, description="Standard deviation of the noise added to a unit-RMS latent."
     )
@@ -252,7 +252,7 @@ class SynthesisSettings(Section):
         description="Factor by which the real range of feature distances is widened.",
     )
     false_copies: float = Field(
-        0.03, gt=0, lt=0.5, description="Share of real images that novelty may mistake for copies."
+        0.03, gt=0, lt=0.5, description="Most real images that novelty may mistake for copies."
     )
     caught_copies: float = Field(
         0.995,

@@ -48,22 +48,20 @@ class Novelty:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> Novelty:
-        """Set the threshold by real images' distances to unrelated ones, and by altered copies.
+        """Set the threshold between altered copies and unrelated real images.
 
-        It is the `false_copies` quantile of the former, or higher where more altered copies than
-        `caught_copies` allows would slip through.
+        Halfway between the distance that `caught_copies` of the altered copies stay below and the
+        one that `false_copies` of the real images fall below; where these overlap (undetected
+        relatives in TRAIN), at the former: copies are caught whatever it costs.
         """
         table = likeness(train.pixels, train.pixels, device, "real likeness")
         real = nearest(relative_free(table, tuple(groups)))[0].double().numpy()
         copies = _copy_distances(train, seed, device)
-        value = max(
-            float(np.quantile(real, settings.false_copies)),
-            *(
-                float(np.quantile(x, settings.caught_copies, method="higher"))
-                for x in copies.values()
-            ),
+        farthest = max(
+            float(np.quantile(x, settings.caught_copies, method="higher")) for x in copies.values()
         )
-        value = float(np.nextafter(value, 1))
+        usual = float(np.quantile(real, settings.false_copies))
+        value = float(np.nextafter(max(farthest, (farthest + usual) / 2), 1))
         caught = {kind: float(np.mean(x < value)) for kind, x in copies.items()}
         mistaken = float(np.mean(real < value))
         rule = (
