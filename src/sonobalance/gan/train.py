@@ -146,11 +146,10 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
     while t.counters.steps < goal and not t.counters.stopped:
         row = _timed(t, tick_steps(t.settings), shown, _game_step)
         certainty = [value for key, value in row.items() if key.startswith("certainty")]
-        mean = sum(certainty) / len(certainty)
         settings, counters = t.settings, t.counters
         row["augment_probability"] = counters.probability
         counters.probability = adapt(
-            counters.probability, mean, settings.augment_target, settings.snapshot_kimg
+            counters.probability, max(certainty), settings.augment_target, settings.snapshot_kimg
         )
         row |= _judge(t, folder, row)
         _log(t, folder, {"stage": "adversarial"} | row)
