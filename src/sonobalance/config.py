@@ -420,7 +420,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "synthesis": {"gan_kimg_per_round": 0.5},
     },
-    "cpu": {},
+    "cpu": {"classifier": {"image_size_px": 160, "epochs": 8, "patience_epochs": 5}},
     "gpu": {
         "gan": {
             "image_size_px": 128, "batch_size": 32, "base_channels": 48,
