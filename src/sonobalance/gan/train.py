@@ -145,12 +145,13 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
         network.train()
     while t.counters.steps < goal and not t.counters.stopped:
         row = _timed(t, tick_steps(t.settings), shown, _game_step)
-        certainty = [value for key, value in row.items() if key.startswith("certainty")]
         settings, counters = t.settings, t.counters
+        whole = next(iter(t.discriminators))  # patches are too many to be learnt by heart
         row["augment_probability"] = counters.probability
         counters.probability = adapt(
-            counters.probability, max(certainty), settings.augment_target, settings.snapshot_kimg
-        )
+            counters.probability, row[f"certainty_{whole}"], settings.augment_target,
+            settings.snapshot_kimg,
+        )  # fmt: skip
         row |= _judge(t, folder, row)
         _log(t, folder, {"stage": "adversarial"} | row)
         save(folder / CHECKPOINT, t)
