@@ -75,7 +75,7 @@ def adapt(probability: float, certainty: float, target: float, kimg: float) -> f
 
     Args:
         probability: present chance.
-        certainty: E_p[sign(log r(x))] in [-1, 1] since the last call, of the whole-image discriminator.
+        certainty: E_p[sign(log r(x))] in [-1, 1] since the last call, of D1 or D.
         target: the certainty to steer to; 0 keeps the chance fixed.
         kimg: thousand images seen since the last call; 0 to 1 takes 25 kimg.
     """
