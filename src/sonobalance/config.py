@@ -309,7 +309,7 @@ class ClassifierSettings(Section):
     )
     epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
     patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
-    head_lr: float = Field(1e-3, gt=0, lt=1, description="Learning rate of head and gates.")
+    head_lr: float = Field(2e-4, gt=0, lt=1, description="Learning rate of head and gates.")
     backbone_lr: float = Field(
         3e-4, gt=0, lt=1, description="Learning rate of the backbone's last layers."
     )
@@ -416,7 +416,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "classifier": {
             "backbone": "test_resnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,
-            "patience_epochs": 15, "backbone_lr": 3e-3,
+            "patience_epochs": 15, "backbone_lr": 3e-3, "head_lr": 1e-3,
         },
         "synthesis": {"gan_kimg_per_round": 0.5},
     },
