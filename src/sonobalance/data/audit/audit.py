@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sonobalance.config import AuditSettings
 from sonobalance.data.audit.conclusions import conclude
-from sonobalance.data.audit.duplicates import Pair, accept, find_pairs
+from sonobalance.data.audit.duplicates import Pair, accept, exact_pairs, near_pairs
 from sonobalance.data.audit.look import Look, look_at_all
 from sonobalance.data.audit.marks import KINDS
 from sonobalance.data.audit.outcome import Audit, MarkTable, Sensitivity
@@ -70,9 +70,13 @@ def audit(
 def _pairs(
     manifest: Manifest, looks: Sequence[Look], settings: AuditSettings, seed: int
 ) -> list[Pair]:
+    """Exact copies first, then near-duplicates, surest first."""
     seen = [(r, look.features) for r, look in zip(manifest, looks, strict=True) if look.features]
     kept = replace(manifest, records=tuple(r for r, _ in seen))
-    return find_pairs(kept, [features for _, features in seen if features], settings, seed)
+    exact = exact_pairs(manifest)
+    known = {(p.a, p.b) for p in exact}
+    near = near_pairs(kept, [features for _, features in seen if features], settings, seed)
+    return exact + [p for p in near if (p.a, p.b) not in known]
 
 
 def _sensitivity(

@@ -8,6 +8,7 @@ from sonobalance.data.audit.duplicates import Pair, PairKind
 from sonobalance.data.audit.findings import Finding, Kind
 from sonobalance.data.audit.outcome import Audit
 from sonobalance.data.audit.shortcuts import Guess
+from sonobalance.data.groups import UnionFind
 from sonobalance.data.manifest import Manifest
 
 TINY_PX = 64
@@ -34,25 +35,27 @@ def conclude(manifest: Manifest, audit: Audit) -> tuple[Finding, ...]:
 
 
 def _conflicts(manifest: Manifest, audit: Audit) -> list[Finding]:
-    """Groups with several labels; the score is that of their surest pair."""
+    """Near-duplicates with several labels; the score is that of their surest contradicting pair.
+
+    Images of one patient may well differ in class; only copies and views of one lesion may not.
+    """
+    copies = UnionFind(r.id for r in manifest)
+    for pair in audit.pairs:
+        copies.join(pair.a, pair.b)
     members = defaultdict(list)
     for r in manifest:
-        members[audit.groups[r.id]].append(r)
-    surest: dict[str, float] = {}
-    for pair in (*audit.pairs, *audit.weaker):
-        if pair.conflict and audit.groups[pair.a] == audit.groups[pair.b]:
-            group = audit.groups[pair.a]
-            surest[group] = max(pair.score, surest.get(group, 0.0))
+        members[copies.find(r.id)].append(r)
     found = []
-    for group, own in members.items():
+    for own in members.values():
         labels = sorted({r.label for r in own if r.label})
         if len(labels) > 1:
             ids = tuple(r.id for r in own)
+            direct = [p.score for p in audit.pairs if p.conflict and p.a in ids and p.b in ids]
             text = (
-                f"Group {group} of {len(own)} near-duplicates or images of one patient carries the "
-                f"labels {' and '.join(labels)}."
+                f"{len(own)} near-duplicates, {ids[0]} and {'others' if len(own) > 2 else ids[1]}, "
+                f"carry the labels {' and '.join(labels)}."
             )
-            found.append(Finding("label-conflict", ids, surest.get(group, 0.5), text))
+            found.append(Finding("label-conflict", ids, max(direct, default=0.5), text))
     return sorted(found, key=lambda f: -f.score)
 
 

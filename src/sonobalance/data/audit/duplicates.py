@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from sonobalance.config import AuditSettings
+from sonobalance.data.audit.evidence import Evidence, compare, likelihood
 from sonobalance.data.audit.features import Features
-from sonobalance.data.audit.geometry import Evidence, compare
 from sonobalance.data.audit.shortlist import Candidate, shortlist
 from sonobalance.data.groups import related
 from sonobalance.data.manifest import Manifest, Record
@@ -19,6 +17,7 @@ from sonobalance.progress import track
 
 PairKind = Literal["exact", "copy", "mirrored", "reframed", "view"]
 KEPT_SCORE = 0.05  # pairs below are forgotten
+CHUNK = 512  # pairs that one thread verifies at a time
 COPY_CORRELATION = 0.8  # the same acquisition, not a neighbouring frame
 
 
@@ -32,7 +31,7 @@ class Pair:
         kind: ``exact`` (same bytes), ``copy`` (same picture and framing), ``reframed`` (same
             picture, cropped or zoomed), ``mirrored``, ``view`` (same lesion, another frame).
         labels: their classes.
-        inliers, correlation: see `geometry.Evidence`; 0 and 1 for exact copies.
+        inliers, coherent, correlation: see `Evidence`; 0, 0 and 1 for exact copies.
     """
 
     a: str
@@ -41,6 +40,7 @@ class Pair:
     kind: PairKind
     labels: tuple[str, str]
     inliers: int = 0
+    coherent: int = 0
     correlation: float = 1.0
 
     @property
@@ -53,11 +53,22 @@ class Pair:
         return {
             "ids": [self.a, self.b], "score": round(self.score, 4), "kind": self.kind,
             "labels": list(self.labels), "inliers": self.inliers,
-            "correlation": round(self.correlation, 4),
+            "coherent": self.coherent, "correlation": round(self.correlation, 4),
         }  # fmt: skip
 
 
-def find_pairs(
+def exact_pairs(manifest: Manifest) -> list[Pair]:
+    """Images with the same bytes and frame; each copy is paired with the first."""
+    first: dict[tuple[str, int], Record] = {}
+    pairs = []
+    for r in manifest:
+        original = first.setdefault((r.sha256, r.frame), r) if r.sha256 else r
+        if original is not r:
+            pairs.append(Pair(original.id, r.id, 1.0, "exact", (original.label, r.label)))
+    return pairs
+
+
+def near_pairs(
     manifest: Manifest, features: Sequence[Features], settings: AuditSettings, seed: int
 ) -> list[Pair]:
     """Every pair with some evidence of showing the same, also below the threshold, best first.
@@ -69,26 +80,18 @@ def find_pairs(
         seed: of the vocabulary.
     """
     records = manifest.records
-    candidates = shortlist(features, settings.shortlist_size, seed, mirror=settings.mirrored)
+    candidates = shortlist(
+        features, settings.shortlist_size, seed,
+        mirror=settings.mirrored, exhaustive_up_to=settings.exhaustive_up_to,
+    )  # fmt: skip
     best: dict[tuple[int, int], Pair] = {}
-    exact = _exact(records)
-    for (i, j, _), evidence in zip(
-        candidates, _verify(features, candidates, settings), strict=True
-    ):
+    verified = _verify(features, candidates, settings)
+    for (i, j, _), evidence in zip(candidates, verified, strict=True):
         score = likelihood(evidence)
         known = best.get((i, j))
-        if score >= KEPT_SCORE and (i, j) not in exact and (not known or score > known.score):
-            best[i, j] = _pair(records[i], records[j], score, _kind(evidence), evidence)
-    found = [_pair(records[i], records[j], 1.0, "exact", None) for i, j in exact]
-    return sorted([*found, *best.values()], key=lambda p: (-p.score, p.a, p.b))
-
-
-def likelihood(evidence: Evidence) -> float:
-    """Score in [0, 1] that two images show the same lesion or tissue."""
-    if evidence.transform is None:
-        return 0.0
-    z = 0.5 * (min(evidence.inliers, 40) - 10) + 14 * (evidence.correlation - 0.42)
-    return float(1 / (1 + np.exp(-z)))
+        if score >= KEPT_SCORE and (known is None or score > known.score):
+            best[i, j] = _pair(records[i], records[j], score, evidence)
+    return sorted(best.values(), key=lambda p: (-p.score, p.a, p.b))
 
 
 def accept(
@@ -116,41 +119,29 @@ def accept(
     return accepted
 
 
-def _exact(records: Sequence[Record]) -> set[tuple[int, int]]:
-    """Pairs of images with the same bytes; each copy is paired with the first."""
-    first: dict[tuple[str, int], int] = {}
-    pairs = set()
-    for i, r in enumerate(records):
-        if r.sha256:
-            j = first.setdefault((r.sha256, r.frame), i)
-            if j != i:
-                pairs.add((j, i))
-    return pairs
-
-
 def _verify(
     features: Sequence[Features], candidates: Sequence[Candidate], settings: AuditSettings
 ) -> list[Evidence]:
-    def check(candidate: Candidate) -> Evidence:
-        i, j, mirror = candidate
-        return compare(features[i], features[j], mirror=mirror)
+    def check(start: int) -> list[Evidence]:
+        chunk = candidates[start : start + CHUNK]
+        return [compare(features[i], features[j], mirror=mirror) for i, j, mirror in chunk]
 
+    starts = range(0, len(candidates), CHUNK)
     with ThreadPoolExecutor(settings.workers) as pool:
-        done = pool.map(check, candidates)
-        return list(track(done, "verify pairs", len(candidates)))
+        done = track(pool.map(check, starts), "verify pairs", len(starts))
+        return [evidence for chunk in done for evidence in chunk]
 
 
-def _pair(a: Record, b: Record, score: float, kind: PairKind, evidence: Evidence | None) -> Pair:
-    labels = (a.label, b.label)
-    if evidence is None:
-        return Pair(a.id, b.id, score, kind, labels)
-    return Pair(a.id, b.id, score, kind, labels, evidence.inliers, evidence.correlation)
+def _pair(a: Record, b: Record, score: float, evidence: Evidence) -> Pair:
+    return Pair(
+        a.id, b.id, score, _kind(evidence), (a.label, b.label),
+        evidence.inliers, evidence.coherent, evidence.correlation,
+    )  # fmt: skip
 
 
 def _kind(evidence: Evidence) -> PairKind:
-    transform = evidence.transform
-    if transform is None or evidence.correlation < COPY_CORRELATION:
+    if evidence.correlation < COPY_CORRELATION:
         return "view"
-    if transform.mirror:
+    if evidence.mirror:
         return "mirrored"
-    return "copy" if evidence.overlap > 0.97 and 0.97 < transform.scale_x < 1.03 else "reframed"
+    return "copy" if evidence.same_frame else "reframed"

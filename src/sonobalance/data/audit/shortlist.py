@@ -26,35 +26,52 @@ WORDS = 64
 ROUNDS = 12
 WORD_AXES = 32
 VECTOR_AXES = 384
-SAMPLE_IMAGES = 1500
+SAMPLE_IMAGES = 500
 SAMPLE_DESCRIPTORS = 60_000
 HASH_SIDE = 8
 BLOCK = 1024
 
 
 def shortlist(
-    features: Sequence[Features], neighbours: int, seed: int, *, mirror: bool = True
+    features: Sequence[Features],
+    neighbours: int,
+    seed: int,
+    *,
+    mirror: bool = True,
+    exhaustive_up_to: int = 0,
 ) -> list[Candidate]:
     """Candidate pairs, each image with about `neighbours` others per descriptor, sorted.
 
-    A set of at most `2 * neighbours` images is listed exhaustively.
+    Args:
+        features: of the images.
+        neighbours: per image, descriptor and side.
+        seed: of the vocabulary.
+        mirror: whether to list mirrored pairs too.
+        exhaustive_up_to: sets of at most so many images are listed completely; mirrored pairs
+            only when the set has at most `2 * neighbours` images.
     """
     n = len(features)
-    sides = (False, True) if mirror else (False,)
-    if n <= 2 * neighbours:
-        return [(i, j, side) for i in range(n) for j in range(i + 1, n) for side in sides]
+    complete = {False} if n <= max(exhaustive_up_to, 2 * neighbours) else set()
+    complete |= {True} if n <= 2 * neighbours else set()
+    sides = {False, True} if mirror else {False}
+    found = {(i, j, side) for side in sides & complete for i in range(n) for j in range(i + 1, n)}
+    if sides - complete:
+        for base, query, side in _descriptors(features, seed):
+            if side in sides - complete:
+                for i, near in enumerate(nearest(base, query, neighbours)):
+                    found.update((min(i, j), max(i, j), side) for j in near.tolist())
+    return sorted(found)
+
+
+def _descriptors(features: Sequence[Features], seed: int) -> list[tuple[Matrix, Matrix, bool]]:
+    """Rows to search, rows to search with, and whether the latter are of the mirror images."""
     vectors, turned = aggregate(features, seed)
     codes = np.stack([perceptual_hash(f.thumbnail) for f in features])
     codes_turned = np.stack([perceptual_hash(f.thumbnail[:, ::-1]) for f in features])
-    found: set[Candidate] = set()
-    for base, query, side in (
+    return [
         (vectors, vectors, False), (vectors, turned, True),
         (codes, codes, False), (codes, codes_turned, True),
-    ):  # fmt: skip
-        if side in sides:
-            for i, near in enumerate(nearest(base, query, neighbours)):
-                found.update((min(i, int(j)), max(i, int(j)), side) for j in near)
-    return sorted(found)
+    ]  # fmt: skip
 
 
 def nearest(base: Matrix, query: Matrix, count: int) -> NDArray[np.intp]:
@@ -136,7 +153,11 @@ def principal_axes(rows: Matrix, count: int, *, centred: bool = True) -> tuple[M
     """Mean (D,) and the `count` main axes (D, count) of rows (N, D)."""
     centre = rows.mean(axis=0) if centred else np.zeros(rows.shape[1], np.float32)
     moved = rows - centre
-    _, vectors = np.linalg.eigh(moved.T @ moved)
+    if len(moved) < moved.shape[1]:  # the small Gram matrix has the same non-zero spectrum
+        values, vectors = np.linalg.eigh(moved @ moved.T)
+        vectors = moved.T @ (vectors / np.sqrt(np.maximum(values, 1e-6)))
+    else:
+        _, vectors = np.linalg.eigh(moved.T @ moved)
     return centre, np.ascontiguousarray(vectors[:, ::-1][:, :count], np.float32)
 
 
