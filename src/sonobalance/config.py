@@ -73,10 +73,10 @@ class AuditSettings(Section):
     near_duplicates: bool = Field(True, description="Look for near-duplicate images.")
     mirrored: bool = Field(True, description="Look for copies with left and right exchanged too.")
     duplicate_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Score in (0, 1) from which a pair counts as near-duplicate."
+        0.7, gt=0, lt=1, description="Score in (0, 1) from which a pair counts as near-duplicate."
     )
     joining_threshold: float = Field(
-        0.9, gt=0, le=1,
+        0.75, gt=0, le=1,
         description="Score from which one pair alone may join two groups of several images each.",
     )  # fmt: skip
     shortlist_size: int = Field(

@@ -16,7 +16,7 @@ from sonobalance.data.audit.shortcuts import Guess, guess_class, mutual_informat
 from sonobalance.data.groups import group_images
 from sonobalance.data.manifest import Manifest
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = (0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 ANY = "any combination"
 
 

@@ -71,7 +71,8 @@ def find_marks(image: Color) -> Marks:
     scale = min(1.0, WORKING_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
-    gray = small.max(axis=2)
+    red, green, blue = cv2.split(np.ascontiguousarray(small))
+    gray = cv2.max(cv2.max(red, green), blue)
     strokes = stroke_mask(gray)
     crosses = find_crosses(gray, strokes)
     boxes: list[tuple[MarkKind, Box]] = [("caliper", box) for box in crosses]
@@ -108,6 +109,8 @@ def stroke_mask(gray: Gray) -> NDArray[np.uint8]:
 
 def find_crosses(gray: Gray, strokes: NDArray[np.uint8]) -> list[Box]:
     """Boxes of caliper crosses that contain strokes."""
+    if not strokes.any():
+        return []
     best = np.zeros(gray.shape, np.float32)
     arm = np.zeros(gray.shape, np.intp)
     for length in ARMS_PX:
@@ -156,7 +159,11 @@ def label_strokes(strokes: NDArray[np.uint8], crosses: Sequence[Box]) -> list[tu
 
 def find_colour(image: Color, known: Sequence[Box]) -> list[Box]:
     """The box around all coloured areas of (H, W, 3) RGB that are not `known` marks, if any."""
-    coloured = (np.ptp(image, axis=2) >= CHROMA).astype(np.uint8)
+    red, green, blue = cv2.split(np.ascontiguousarray(image))
+    chroma = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    coloured = (chroma >= CHROMA).astype(np.uint8)
+    if cv2.countNonZero(coloured) < FEWEST_COLOURED:
+        return []
     for x, y, width, height in known:
         coloured[
             max(0, y - NEAR_PX) : y + height + NEAR_PX, max(0, x - NEAR_PX) : x + width + NEAR_PX
