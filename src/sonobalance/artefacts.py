@@ -58,6 +58,20 @@ def device_of(run: Run) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def collapsed(run: Run) -> bool:
+    """Whether the GAN ended without any usable generator."""
+    ended = run.path("gan/gan.json").is_file()
+    return ended and not run.path("gan/snapshot.safetensors").is_file()
+
+
+def trained_arms(run: Run) -> tuple[Arm, ...]:
+    """The arms of a run; those that need a generator are left out when it collapsed."""
+    arms = arms_of(run.settings)
+    if not collapsed(run):
+        return arms
+    return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("none",)
+
+
 def synthetic_of(
     run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
 ) -> LabelledImages | None:
@@ -106,7 +120,7 @@ def choose_arm(run: Run) -> dict[str, object]:
     """
     scores = {
         arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
-        for arm in arms_of(run.settings)
+        for arm in trained_arms(run)
     }
     summary = run.path("synthesis/synthesis.json")
     harmful = summary.is_file() and read_json(summary)["best_round"] == 0

@@ -23,8 +23,8 @@ from sonobalance.data.folds import fold_splits, repeated_folds
 from sonobalance.data.split import Splits
 from sonobalance.environment import environment
 from sonobalance.errors import InputError
-from sonobalance.evaluate.evaluate import evaluate_predictions
-from sonobalance.evaluate.predictions import read_predictions, write_predictions
+from sonobalance.evaluation.evaluate import evaluate_predictions
+from sonobalance.evaluation.predictions import read_predictions, write_predictions
 from sonobalance.files import write_json, write_text
 from sonobalance.pipeline import check_source
 from sonobalance.progress import console

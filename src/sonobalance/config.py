@@ -213,7 +213,7 @@ class SynthesisSettings(Section):
         1.0,
         gt=0,
         le=5,
-        description="With target=ratio: images per class, as a share of the largest.",
+        description="With target=ratio: images per class over the largest class.",
     )
     counts: dict[str, int] = Field(
         {}, description="With target=counts: images per class, real and synthetic together."
@@ -249,7 +249,7 @@ class SynthesisSettings(Section):
         1.0,
         ge=1,
         le=3,
-        description="Factor by which the real range of feature distances is widened.",
+        description="Factor that widens the real range of feature distances.",
     )
     false_copies: float = Field(
         0.03, gt=0, lt=0.5, description="Most real images that novelty may mistake for copies."
@@ -258,7 +258,7 @@ class SynthesisSettings(Section):
         0.995,
         gt=0.5,
         lt=1,
-        description="Least share of altered copies of TRAIN that novelty rejects.",
+        description="Least share of altered TRAIN copies that novelty rejects.",
     )
     collapse_share: float = Field(
         0.5, gt=0, le=1,
@@ -277,9 +277,7 @@ class SynthesisSettings(Section):
     max_candidates: int = Field(
         100_000, ge=1, description="Budget: no round starts after so many candidates."
     )
-    inner_folds: int = Field(
-        5, ge=2, le=20, description="Grouped folds of TRAIN that judge a round."
-    )
+    inner_folds: int = Field(5, ge=2, le=20, description="Grouped folds of TRAIN judging a round.")
     inner_repeats: int = Field(3, ge=1, le=20, description="Times these folds are dealt anew.")
     harm_guard: bool = Field(
         True, description="Train with the images up to the best round only, possibly none."
@@ -410,6 +408,7 @@ class Settings(Section):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
+        "audit": {"exhaustive_up_to": 0, "shortlist_size": 4},
         "gan": {
             "image_size_px": 32, "base_channels": 16, "latent_dim": 64,
             "autoencoder_kimg": 6.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,

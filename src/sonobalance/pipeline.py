@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.table import Table
 
 from sonobalance import runs
+from sonobalance.artefacts import collapsed
 from sonobalance.config import Preset, Section, Settings
-from sonobalance.errors import InputError
+from sonobalance.errors import CollapseError, InputError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
 from sonobalance.runs import Run
@@ -64,8 +65,14 @@ def run_all(
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
-            if not run.perform(stage, redo=redo):
-                console.print("  finished before, kept")
+            if stage.name == "synthesize" and collapsed(run):
+                console.print("  skipped: there is no generator")
+                continue
+            try:
+                if not run.perform(stage, redo=redo):
+                    console.print("  finished before, kept")
+            except CollapseError as error:
+                console.print(f"  {error} Going on without synthesis.")
     console.print(NOTICE)
     return out / "report.html"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sonobalance.arms import TREATMENTS, arms_of
+from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import (
     choose_arm,
     device_of,
@@ -17,6 +17,7 @@ from sonobalance.artefacts import (
     prediction_table,
     splits_of,
     synthetic_of,
+    trained_arms,
 )
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, Stage, now
@@ -43,7 +44,7 @@ def _index(run: Run) -> None:
 
 def _audit(run: Run) -> None:
     from sonobalance.data.audit import audit
-    from sonobalance.report.audit_page import write_audit
+    from sonobalance.reporting.audit_page import write_audit
 
     manifest = manifest_of(run)
     write_audit(audit(manifest, run.settings.audit, run.record["skipped"]), manifest, run.folder)
@@ -106,7 +107,7 @@ def _train(run: Run) -> None:
     with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
         train = load_images(splits.of("train"), size, classes, "TRAIN")
         val = load_images(splits.of("val"), size, classes, "VAL")
-        for arm in arms_of(run.settings):
+        for arm in trained_arms(run):
             if run.path(f"classifier/{arm}/model.json").is_file():
                 continue  # finished before the run was interrupted
             train_classifier(
@@ -122,7 +123,7 @@ def _predict(run: Run) -> None:
 
     from sonobalance.classify.predict import Predictor
     from sonobalance.data.loading import load_images
-    from sonobalance.evaluate.predictions import write_predictions
+    from sonobalance.evaluation.predictions import write_predictions
 
     splits = splits_of(run)
     unseen = splits.manifest.select([*splits.of("val").ids, *splits.of("test").ids])
@@ -130,15 +131,15 @@ def _predict(run: Run) -> None:
         unseen, run.settings.classifier.image_size_px, splits.manifest.classes, "VAL and TEST"
     )
     tables = []
-    for arm in arms_of(run.settings):
+    for arm in trained_arms(run):
         predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
         tables.append(prediction_table(arm, splits, unseen, predictor.probabilities(images)))
     write_predictions(run.path("predictions.csv"), pd.concat(tables, ignore_index=True))
 
 
 def _evaluate(run: Run) -> None:
-    from sonobalance.evaluate.evaluate import evaluate_predictions
-    from sonobalance.evaluate.predictions import read_predictions
+    from sonobalance.evaluation.evaluate import evaluate_predictions
+    from sonobalance.evaluation.predictions import read_predictions
 
     settings, splits = run.settings, splits_of(run)
     unseen = {r.id for part in ("val", "test") for r in splits.of(part)}
@@ -151,10 +152,10 @@ def _explain(run: Run) -> None:
     from sonobalance.classify.predict import Predictor
     from sonobalance.data.images import read_gray, read_mask
     from sonobalance.data.loading import load_images
-    from sonobalance.explain.cam import layer_of
-    from sonobalance.explain.explain import explain_images
-    from sonobalance.explain.marks import read_marks
-    from sonobalance.explain.rival import Rival
+    from sonobalance.explanation.cam import layer_of
+    from sonobalance.explanation.explain import explain_images
+    from sonobalance.explanation.marks import read_marks
+    from sonobalance.explanation.rival import Rival
 
     splits = splits_of(run)
     test = splits.of("test")
@@ -166,7 +167,7 @@ def _explain(run: Run) -> None:
         for r, image in zip(test, originals, strict=True)
     ]
     images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
-    others = sorted(set(arms_of(run.settings)) - {arm}, key=lambda name: (name != "none", name))
+    others = sorted(set(trained_arms(run)) - {arm}, key=lambda name: (name != "none", name))
     rival = None
     if others:
         other = Predictor.load(run.path(f"classifier/{others[0]}"), device_of(run))
@@ -183,7 +184,7 @@ def _explain(run: Run) -> None:
 
 
 def _report(run: Run) -> None:
-    from sonobalance.report.html import build_report
+    from sonobalance.reporting.html import build_report
 
     run.record["finished"] = now()
     run.save()

@@ -20,7 +20,7 @@ from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.sources import index_folder
 from sonobalance.files import read_json
-from sonobalance.report.audit_page import write_audit
+from sonobalance.reporting.audit_page import write_audit
 
 SETTINGS = AuditSettings(workers=1)
 

@@ -26,7 +26,7 @@ TINY = {
     "gan": {
         "image_size_px": 32, "base_channels": 8, "latent_dim": 32, "batch_size": 8,
         "autoencoder_kimg": 0.24, "total_kimg": 0.24, "snapshot_kimg": 0.08,
-        "collapse_fraction": 0.0,
+        "collapse_fraction": 0.0, "repetition_limit": 1.0,
     },
     "synthesis": {"rounds": 2, "gan_kimg_per_round": 0.08, "pool_factor": 2},
     "classifier": {

@@ -1,0 +1,83 @@
+"""One arm's metrics on TEST with their intervals, and the paired difference of two arms."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sonobalance.evaluation.intervals import (
+    Interval,
+    number_or_none,
+    percentile_interval,
+    wilson_interval,
+)
+from sonobalance.evaluation.metrics import Floats, Metric
+from sonobalance.evaluation.predictions import ArmPredictions
+
+CELLS_PER_BLOCK = 4_000_000
+
+
+class Drawn(NamedTuple):
+    """A metric on the images themselves, and (R,) on every resample."""
+
+    value: float
+    resampled: Floats
+
+
+def drawn(metric: Metric, data: ArmPredictions, weights: Floats) -> Drawn:
+    """Compute a metric on every resample, in blocks that bound the memory."""
+    rows = max(1, CELLS_PER_BLOCK // max(1, weights.shape[1]))
+    blocks = (weights[i : i + rows] for i in range(0, len(weights), rows))
+    parts = [metric.function(data.targets, data.probabilities, block) for block in blocks]
+    once = metric.function(data.targets, data.probabilities, np.ones((1, len(data))))
+    return Drawn(float(once[0]), np.concatenate(parts))
+
+
+def metric_interval(
+    metric: Metric, data: ArmPredictions, draw: Drawn, confidence: float
+) -> Interval:
+    """The metric with its clustered bootstrap interval.
+
+    Where every resample of a share agrees (all right or all wrong) the bootstrap has no width;
+    Wilson's interval over the independent groups in the share's denominator stands in.
+    """
+    interval = percentile_interval(draw.value, draw.resampled, confidence)
+    if metric.counted is None or interval.high > interval.low or np.isnan(draw.value):
+        return interval
+    counted = metric.counted(data.targets, data.probabilities.argmax(1))
+    return wilson_interval(draw.value, len(np.unique(data.groups[counted])), confidence)
+
+
+def paired_difference(arm: Drawn, against: Drawn, confidence: float) -> Interval:
+    """Arm - against, from draws of the same resamples of the same images."""
+    difference = arm.resampled - against.resampled
+    return percentile_interval(arm.value - against.value, difference, confidence)
+
+
+def paired_row(metric: Metric, arm: str, against: str, difference: Interval) -> dict[str, Any]:
+    """One row of `paired` in `evaluation.json`."""
+    said = verdict(metric, difference)
+    if np.isfinite(difference.low):
+        numbers = f"{difference.value:+.3f}, {difference.low:+.3f} to {difference.high:+.3f}"
+    else:
+        numbers = "no interval"
+    return {
+        "arm": arm,
+        "against": against,
+        "metric": metric.name,
+        "difference": number_or_none(difference.value),
+        "low": number_or_none(difference.low),
+        "high": number_or_none(difference.high),
+        "verdict": said,
+        "sentence": f"{arm} against {against} in {metric.name}: {said} ({numbers}).",
+    }
+
+
+def verdict(metric: Metric, difference: Interval) -> str:
+    """better, worse, or no clear difference: clear when the interval does not hold zero."""
+    up = difference.low > 0
+    down = difference.high < 0
+    if not (up or down):
+        return "no clear difference"
+    return "better" if up == metric.higher_is_better else "worse"

@@ -1,0 +1,111 @@
+"""Does the decision depend on what a map marks? Deletion and insertion curves.
+
+Petsiuk, Das & Saenko 2018 (RISE): pixels are taken away, or put back, in the order of the map,
+and the probability of the explained class is followed. A good map makes it fall, or rise, sooner
+than a random map of the same coarseness. What stands in for a missing pixel matters, so two
+baselines are used side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sonobalance.data.images import Letterbox
+from sonobalance.explanation.baselines import BASELINES
+from sonobalance.explanation.maps import probabilities_of
+
+Curve = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Probability of the explained class while pixels go or come.
+
+    Attributes:
+        deletion, insertion: (N, steps + 1) at shares 0, 1 / steps, ..., 1 of the pixels.
+    """
+
+    deletion: Curve
+    insertion: Curve
+
+
+def pixel_order(maps: torch.Tensor, boxes: list[Letterbox]) -> torch.Tensor:
+    """When each pixel's turn comes, highest evidence first.
+
+    Args:
+        maps: (N, 1, S, S) float32.
+        boxes: where the image lies inside each square; the padding around it comes last.
+
+    Returns:
+        (N, 1, S, S) float32: the share of the image's pixels with a turn before this one, in
+        [0, 1) inside the image and at least 1 in the padding.
+    """
+    out = torch.empty_like(maps)
+    for i, box in enumerate(boxes):
+        inside = torch.zeros(maps.shape[-2:], dtype=torch.bool)
+        inside[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = True
+        value = maps[i, 0].masked_fill(~inside, -torch.inf).flatten()
+        turn = torch.empty_like(value)
+        order = torch.argsort(value, descending=True, stable=True)
+        turn[order] = torch.arange(len(value), dtype=value.dtype)
+        out[i, 0] = (turn / inside.sum()).view_as(inside)
+    return out
+
+
+def curves_of(
+    model: nn.Module,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    order: torch.Tensor,
+    *,
+    baseline: str,
+    steps: int,
+    batch_size: int,
+) -> Curves:
+    """Deletion and insertion curves.
+
+    Args:
+        model: (N, 1, S, S) → (N, K) logits.
+        images: (N, 1, S, S) float32 in [-1, 1].
+        targets: (N,) int64 explained class.
+        order: (N, 1, S, S) from `pixel_order`.
+        baseline: key of `BASELINES`.
+        steps: number of steps.
+        batch_size: images in one pass.
+    """
+    empty = torch.where(order < 1, BASELINES[baseline](images), images)  # padding stays
+
+    def point(mixed: torch.Tensor) -> Curve:
+        p = probabilities_of(model, mixed, batch_size).gather(1, targets[:, None])
+        value: Curve = p[:, 0].double().numpy()
+        return value
+
+    def between(front: torch.Tensor, back: torch.Tensor) -> list[Curve]:
+        """The inner points, with `front` where the turn has come and `back` elsewhere."""
+        shares = [step / steps for step in range(1, steps)]
+        return [point(torch.where(order < share, front, back)) for share in shares]
+
+    full, none = point(images), point(empty)
+    return Curves(
+        deletion=np.stack([full, *between(empty, images), none], axis=1),
+        insertion=np.stack([none, *between(images, empty), full], axis=1),
+    )
+
+
+def area(curve: Curve) -> Curve:
+    """(N,) area under each curve over shares from 0 to 1, by the trapezoid rule."""
+    found: Curve = np.trapezoid(curve, dx=1 / (curve.shape[1] - 1), axis=1)
+    return found
+
+
+def gain(map_curves: Curves, random_curves: Curves) -> dict[str, Curve]:
+    """(N,) area by which a map beats a random one, for both kinds of curve; above 0 = faithful."""
+    return {
+        "deletion": area(random_curves.deletion) - area(map_curves.deletion),
+        "insertion": area(map_curves.insertion) - area(random_curves.insertion),
+    }
