@@ -92,18 +92,19 @@ def seed_of(path: str) -> str:
     return Path(path).name.split("-")[0]
 
 
-def law(rows: list[dict[str, float]]) -> dict[str, float | str]:
+def law(rows: list[dict[str, float]]) -> dict[str, float]:
     """Time per image as a + b·n through the last two sizes, and what a million would take."""
     if len(rows) < 2:
         return {}
-    (n, t), (m, u) = [(row["images"], row["ms_per_image"]) for row in rows[-2:]]
+    before, last = rows[-2:]
+    n, m, t, u = before["images"], last["images"], before["ms_per_image"], last["ms_per_image"]
     slope = max(0.0, (u - t) / (m - n))
-    per_image = u + slope * (MILLION - m)
-    memory = rows[-1]["peak_gib"] / rows[-1]["images"] * MILLION
+    cpu = (last["cpu_seconds"] / m) / (before["cpu_seconds"] / n)
     return {
         "growth_of_time_per_image": round(u / t, 3),
-        "million_hours": round(per_image * MILLION / 3.6e6, 1),
-        "million_gib": round(memory, 1),
+        "growth_of_processor_time_per_image": round(cpu, 3),
+        "million_hours": round((u + slope * (MILLION - m)) * MILLION / 3.6e6, 1),
+        "million_gib": round(last["peak_gib"] / m * MILLION, 1),
     }
 
 
