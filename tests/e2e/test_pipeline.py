@@ -14,7 +14,7 @@ import pytest
 
 from sonobalance import api
 from sonobalance.artefacts import splits_of
-from sonobalance.config import Settings
+from sonobalance.config import AuditSettings, Settings
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import read_gray
 from sonobalance.data.phantoms import make_phantoms
@@ -124,7 +124,7 @@ def test_gan_and_synthesis_open_training_files_only(
 
     monkeypatch.setattr("sonobalance.data.images.decode", spy)
     out = tmp_path / "run"
-    api.audit(phantoms, out=out)
+    api.audit(phantoms, out=out, audit=AuditSettings(exhaustive_up_to=0, shortlist_size=2))
     api.split(out)
     opened.clear()
     api.train_gan(out, gan=tiny().gan)
