@@ -45,6 +45,7 @@ def forest_figure(paired: Sequence[Mapping[str, Any]]) -> Markup | None:
         axes.grid(axis="y", visible=False)
         reach = max(abs(edge) for edge in axes.get_xlim())
         axes.set_xlim(-reach, reach)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("← worse than the baseline   |   better →")
         return svg(figure, "forest", f"Paired differences. {'; '.join(told)}.")
 
