@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/sonobalance demo --out runs/demo
 
 test: $(VENV)/.installed check
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --durations 12  # one thread per worker: two cores
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
