@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_every_command_is_a_documented_function_of_the_same_name(command: str) -
     assert function is getattr(api, command.replace("-", "_"))
     assert inspect.getdoc(function)
     assert call(command, "--help") == 0
+
+
+def test_no_module_has_the_name_of_a_function() -> None:
+    """Importing such a module would replace the function in the package's namespace."""
+    modules = {module.name for module in pkgutil.iter_modules(sonobalance.__path__)}
+    assert not modules & set(sonobalance.__all__)
 
 
 def test_bad_input_is_one_sentence_and_code_2(

@@ -270,7 +270,7 @@ def benchmark(
         redo: repeat stages whose inputs or settings changed.
         settings: every setting, by its dotted name; `--arms` chooses what is compared.
     """
-    from sonobalance.benchmark import run_benchmark
+    from sonobalance.comparison import run_benchmark
 
     resolved = pipeline.resolve_all(preset, config, weights, settings)
     return run_benchmark(folder, out, resolved, folds=folds, seeds=seeds, preset=preset, redo=redo)
@@ -330,6 +330,6 @@ def doctor(*, out: Path = Path()) -> int:
     Returns:
         0 when nothing is wrong, 1 otherwise.
     """
-    from sonobalance.doctor import diagnose
+    from sonobalance.diagnosis import diagnose
 
     return diagnose(out)

@@ -15,6 +15,7 @@ import pytest
 from sonobalance import api
 from sonobalance.artefacts import splits_of
 from sonobalance.config import AuditSettings, Settings
+from sonobalance.data import raster
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import read_gray
 from sonobalance.data.phantoms import make_phantoms
@@ -116,13 +117,13 @@ def test_gan_and_synthesis_open_training_files_only(
 ) -> None:
     """A spy on every opening, independent of the guard (promise P1)."""
     opened: list[Path] = []
-    decode = __import__("sonobalance.data.raster", fromlist=["decode"]).decode
+    decode = raster.decode
 
-    def spy(path: Path, *rest: object) -> object:
-        opened.append(Path(path).absolute())
-        return decode(path, *rest)
+    def spy(path: Path, frame: int, max_megapixels: float) -> tuple[raster.Pixels, bool]:
+        opened.append(path.absolute())
+        return decode(path, frame, max_megapixels)
 
-    monkeypatch.setattr("sonobalance.data.images.decode", spy)
+    monkeypatch.setattr(raster, "decode", spy)
     out = tmp_path / "run"
     api.audit(phantoms, out=out, audit=AuditSettings(exhaustive_up_to=0, shortlist_size=2))
     api.split(out)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sonobalance import api
-from sonobalance.benchmark import DEFAULT_ARMS, units_of
+from sonobalance.comparison import DEFAULT_ARMS, units_of
 from sonobalance.config import Settings
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.errors import InputError
