@@ -24,9 +24,10 @@ from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.networks import Encoder
 from sonobalance.gan.snapshot import make_generator
 
-SHARE_OF_BOUND = {"gan": 0.5, "classifier": 0.4, "inference": 0.4}
-AUDIT_SECONDS_PER_IMAGE = 0.25
-EXPLAIN_PASSES = 250  # forward passes per explained image, curves and sanity checks included
+SHARE_OF_BOUND = {"gan": 0.55, "classifier": 0.2, "inference": 0.2}
+AUDIT_SECONDS_PER_IMAGE = 0.14
+SYNTHESIS_SECONDS_PER_IMAGE = 0.07  # and round: features, likeness, gates
+EXPLAIN_PASSES = 40  # forward passes per explained image, curves and sanity checks included
 BASE_MEMORY_GIB = 1.2  # interpreter, torch and the other libraries
 CLASSES = 3  # the number of classes hardly matters for the cost
 
@@ -48,7 +49,7 @@ def estimate(folder: Path, settings: Settings) -> list[Cost]:
     train = images * (1 - settings.split.test_fraction - settings.split.val_fraction)
     costs = [
         Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
-        _gan(settings, speed),
+        _gan(settings, speed, images),
         _classifier(settings, train, speed),
         _explanation(settings, images * settings.split.test_fraction, speed),
     ]
@@ -89,14 +90,17 @@ def gan_flops(settings: GanSettings) -> tuple[float, float]:
     return 3 * (make + encode), 3 * make + 9 * judge
 
 
-def _gan(settings: Settings, speed: float) -> Cost:
-    gan = settings.gan
+def _gan(settings: Settings, speed: float, images: int) -> Cost:
+    gan, rounds = settings.gan, settings.synthesis.rounds
     warmup, game = gan_flops(gan)
-    kimg = gan.total_kimg + settings.synthesis.gan_kimg_per_round * (settings.synthesis.rounds - 1)
+    kimg = gan.total_kimg + settings.synthesis.gan_kimg_per_round * (rounds - 1)
     flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
-    minutes = flops / speed / SHARE_OF_BOUND["gan"] / 60
-    memory = BASE_MEMORY_GIB + gan.batch_size * gan.base_channels * gan.image_size_px**2 * 4e-8
-    return Cost("train-gan and synthesize", minutes, memory, 100)
+    seconds = flops / speed / SHARE_OF_BOUND["gan"]
+    seconds += images * rounds * SYNTHESIS_SECONDS_PER_IMAGE
+    memory = (
+        BASE_MEMORY_GIB + 1.2 + gan.batch_size * gan.base_channels * gan.image_size_px**2 * 4e-8
+    )
+    return Cost("train-gan and synthesize", seconds / 60, memory, 100)
 
 
 def _classifier(settings: Settings, images: float, speed: float) -> Cost:
