@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import docstring_parser
 from cyclopts import App, CycloptsError, UnknownOptionError
 from pydantic import ValidationError
 
@@ -19,6 +20,22 @@ COMMANDS = (
 )  # fmt: skip
 BAD_INPUT = 2
 INTERRUPTED = 130
+
+_parse_docstring = docstring_parser.parse_from_object
+
+
+def _docstring_of_function(thing: object) -> docstring_parser.Docstring:
+    """Parse docstrings of functions only.
+
+    Cyclopts looks for attribute docstrings in the source of every settings class and its bases,
+    which was most of the time of `--help`; our settings are described by their fields.
+    """
+    if isinstance(thing, type):
+        raise TypeError
+    return _parse_docstring(thing)
+
+
+docstring_parser.parse_from_object = _docstring_of_function  # type: ignore[assignment]
 
 app = App(
     name="sonobalance",
