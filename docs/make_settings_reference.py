@@ -12,7 +12,7 @@ from sonobalance.config import PRESETS, Section, Settings
 TARGET = Path(__file__).parent / "settings.md"
 HEAD = """# Settings
 
-Made by `make docs` from `src/sonobalance/config.py`; do not edit.
+Made by `make docs` from `src/sonobalance/config/`; do not edit.
 
 Layers: default < preset (`--preset demo|cpu|gpu`) < TOML file (`--config FILE`) < command line
 (`--section.name value`). Unknown names and values out of range are refused with the nearest valid

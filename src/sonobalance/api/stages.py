@@ -1,15 +1,12 @@
-"""One function per stage; the command of the same name is the same function.
+"""One function per stage, each returning the path of what it made.
 
-Every function returns the path of what it made. Stages after `audit` work on a run folder, take
-their settings from it, and accept their own section as an override.
+Stages after `audit` work on a run folder, take their settings from it, and accept their own section
+as an override.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from sonobalance import pipeline
 from sonobalance.config import (
@@ -19,13 +16,9 @@ from sonobalance.config import (
     EvaluationSettings,
     ExplanationSettings,
     GanSettings,
-    Preset,
-    Settings,
     SplitSettings,
     SynthesisSettings,
 )
-
-Flat = Parameter(name="*")
 
 
 def index(
@@ -205,131 +198,3 @@ def report(run: Path) -> Path:
         run: run folder, finished or not.
     """
     return pipeline.continue_run(run, "report", {}, redo=True) / "report.html"
-
-
-def run(
-    folder: Path,
-    *,
-    out: Path,
-    preset: Preset | None = None,
-    config: Path | None = None,
-    weights: Path | None = None,
-    redo: bool = False,
-    dry_run: bool = False,
-    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
-) -> Path:
-    """Do everything: from a folder of images to a report.
-
-    Give the same command again after an interruption and it goes on where it was.
-
-    Args:
-        folder: class folders, a BUSI tree, or an index CSV.
-        out: run folder to start or go on with.
-        preset: demo, cpu or gpu.
-        config: TOML file with settings; the command line wins over it.
-        weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
-        redo: repeat stages whose inputs or settings changed.
-        dry_run: print the resolved settings and an estimate of time, memory and disk; do nothing.
-        settings: every setting, by its dotted name.
-
-    Raises:
-        InputError: the folder or a file cannot be used.
-        SettingsError: a setting is unknown or out of range.
-        StaleError: a finished stage was made with other settings or inputs.
-    """
-    resolved = pipeline.resolve_all(preset, config, weights, settings)
-    if dry_run:
-        return pipeline.show_plan(folder, out, resolved)
-    return pipeline.run_all(folder, out, resolved, preset=preset, redo=redo)
-
-
-def benchmark(
-    folder: Path,
-    *,
-    out: Path,
-    folds: int = 5,
-    seeds: int = 1,
-    preset: Preset | None = None,
-    config: Path | None = None,
-    weights: Path | None = None,
-    redo: bool = False,
-    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
-) -> Path:
-    """Compare arms over grouped folds and seeds: is synthesis worth more than cheap rebalancing?
-
-    Writes `benchmark.json`, tables and every prediction. Resumable: each fold and seed is a run.
-
-    Args:
-        folder: class folders, a BUSI tree, or an index CSV.
-        out: folder of the benchmark.
-        folds: grouped cross-validation folds.
-        seeds: repetitions with other seeds.
-        preset: demo, cpu or gpu.
-        config: TOML file with settings; the command line wins over it.
-        weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
-        redo: repeat stages whose inputs or settings changed.
-        settings: every setting, by its dotted name; `--arms` chooses what is compared.
-    """
-    from sonobalance.comparison import run_benchmark
-
-    resolved = pipeline.resolve_all(preset, config, weights, settings)
-    return run_benchmark(folder, out, resolved, folds=folds, seeds=seeds, preset=preset, redo=redo)
-
-
-def demo(
-    *,
-    out: Path = Path("runs/demo"),
-    images: int = 160,
-    redo: bool = False,
-    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
-) -> Path:
-    """Make a phantom data set and run the whole pipeline on it in a few minutes.
-
-    Args:
-        out: folder for the phantoms and the run.
-        images: phantoms to make.
-        redo: repeat stages whose inputs or settings changed.
-        settings: every setting, by its dotted name, over the preset `demo`.
-    """
-    from sonobalance.data.phantoms import make_phantoms
-
-    phantoms = out / "phantoms"
-    if not (phantoms / "truth.json").is_file():
-        make_phantoms(phantoms, images=images, seed=settings.seed)
-    resolved = pipeline.resolve_all("demo", None, None, settings)
-    return pipeline.run_all(phantoms, out / "run", resolved, preset="demo", redo=redo)
-
-
-def fetch(name: str, *, out: Path, url: str = "") -> Path:
-    """Download a public data set after showing its licence and citation.
-
-    Resumes, verifies and unpacks safely; the folder it returns can be given to `run`.
-
-    Args:
-        name: busi, bus-bra, bus-uclm or breastmnist.
-        out: folder for the data sets.
-        url: another address of the same archive, such as a mirror of your institution.
-
-    Raises:
-        InputError: the name is unknown, or the download or the archive is not what it should be.
-    """
-    from sonobalance.data import fetch as fetching
-    from sonobalance.data.catalogue import notice
-    from sonobalance.progress import console
-
-    console.print(notice(name))
-    return fetching.fetch(name, out, url=url)
-
-
-def doctor(*, out: Path = Path()) -> int:
-    """Say what is installed, which device will be used, and what is wrong.
-
-    Args:
-        out: where runs would be written.
-
-    Returns:
-        0 when nothing is wrong, 1 otherwise.
-    """
-    from sonobalance.diagnosis import diagnose
-
-    return diagnose(out)

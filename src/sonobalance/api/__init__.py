@@ -1,0 +1,34 @@
+"""One function per command; the command of the same name is the same function."""
+
+from sonobalance.api.aids import doctor, fetch
+from sonobalance.api.chains import benchmark, demo, run
+from sonobalance.api.stages import (
+    audit,
+    evaluate,
+    explain,
+    index,
+    predict,
+    report,
+    split,
+    synthesize,
+    train,
+    train_gan,
+)
+
+__all__ = [
+    "audit",
+    "benchmark",
+    "demo",
+    "doctor",
+    "evaluate",
+    "explain",
+    "fetch",
+    "index",
+    "predict",
+    "report",
+    "run",
+    "split",
+    "synthesize",
+    "train",
+    "train_gan",
+]

@@ -1,0 +1,106 @@
+"""Whole roads: every stage, a demonstration of it, and its repetition over folds and arms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sonobalance import pipeline
+from sonobalance.config import Preset, Settings
+
+Flat = Parameter(name="*")
+
+
+def run(
+    folder: Path,
+    *,
+    out: Path,
+    preset: Preset | None = None,
+    config: Path | None = None,
+    weights: Path | None = None,
+    redo: bool = False,
+    dry_run: bool = False,
+    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
+) -> Path:
+    """Do everything: from a folder of images to a report.
+
+    Give the same command again after an interruption and it goes on where it was.
+
+    Args:
+        folder: class folders, a BUSI tree, or an index CSV.
+        out: run folder to start or go on with.
+        preset: demo, cpu or gpu.
+        config: TOML file with settings; the command line wins over it.
+        weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
+        redo: repeat stages whose inputs or settings changed.
+        dry_run: print the resolved settings and an estimate of time, memory and disk; do nothing.
+        settings: every setting, by its dotted name.
+
+    Raises:
+        InputError: the folder or a file cannot be used.
+        SettingsError: a setting is unknown or out of range.
+        StaleError: a finished stage was made with other settings or inputs.
+    """
+    resolved = pipeline.resolve_all(preset, config, weights, settings)
+    if dry_run:
+        return pipeline.show_plan(folder, out, resolved)
+    return pipeline.run_all(folder, out, resolved, preset=preset, redo=redo)
+
+
+def benchmark(
+    folder: Path,
+    *,
+    out: Path,
+    folds: int = 5,
+    seeds: int = 1,
+    preset: Preset | None = None,
+    config: Path | None = None,
+    weights: Path | None = None,
+    redo: bool = False,
+    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
+) -> Path:
+    """Compare arms over grouped folds and seeds: is synthesis worth more than cheap rebalancing?
+
+    Writes `benchmark.json`, tables and every prediction. Resumable: each fold and seed is a run.
+
+    Args:
+        folder: class folders, a BUSI tree, or an index CSV.
+        out: folder of the benchmark.
+        folds: grouped cross-validation folds.
+        seeds: repetitions with other seeds.
+        preset: demo, cpu or gpu.
+        config: TOML file with settings; the command line wins over it.
+        weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
+        redo: repeat stages whose inputs or settings changed.
+        settings: every setting, by its dotted name; `--arms` chooses what is compared.
+    """
+    from sonobalance.comparison import run_benchmark
+
+    resolved = pipeline.resolve_all(preset, config, weights, settings)
+    return run_benchmark(folder, out, resolved, folds=folds, seeds=seeds, preset=preset, redo=redo)
+
+
+def demo(
+    *,
+    out: Path = Path("runs/demo"),
+    images: int = 160,
+    redo: bool = False,
+    settings: Annotated[Settings, Flat] = Settings(),  # noqa: B008 - frozen
+) -> Path:
+    """Make a phantom data set and run the whole pipeline on it in a few minutes.
+
+    Args:
+        out: folder for the phantoms and the run.
+        images: phantoms to make.
+        redo: repeat stages whose inputs or settings changed.
+        settings: every setting, by its dotted name, over the preset `demo`.
+    """
+    from sonobalance.data.phantoms import make_phantoms
+
+    phantoms = out / "phantoms"
+    if not (phantoms / "truth.json").is_file():
+        make_phantoms(phantoms, images=images, seed=settings.seed)
+    resolved = pipeline.resolve_all("demo", None, None, settings)
+    return pipeline.run_all(phantoms, out / "run", resolved, preset="demo", redo=redo)

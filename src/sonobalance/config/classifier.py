@@ -1,0 +1,66 @@
+"""Settings of the classifier and its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from sonobalance.config.section import Section
+
+Attention = Literal["none", "channel", "spatial", "both"]
+Balance = Literal["none", "class-weights", "over-sampling"]
+Augmentation = Literal["none", "light", "strong"]
+
+
+class ClassifierSettings(Section):
+    """Backbone, attention, training recipe."""
+
+    backbone: str = Field("mobilenetv2_100", description="Any timm model name.")
+    weights: Path | None = Field(
+        None, description="Local safetensors with the backbone's weights, in timm's names."
+    )
+    pretrained: bool = Field(False, description="Let timm download its weights.")
+    attention: Attention = Field("both", description="Which gates follow the chosen stages.")
+    attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
+    image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
+    batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    head_start: Literal["probe", "random"] = Field(
+        "probe", description="First head: a regularised regression on frozen features, or chance."
+    )
+    head_epochs: int = Field(
+        2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
+    )
+    epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
+    patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
+    head_lr: float = Field(2e-4, gt=0, lt=1, description="Learning rate of head and gates.")
+    backbone_lr: float = Field(
+        3e-4, gt=0, lt=1, description="Learning rate of the backbone's last layers."
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of a layer over that of the next deeper one."
+    )
+    frozen_share: float = Field(
+        0.5, ge=0, lt=1, description="First share of a pretrained backbone's layers kept frozen."
+    )
+    warmup_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
+    )
+    weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Chance of dropping a pooled feature.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing.")
+    ema_halflife_epochs: float = Field(
+        2.0, ge=0, description="Half-life of the averaged weights; 0 turns averaging off."
+    )
+    balance: Balance = Field("none", description="Cheap rebalancing, alternative to synthesis.")
+    focal_gamma: float = Field(
+        0.0, ge=0, le=5, description="Focal loss exponent (Lin 2017); 0 is cross-entropy."
+    )
+    synthetic_weight: float = Field(
+        1.0, ge=0, le=10, description="Loss weight of a synthetic image; a real one weighs 1."
+    )
+    augmentation: Augmentation = Field("light", description="Strength of training augmentation.")
+    mirror_test: bool = Field(
+        True, description="Average the logits of an image and its left-right mirror at prediction."
+    )

@@ -1,0 +1,72 @@
+"""Settings of the generator, its discriminators and their game."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sonobalance.config.section import Section
+
+Objective = Literal["d2gan", "single"]
+
+
+class GanSettings(Section):
+    """The class-conditional generator and its discriminators."""
+
+    objective: Objective = Field(
+        "d2gan", description="`d2gan`: two discriminators (Nguyen 2017); `single`: one, hinge."
+    )
+    image_size_px: Literal[32, 64, 128, 256] = Field(64, description="Side of generated images.")
+    base_channels: int = Field(16, ge=4, le=256, description="Channels at the finest resolution.")
+    latent_dim: int = Field(128, ge=8, le=1024, description="Length of the latent vector.")
+    batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of convolutions in training; `auto`: bfloat16 where it is fast."
+    )
+    autoencoder_kimg: float = Field(
+        20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
+    )
+    total_kimg: float = Field(
+        48.0, gt=0, description="Thousand real images shown in the adversarial phase."
+    )
+    autoencoder_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate, warm-up.")
+    generator_lr: float = Field(1.5e-4, gt=0, lt=1, description="Adam learning rate of G.")
+    discriminator_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate of D1, D2.")
+    alpha: float = Field(0.2, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
+    beta: float = Field(0.1, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
+    anchor_weight: float = Field(
+        1.0, ge=0, description="Weight of the reconstruction anchor against collapse."
+    )
+    anchor_share: float = Field(
+        0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
+    )
+    parents: int = Field(2, ge=1, le=16, description="TRAIN images whose latents are mixed.")
+    latent_noise: float = Field(
+        0.2, ge=0, le=2, description="Standard deviation of the noise added to a unit-RMS latent."
+    )
+    augment_probability: float = Field(
+        0.6, ge=0, le=1, description="Chance of each differentiable augmentation, at the start."
+    )
+    augment_target: float = Field(
+        0.6, ge=0, le=1,
+        description="Share sign(log r(real)) that the adaptive chance steers to; 0 keeps it fixed.",
+    )  # fmt: skip
+    fade_kimg: float = Field(
+        2.0, ge=0, description="Thousand images until the discriminators weigh the class fully."
+    )
+    r1_weight: float = Field(
+        0.01, ge=0, description="Weight of the R1 gradient penalty, as a share of alpha or beta."
+    )
+    r1_interval: int = Field(16, ge=1, description="Steps between two gradient penalties.")
+    ema_halflife_kimg: float = Field(1.0, gt=0, description="Half-life of the averaged generator.")
+    snapshot_kimg: float = Field(2.0, gt=0, description="Checkpoint, grid and log interval.")
+    collapse_fraction: float = Field(
+        0.35, ge=0, le=1, description="Least diversity of a class as a fraction of the real one."
+    )
+    repetition_limit: float = Field(
+        0.5, ge=0, le=1, description="Most of the fine detail that all images may have in common."
+    )
+    collapse_ticks: int = Field(
+        3, ge=1, description="Snapshots in a row beyond either limit that stop the training."
+    )

@@ -1,0 +1,59 @@
+"""Settings of evaluation and explanation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sonobalance.config.section import Section
+
+EvidenceMap = Literal["grad-cam", "grad-cam++", "hirescam", "layer-cam", "attention-gate"]
+
+
+class EvaluationSettings(Section):
+    """Intervals and calibration."""
+
+    resamples: int = Field(
+        2000, ge=100, le=100_000, description="Group-clustered bootstrap resamples."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")
+    calibration_bins: int = Field(10, ge=2, le=100, description="Bins of the calibration curve.")
+    sensitivity: float = Field(
+        0.95, gt=0, lt=1, description="Sensitivity that the operating thresholds aim at on VAL."
+    )
+    coverage: float = Field(
+        0.9, gt=0.5, lt=1, description="Chance that a conformal set holds the true class."
+    )
+
+
+class ExplanationSettings(Section):
+    """Evidence maps."""
+
+    target: Literal["predicted", "true"] = Field(
+        "predicted", description="The class whose evidence is mapped."
+    )
+    batch_size: int = Field(16, ge=1, le=1024, description="Images per pass; bounds the memory.")
+    gallery_per_class: int = Field(
+        3, ge=1, le=50, description="Right and wrong cases shown per class."
+    )
+    heavy_images: int = Field(
+        6, ge=0, description="Images with integrated gradients and occlusion (0: none)."
+    )
+    faithfulness_images: int = Field(
+        16, ge=0, description="Images with deletion and insertion curves (0: none)."
+    )
+    faithfulness_maps: tuple[EvidenceMap, ...] = Field(
+        ("grad-cam", "attention-gate"), description="Maps with deletion and insertion curves."
+    )
+    sanity_images: int = Field(
+        8, ge=0, description="Images of the weight-randomisation check (0: none)."
+    )
+    steps: int = Field(8, ge=2, le=100, description="Steps of the deletion and insertion curves.")
+    gradient_steps: int = Field(
+        24, ge=4, le=500, description="Points on the path of integrated gradients."
+    )
+    resamples: int = Field(
+        1000, ge=100, le=100_000, description="Group-clustered bootstrap resamples."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the intervals.")

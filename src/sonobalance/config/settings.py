@@ -1,0 +1,63 @@
+"""Everything a run can be told, and the presets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sonobalance.config.classifier import ClassifierSettings
+from sonobalance.config.data import AuditSettings, DataSettings, SplitSettings
+from sonobalance.config.gan import GanSettings
+from sonobalance.config.outcome import EvaluationSettings, ExplanationSettings
+from sonobalance.config.section import Section
+from sonobalance.config.synthesis import SynthesisSettings
+
+Preset = Literal["demo", "cpu", "gpu"]
+Arm = Literal[
+    "none", "class-weights", "over-sampling", "strong-augmentation", "single", "dual-one-shot",
+    "dual-iterative",
+]  # fmt: skip
+
+
+class Settings(Section):
+    """Everything a run can be told."""
+
+    seed: int = Field(0, ge=0, description="Seed of every random choice.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
+    arms: tuple[Arm, ...] = Field(
+        (),
+        description="What is compared; empty: `none` and the synthesis arm of the GAN objective.",
+    )
+    data: DataSettings = DataSettings()
+    audit: AuditSettings = AuditSettings()
+    split: SplitSettings = SplitSettings()
+    gan: GanSettings = GanSettings()
+    synthesis: SynthesisSettings = SynthesisSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    explanation: ExplanationSettings = ExplanationSettings()
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "demo": {
+        "audit": {"exhaustive_up_to": 0, "shortlist_size": 4},
+        "gan": {
+            "image_size_px": 32, "base_channels": 16, "latent_dim": 64,
+            "autoencoder_kimg": 6.0, "total_kimg": 4.0, "snapshot_kimg": 1.0,
+        },
+        "classifier": {
+            "backbone": "test_resnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,
+            "patience_epochs": 15, "backbone_lr": 3e-3, "head_lr": 1e-3,
+        },
+        "synthesis": {"gan_kimg_per_round": 0.5},
+    },
+    "cpu": {"classifier": {"image_size_px": 160, "epochs": 8, "patience_epochs": 5}},
+    "gpu": {
+        "gan": {
+            "image_size_px": 128, "batch_size": 32, "base_channels": 48,
+            "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
+        },
+        "classifier": {"epochs": 40, "patience_epochs": 10},
+    },
+}  # fmt: skip
