@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonobalance.data.raster import Pixels, Shape, check_file, check_pixels, to_8_bit, translated
+from sonobalance.data.raster import (
+    Pixels,
+    Shape,
+    Source,
+    Upload,
+    check_file,
+    check_pixels,
+    to_8_bit,
+    translated,
+)
 from sonobalance.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset((".dcm", ".dicom", ".ima"))
 KEY_VARIABLE = "SONOBALANCE_PATIENT_KEY"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+FILE_META_GROUP = 2
+MAGIC = b"DICM"
 CENTIMETRES = 3  # Physical Units code, PS3.3 C.8.5.5.1.15
 PLACEHOLDERS = frozenset(
     ("anon", "anonymous", "anonymized", "anonymised", "deidentified", "patient", "unknown")
@@ -62,17 +73,17 @@ def is_dicom(path: Path) -> bool:
         if not path.is_file():  # a pipe would block
             return False
         with path.open("rb") as handle:
-            return handle.read(132)[128:] == b"DICM"
+            return handle.read(132)[128:] == MAGIC
     except OSError:
         return False
 
 
-def shape_of(path: Path, max_megapixels: float) -> Shape:
+def shape_of(path: Source, max_megapixels: float) -> Shape:
     """Size and frame count from the header; raises as `raster.shape_of`."""
     return _shape(_header(path), path, max_megapixels)
 
 
-def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
+def decode(path: Source, frame: int, max_megapixels: float) -> Pixels:
     """Decode one frame to (H, W) grey or (H, W, 3) RGB uint8.
 
     MONOCHROME1 and 2 go through rescale and the first window where there is one (PS3.3
@@ -88,6 +99,7 @@ def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
     with translated(path):
         from pydicom.pixels import apply_color_lut, pixel_array  # noqa: PLC0415 - an extra
 
+        check_file(path)
         dataset = _pydicom().dcmread(path, force=True)
         _check_compression(dataset, path)
         values = pixel_array(dataset, index=frame)
@@ -100,7 +112,7 @@ def decode(path: Path, frame: int, max_megapixels: float) -> Pixels:
         return _scaled(values, int(dataset.BitsStored))
 
 
-def read_tags(path: Path) -> Tags:
+def read_tags(path: Source) -> Tags:
     """Read what the index needs; raises as `decode`."""
     header = _header(path)
     with translated(path):
@@ -153,17 +165,28 @@ def _pydicom() -> Any:
     return pydicom
 
 
-def _header(path: Path) -> Dataset:
+def _header(path: Source) -> Dataset:
     check_file(path)
     pydicom = _pydicom()
     with translated(path):
-        meta = pydicom.filereader.read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") == DEFLATED:
+        if _meta(pydicom, path).get("TransferSyntaxUID") == DEFLATED:
             raise InputError(f"Expected {path} not to be deflated DICOM; export it uncompressed.")
+        check_file(path)
         return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
-def _check_compression(header: Dataset, path: Path) -> None:
+def _meta(pydicom: Any, path: Source) -> Any:
+    """The file meta information, read without the rest, which may be deflated."""
+    if not isinstance(path, Upload):
+        return pydicom.filereader.read_file_meta_info(path)
+    pydicom.filereader.read_preamble(path, force=False)
+    return pydicom.filereader.read_dataset(
+        path, is_implicit_VR=False, is_little_endian=True,
+        stop_when=lambda tag, _vr, _length: tag.group != FILE_META_GROUP,
+    )  # fmt: skip
+
+
+def _check_compression(header: Dataset, path: Source) -> None:
     """Raise `InputError` when no installed decoder knows how the pixels are compressed."""
     with translated(path):
         from pydicom.pixels import get_decoder  # noqa: PLC0415 - an extra
@@ -176,7 +199,7 @@ def _check_compression(header: Dataset, path: Path) -> None:
             )
 
 
-def _shape(header: Dataset, path: Path, max_megapixels: float) -> Shape:
+def _shape(header: Dataset, path: Source, max_megapixels: float) -> Shape:
     if "Rows" not in header or "Columns" not in header:
         raise InputError(f"Expected an image in {path}, but it is DICOM without pixels; remove it.")
     with translated(path):
@@ -186,7 +209,7 @@ def _shape(header: Dataset, path: Path, max_megapixels: float) -> Shape:
     return Shape(width, height, max(frames, 1))
 
 
-def _grey(values: NDArray[np.generic], dataset: Dataset, path: Path) -> Pixels:
+def _grey(values: NDArray[np.generic], dataset: Dataset, path: Source) -> Pixels:
     if np.issubdtype(values.dtype, np.floating):
         return to_8_bit(values, path)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)

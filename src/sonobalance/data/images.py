@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sonobalance.data import dicom, medmnist, raster
 from sonobalance.data.guard import check_allowed
-from sonobalance.data.raster import Shape
+from sonobalance.data.raster import Shape, Upload
 from sonobalance.errors import InputError
 from sonobalance.files import atomic
 
@@ -106,8 +106,32 @@ def read_gray(path: Path, frame: int = 0) -> Gray:
         InputError: the file is missing, empty, truncated, not an image, or too large.
         LeakError: a guard forbids this file here.
     """
-    pixels = _read(path, frame)[0]
-    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+    return _gray(_read(path, frame)[0])
+
+
+def read_upload(
+    content: bytes, frame: int | None = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[Gray, Shape]:
+    """Decode one frame of an image that is in memory only; DICOM is known by its magic.
+
+    The rules are those of `read_gray`. Nothing is written and no file is opened, so no guard is
+    asked.
+
+    Args:
+        content: the bytes of the file.
+        frame: which one; None is the middle one.
+        max_megapixels: a larger image is refused by its header.
+
+    Raises:
+        InputError: the bytes are empty, truncated, not an image, too large, or have fewer frames.
+    """
+    source = Upload(content)
+    reader = dicom if content[128:132] == dicom.MAGIC else raster
+    shape = reader.shape_of(source, max_megapixels)
+    chosen = shape.frames // 2 if frame is None else frame
+    if reader is dicom:
+        return _gray(dicom.decode(source, chosen, max_megapixels)), shape
+    return _gray(raster.decode(source, chosen, max_megapixels)[0]), shape
 
 
 def read_color(path: Path, frame: int = 0) -> Color:
@@ -145,6 +169,10 @@ def write_png(path: Path, image: Gray | Color, text: dict[str, str] | None = Non
         chunks.add_text(key, value)
     with atomic(path) as temporary:
         Image.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG", pnginfo=chunks)
+
+
+def _gray(pixels: NDArray[np.uint8]) -> Gray:
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def _read(path: Path, frame: int) -> tuple[NDArray[np.uint8], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,16 @@ ORIENTATION = 0x0112  # the EXIF tag
 PNG_EXIF = ("exif", "Raw profile type exif")
 
 
+class Upload(io.BytesIO):
+    """The bytes of an image that are in memory only; messages call it `the upload`."""
+
+    def __str__(self) -> str:
+        return "the upload"
+
+
+Source = Path | Upload
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a file holds: width and height in pixels as displayed, number of frames."""
@@ -34,7 +45,7 @@ class Shape:
     frames: int = 1
 
 
-def shape_of(path: Path, max_megapixels: float) -> Shape:
+def shape_of(path: Source, max_megapixels: float) -> Shape:
     """Size and frame count from the header; pixels are not decoded.
 
     Raises:
@@ -48,7 +59,7 @@ def shape_of(path: Path, max_megapixels: float) -> Shape:
         return Shape(*size, frames)
 
 
-def decode(path: Path, frame: int, max_megapixels: float) -> tuple[Pixels, bool]:
+def decode(path: Source, frame: int, max_megapixels: float) -> tuple[Pixels, bool]:
     """Decode one frame; also tells whether the format is lossy.
 
     Rules: the EXIF orientation is applied; transparency is composited on black (no echo);
@@ -69,7 +80,7 @@ def decode(path: Path, frame: int, max_megapixels: float) -> tuple[Pixels, bool]
         return _turn(array, orientation), image.format in LOSSY
 
 
-def to_8_bit(values: NDArray[np.generic], path: Path) -> Pixels:
+def to_8_bit(values: NDArray[np.generic], path: Source) -> Pixels:
     """Grey values of any type to uint8.
 
     Integers: negatives become 0; then the rule of `decode`; above 16 bits the maximum becomes 255.
@@ -90,8 +101,13 @@ def to_8_bit(values: NDArray[np.generic], path: Path) -> Pixels:
     return out
 
 
-def check_file(path: Path) -> None:
-    """Raise `InputError` unless `path` is a regular, non-empty file."""
+def check_file(path: Source) -> None:
+    """Raise `InputError` unless `path` is a regular file, or bytes, and not empty."""
+    if isinstance(path, Upload):
+        path.seek(0)
+        if not path.getbuffer().nbytes:
+            raise InputError(f"Expected an image in {path}, but it is empty; export it again.")
+        return
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -103,7 +119,7 @@ def check_file(path: Path) -> None:
         raise InputError(f"Expected an image at {path}, but it is empty; export it again.")
 
 
-def check_pixels(path: Path, width: int, height: int, max_megapixels: float) -> None:
+def check_pixels(path: Source, width: int, height: int, max_megapixels: float) -> None:
     """Raise `InputError` when a header announces no pixels or more than allowed."""
     if width < 1 or height < 1:
         raise InputError(f"Expected pixels in {path}, but it is {width} x {height}; remove it.")
@@ -115,7 +131,7 @@ def check_pixels(path: Path, width: int, height: int, max_megapixels: float) -> 
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Source) -> Iterator[None]:
     """Turn whatever a decoder raises or warns about hostile bytes into one `InputError`."""
     try:
         with warnings.catch_warnings():
@@ -139,13 +155,17 @@ def translated(path: Path) -> Iterator[None]:
         ) from None
 
 
+def _content(path: Source) -> bytes:
+    return path.getvalue() if isinstance(path, Upload) else path.read_bytes()
+
+
 @contextmanager
-def _opened(path: Path, max_megapixels: float) -> Iterator[Image.Image]:
+def _opened(path: Source, max_megapixels: float) -> Iterator[Image.Image]:
     check_file(path)
     with translated(path), Image.open(path, formats=FORMATS) as image:
         check_pixels(path, image.width, image.height, max_megapixels)
         if image.format in {"JPEG", "MPO"}:  # each progressive scan costs a pass over all pixels
-            _check_work(image, path.read_bytes().count(b"\xff\xda"), path, max_megapixels)
+            _check_work(image, _content(path).count(b"\xff\xda"), path, max_megapixels)
         yield image
 
 
@@ -164,7 +184,7 @@ def _frames(image: Image.Image) -> int:
     return MOST_FRAMES + 1
 
 
-def _check_work(image: Image.Image, passes: int, path: Path, max_megapixels: float) -> None:
+def _check_work(image: Image.Image, passes: int, path: Source, max_megapixels: float) -> None:
     most = WORK_FACTOR * max_megapixels
     if passes > MOST_FRAMES or image.width * image.height * passes > most * 1e6:
         raise InputError(
@@ -173,7 +193,7 @@ def _check_work(image: Image.Image, passes: int, path: Path, max_megapixels: flo
         )
 
 
-def _seek(image: Image.Image, frame: int, path: Path, max_megapixels: float) -> None:
+def _seek(image: Image.Image, frame: int, path: Source, max_megapixels: float) -> None:
     _check_work(image, frame + 1, path, max_megapixels)
     try:
         image.seek(frame)
@@ -200,7 +220,7 @@ def _turn(array: Pixels, orientation: int) -> Pixels:
     return np.asarray(ImageOps.exif_transpose(image), np.uint8)
 
 
-def _to_array(image: Image.Image, path: Path) -> Pixels:
+def _to_array(image: Image.Image, path: Source) -> Pixels:
     if image.mode.startswith("I") or image.mode == "F":
         return to_8_bit(np.asarray(image), path)
     if image.has_transparency_data:
