@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +10,9 @@ from sonobalance.config import AuditSettings
 from sonobalance.data.audit.evidence import Evidence, compare, likelihood
 from sonobalance.data.audit.features import Features
 from sonobalance.data.audit.shortlist import Candidate, shortlist
+from sonobalance.data.audit.workers import on_each
 from sonobalance.data.groups import related
 from sonobalance.data.manifest import Manifest, Record
-from sonobalance.progress import track
 
 PairKind = Literal["exact", "copy", "mirrored", "reframed", "view"]
 KEPT_SCORE = 0.05  # pairs below are forgotten
@@ -122,14 +121,12 @@ def accept(
 def _verify(
     features: Sequence[Features], candidates: Sequence[Candidate], settings: AuditSettings
 ) -> list[Evidence]:
-    def check(start: int) -> list[Evidence]:
-        chunk = candidates[start : start + CHUNK]
+    def check(chunk: Sequence[Candidate]) -> list[Evidence]:
         return [compare(features[i], features[j], mirror=mirror) for i, j, mirror in chunk]
 
-    starts = range(0, len(candidates), CHUNK)
-    with ThreadPoolExecutor(settings.workers) as pool:
-        done = track(pool.map(check, starts), "verify pairs", len(starts))
-        return [evidence for chunk in done for evidence in chunk]
+    chunks = [candidates[start : start + CHUNK] for start in range(0, len(candidates), CHUNK)]
+    done = on_each(check, chunks, settings.workers, "verify pairs")
+    return [evidence for chunk in done for evidence in chunk]
 
 
 def _pair(a: Record, b: Record, score: float, evidence: Evidence) -> Pair:

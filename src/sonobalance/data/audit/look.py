@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from sonobalance.config import AuditSettings
 from sonobalance.data.audit.features import Features, describe
 from sonobalance.data.audit.marks import Mark, find_marks
 from sonobalance.data.audit.quality import Quality, measure
+from sonobalance.data.audit.workers import on_each
 from sonobalance.data.images import read_color
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.errors import InputError
-from sonobalance.progress import track
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +35,11 @@ class Look:
 
 def look_at_all(manifest: Manifest, settings: AuditSettings) -> list[Look]:
     """Look at every image, in the manifest's order, with `settings.workers` threads."""
-    with ThreadPoolExecutor(settings.workers) as pool:
-        waiting = [
-            pool.submit(copy_context().run, look_at, manifest, record, settings)
-            for record in manifest
-        ]
-        return [job.result() for job in track(waiting, "look at images", len(waiting))]
+
+    def look(record: Record) -> Look:
+        return look_at(manifest, record, settings)
+
+    return on_each(look, manifest.records, settings.workers, "look at images")
 
 
 def look_at(manifest: Manifest, record: Record, settings: AuditSettings) -> Look:
@@ -59,8 +54,3 @@ def look_at(manifest: Manifest, record: Record, settings: AuditSettings) -> Look
     if settings.near_duplicates:
         features = describe(gray, marks.pixels, settings.working_side_px, settings.keypoints)
     return Look(marks.found if settings.marks else (), measure(gray), features)
-
-
-def readable(looks: Sequence[Look]) -> np.ndarray:
-    """Positions of the images that could be read."""
-    return np.flatnonzero([look.quality is not None for look in looks])
