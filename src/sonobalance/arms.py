@@ -31,6 +31,10 @@ class Treatment:
 
 
 TREATMENTS: dict[Arm, Treatment] = {
+    "probe": Treatment(
+        "real images, frozen features and a regularised logistic regression",
+        (("frozen", True), ("attention", "none")),
+    ),
     "none": Treatment("real images only"),
     "class-weights": Treatment(
         "real images, loss weighted by inverse class frequency", (("balance", "class-weights"),)
@@ -38,6 +42,7 @@ TREATMENTS: dict[Arm, Treatment] = {
     "over-sampling": Treatment(
         "real images, classes drawn equally often", (("balance", "over-sampling"),)
     ),
+    "focal": Treatment("real images, focal loss (Lin 2017)", (("focal_gamma", 2.0),)),
     "strong-augmentation": Treatment(
         "real images, strong augmentation", (("augmentation", "strong"),)
     ),
@@ -49,6 +54,9 @@ TREATMENTS: dict[Arm, Treatment] = {
         "real and iterative synthetic, two discriminators", objective="d2gan"
     ),
 }
+
+CHEAP: tuple[Arm, ...] = tuple(arm for arm, what in TREATMENTS.items() if not what.objective)
+SYNTHETIC: tuple[Arm, ...] = tuple(arm for arm in TREATMENTS if arm not in CHEAP)
 
 
 def arms_of(settings: Settings) -> tuple[Arm, ...]:

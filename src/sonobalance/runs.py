@@ -132,7 +132,7 @@ class Run:
                     f"run the earlier stages on {self.folder} first."
                 )
         dump = self.settings.model_dump()
-        chosen = _flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+        chosen = flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
         files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
         inputs |= {f"the file of {name}": sha256_of(value) for name, value in files.items()}
         return {"settings": _plain(chosen), "inputs": inputs}
@@ -199,6 +199,11 @@ def create(folder: Path, source: Path, settings: Settings, preset: str | None) -
         return Run(folder, settings, run.record | {"preset": preset or run.record["preset"]})
     if any(path.name != ".lock" for path in folder.iterdir()):
         raise InputError(f"{folder} is not empty and not a run folder; choose another --out.")
+    return new(folder, source, settings, preset)
+
+
+def new(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:
+    """A run that has done nothing; the first `save` makes the folder a run folder."""
     record: dict[str, Any] = {
         "name": source.name,
         "source": str(source),
@@ -231,8 +236,8 @@ def now() -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with what is in it; absent is fine."""
-    if path.is_dir():
+    """Remove a file, a link, or a folder with what is in it; absent is fine."""
+    if path.is_dir() and not path.is_symlink():
         for child in path.iterdir():
             remove(child)
         path.rmdir()
@@ -247,11 +252,12 @@ def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
     return value
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted names."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        out |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return out
 
 

@@ -98,6 +98,8 @@ def _synthesize(run: Run) -> None:
 
 
 def _train(run: Run) -> None:
+    from sonobalance.classify.feature_store import FeatureStore
+    from sonobalance.classify.frozen import train_frozen
     from sonobalance.classify.train import train_classifier
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
@@ -110,11 +112,22 @@ def _train(run: Run) -> None:
         for arm in trained_arms(run):
             if run.path(f"classifier/{arm}/model.json").is_file():
                 continue  # finished before the run was interrupted
-            train_classifier(
-                train, val, TREATMENTS[arm].settings(base), seed=run.settings.seed,
-                folder=run.path(f"classifier/{arm}"), device=device_of(run),
+            chosen, fit = TREATMENTS[arm].settings(base), train_classifier
+            if chosen.frozen:
+                store = run.path("features")
+                fit = partial(
+                    train_frozen, groups=[splits.group[key] for key in train.ids],
+                    store=FeatureStore(store if store.is_dir() else None),
+                )  # fmt: skip
+            fit(
+                train,
+                val,
+                chosen,
+                seed=run.settings.seed,
+                folder=run.path(f"classifier/{arm}"),
+                device=device_of(run),
                 synthetic=synthetic_of(run, arm, size, classes),
-            )  # fmt: skip
+            )
     write_json(run.path("classifier/arms.json"), choose_arm(run))
 
 

@@ -1,64 +1,203 @@
-"""The benchmark: units cover every arm once per fold and seed; it resumes; its JSON is complete."""
+"""The benchmark: every arm once per fold and seed, paired, resumable, its files complete."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+from sklearn.metrics import f1_score, roc_auc_score
 
 from sonobalance import api
-from sonobalance.comparison import DEFAULT_ARMS, units_of
+from sonobalance.arms import CHEAP, TREATMENTS
+from sonobalance.artefacts import splits_of
+from sonobalance.comparison.benchmark import DEFAULT_ARMS
+from sonobalance.comparison.protocol import Protocol, folds_of
+from sonobalance.comparison.units import units_of
 from sonobalance.config import Settings
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.errors import InputError
+from sonobalance.runs import open_run
 
 TINY = {
     "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
+    "gan": {
+        "image_size_px": 32, "base_channels": 4, "latent_dim": 16, "batch_size": 8,
+        "autoencoder_kimg": 0.08, "total_kimg": 0.08, "snapshot_kimg": 0.08,
+        "collapse_fraction": 0.0, "repetition_limit": 1.0,
+    },
+    "synthesis": {"rounds": 1, "gan_kimg_per_round": 0.0, "inner_repeats": 1},
     "classifier": {
         "backbone": "test_resnet", "image_size_px": 32, "epochs": 1, "batch_size": 16,
     },
     "evaluation": {"resamples": 100},
-    "arms": ["none", "over-sampling"],
 }  # fmt: skip
+ARMS = ["probe", "none", "over-sampling", "dual-iterative"]
 
 
-def test_every_arm_stands_once_in_every_fold_and_seed() -> None:
-    arms = (*DEFAULT_ARMS, "single", "dual-one-shot")
-    units = list(units_of(arms, folds=3, seeds=2))
-    seen = [(unit.seed, unit.fold, arm) for unit in units for arm in unit.arms]
-    assert len(seen) == len(set(seen)) == 3 * 2 * len(arms)
-    assert len({unit.name for unit in units}) == len(units)
+def tiny(*arms: str) -> Settings:
+    return Settings.model_validate(TINY | {"arms": list(arms)})
 
 
-def test_arms_of_one_objective_share_one_gan() -> None:
-    units = list(units_of(("dual-one-shot", "dual-iterative"), folds=2, seeds=1))
-    assert [unit.arms for unit in units] == [("dual-one-shot", "dual-iterative")] * 2
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantoms(tmp_path_factory.mktemp("data") / "phantoms", images=90, size_px=32)
 
 
-def test_arms_without_synthesis_need_no_gan() -> None:
-    assert {unit.objective for unit in units_of(("none", "over-sampling"), 2, 1)} == {None}
+@pytest.fixture(scope="module")
+def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    api.benchmark(phantoms, out=out, folds=2, seeds=2, settings=tiny(*ARMS))
+    return out
 
 
-def test_a_small_benchmark_tests_every_image_once(tmp_path: Path) -> None:
-    phantoms = make_phantoms(tmp_path / "phantoms", images=60, size_px=48)
-    settings = Settings.model_validate(TINY)
-    path = api.benchmark(phantoms, out=tmp_path / "out", folds=2, settings=settings)
-    result = json.loads(path.read_text())
-    assert set(result["arms"]) == {"none", "over-sampling"}
-    assert {"value", "low", "high"} <= set(result["arms"]["none"]["macro_f1"])
-    assert {(row["arm"], row["against"]) for row in result["paired"]} >= {("over-sampling", "none")}
-    assert result["protocol"]["folds"] == 2
-    assert result["n"] == 60 - len(excluded(tmp_path / "out" / "base" / "splits.csv"))
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("weights.safetensors")}
-    api.benchmark(phantoms, out=tmp_path / "out", folds=2, settings=settings)
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+@pytest.fixture(scope="module")
+def document(finished: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((finished / "benchmark.json").read_text())
+    return document
 
 
-def excluded(splits: Path) -> list[str]:
-    return [line for line in splits.read_text().splitlines() if ",excluded," in line]
+def test_the_json_has_every_arm_metric_and_pair(document: dict[str, Any]) -> None:
+    wanted = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier"}
+    wanted |= {f"recall_{name}" for name in ("benign", "malignant", "normal")}
+    assert set(document["arms"]) == set(ARMS)
+    for scores in document["arms"].values():
+        assert set(scores) == wanted
+        assert all(set(x) == {"value", "low", "high"} for x in scores.values())
+    pairs = {(row["arm"], row["against"]) for row in document["paired"]}
+    assert pairs == {(a, b) for a in ARMS for b in ARMS if a != b and b in CHEAP}
+    for row in document["paired"]:
+        difference = (
+            document["arms"][row["arm"]][row["metric"]]["value"]
+            - document["arms"][row["against"]][row["metric"]]["value"]
+        )
+        assert row["difference"] == pytest.approx(difference)
+        assert row["low"] <= row["difference"] <= row["high"]
 
 
-def test_one_fold_is_refused(tmp_path: Path) -> None:
+def test_every_image_is_tested_once_per_arm_and_seed(
+    finished: Path, document: dict[str, Any]
+) -> None:
+    table = pd.read_csv(finished / "predictions.csv")
+    assert not table.duplicated(["arm", "seed", "id"]).any()
+    assert document["n"] == table["id"].nunique() == len(table) / len(ARMS) / 2
+    assert set(table["part"]) == {"test"}
+
+
+def test_values_are_those_of_scikit_learn(finished: Path, document: dict[str, Any]) -> None:
+    table = pd.read_csv(finished / "predictions.csv")
+    rows = table[table["arm"] == "none"]
+    f1 = [f1_score(s["label"], s["predicted"], average="macro") for _, s in rows.groupby("seed")]
+    columns = [f"p_{name}" for name in ("benign", "malignant", "normal")]
+    auc = [
+        roc_auc_score(fold["label"], fold[columns], multi_class="ovr", average="macro")
+        for _, fold in rows.groupby(["seed", "fold"])
+    ]
+    scores = document["arms"]["none"]
+    assert scores["macro_f1"]["value"] == pytest.approx(sum(f1) / len(f1))
+    assert scores["macro_auc"]["value"] == pytest.approx(sum(auc) / len(auc), abs=1e-3)
+
+
+def test_no_group_crosses_a_fold(finished: Path) -> None:
+    base = open_run(finished / "base")
+    for fold in folds_of(base, Protocol(folds=2, seeds=2)):
+        places: dict[str, set[str]] = {}
+        for r in fold.splits.manifest:
+            places.setdefault(fold.splits.group[r.id], set()).add(fold.splits.part[r.id])
+        assert all(len(place - {"excluded"}) <= 1 for place in places.values())
+
+
+def test_the_same_again_trains_nothing_and_another_arm_trains_itself_alone(
+    finished: Path, phantoms: Path, document: dict[str, Any]
+) -> None:
+    def trained() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in finished.rglob("weights.safetensors")}
+
+    before = trained()
+    api.benchmark(phantoms, out=finished, folds=2, seeds=2, settings=tiny(*ARMS))
+    assert trained() == before
+    assert json.loads((finished / "benchmark.json").read_text()) == document
+    api.benchmark(phantoms, out=finished, folds=2, seeds=2, settings=tiny(*ARMS, "focal"))
+    new = {path for path in trained() if path not in before}
+    assert {path.parts[-2] for path in new} == {"focal"}
+    assert {path: trained()[path] for path in before} == before
+    api.benchmark(phantoms, out=finished, folds=2, seeds=2, settings=tiny(*ARMS))
+
+
+def test_tables_are_ready_for_a_paper(finished: Path, document: dict[str, Any]) -> None:
+    with (finished / "benchmark.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    value = document["arms"]["none"]["macro_f1"]["value"]
+    assert {"arm", "metric", "value", "low", "high"} == set(rows[0])
+    latex = (finished / "benchmark.tex").read_text()
+    page = (finished / "benchmark.html").read_text()
+    assert latex.count(r"\\") == len(ARMS) + 1
+    assert f"{value:.3f}" in latex
+    assert f"{value:.3f}" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_the_json_names_no_path_of_this_machine(finished: Path) -> None:
+    assert str(finished.parent) not in (finished / "benchmark.json").read_text()
+
+
+def test_arms_of_one_objective_share_one_gan_and_others_need_none(finished: Path) -> None:
+    base = open_run(finished / "base")
+    folds = folds_of(base, Protocol(folds=2, seeds=1))
+    units = list(units_of(base, folds, ("dual-one-shot", "dual-iterative", "none")))
+    gans = [unit for unit in units if unit.arm is None]
+    assert len(gans) == 2
+    assert {unit.gan for unit in units if unit.arm and TREATMENTS[unit.arm].objective} == {*gans}
+    assert all(unit.gan is None for unit in units if unit.arm == "none")
+    assert len({unit.folder for unit in units}) == len(units)
+
+
+def test_a_unit_is_addressed_by_what_it_depends_on(finished: Path) -> None:
+    base = open_run(finished / "base")
+    folds = folds_of(base, Protocol(folds=2, seeds=1))
+
+    def folders(change: dict[str, Any]) -> list[Path]:
+        changed = Settings.model_validate(base.settings.model_dump() | change)
+        other = type(base)(base.folder, changed, base.record)
+        return [unit.folder for unit in units_of(other, folds, DEFAULT_ARMS)]
+
+    same = folders({})
+    assert folders({"evaluation": {"resamples": 500}}) == same
+    other_gan = folders({"gan": TINY["gan"] | {"alpha": 0.7}})
+    moved = {
+        new.name.split("-seed")[0] for old, new in zip(same, other_gan, strict=True) if old != new
+    }
+    synthetic = {arm for arm in DEFAULT_ARMS if TREATMENTS[arm].objective}
+    assert moved == synthetic | {"gan-d2gan", "gan-single"}
+    assert not set(folders({"classifier": TINY["classifier"] | {"epochs": 2}})) & {
+        folder for folder in same if not folder.name.startswith("gan")
+    }
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_scarcity_cuts_train_groups_of_one_class_only(finished: Path, share: float) -> None:
+    base = open_run(finished / "base")
+    full = folds_of(base, Protocol(folds=2))
+    cut = folds_of(base, Protocol(folds=2, scarce=share))
+    for before, after in zip(full, cut, strict=True):
+        counts, fewer = before.splits.counts(), after.splits.counts()
+        assert (fewer["val"], fewer["test"]) == (counts["val"], counts["test"])
+        assert fewer["train"]["malignant"] < counts["train"]["malignant"]
+        assert fewer["train"]["benign"] == counts["train"]["benign"]
+
+
+def test_bad_questions_are_refused(tmp_path: Path, phantoms: Path) -> None:
     with pytest.raises(InputError, match="folds ≥ 2"):
         api.benchmark(tmp_path, out=tmp_path / "out", folds=1)
+    with pytest.raises(InputError, match=r"scarce in \(0, 1\]"):
+        api.benchmark(tmp_path, out=tmp_path / "out", scarce=0.0)
+    weighted = Settings.model_validate({"classifier": {"balance": "class-weights"}})
+    with pytest.raises(InputError, match=r"the arms of the benchmark vary these"):
+        api.benchmark(phantoms, out=tmp_path / "out", settings=weighted)
+
+
+def test_splits_of_the_base_stay_grouped(finished: Path) -> None:
+    assert not splits_of(open_run(finished / "base")).leaky

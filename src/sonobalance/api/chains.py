@@ -55,6 +55,9 @@ def benchmark(
     out: Path,
     folds: int = 5,
     seeds: int = 1,
+    subset: Path | None = None,
+    scarce: float = 1.0,
+    scarce_class: str = "malignant",
     preset: Preset | None = None,
     config: Path | None = None,
     weights: Path | None = None,
@@ -63,23 +66,33 @@ def benchmark(
 ) -> Path:
     """Compare arms over grouped folds and seeds: is synthesis worth more than cheap rebalancing?
 
-    Writes `benchmark.json`, tables and every prediction. Resumable: each fold and seed is a run.
+    Writes `benchmark.json`, `benchmark.csv`, `.tex`, `.html` and `predictions.csv`. Resumable: each
+    arm on each fold with each seed is a run of its own in `units/`, and none is done twice.
 
     Args:
         folder: class folders, a BUSI tree, or an index CSV.
         out: folder of the benchmark.
-        folds: grouped cross-validation folds.
-        seeds: repetitions with other seeds.
+        folds: grouped cross-validation folds; `--split.official-csv` brings published ones,
+            `--split.leaky` splits image by image, for comparison with papers only.
+        seeds: repetitions with other folds and other random choices.
+        subset: CSV whose first column names the images to use (short for --split.subset-csv).
+        scarce: share of the groups of `scarce_class` that stays in TRAIN.
+        scarce_class: the class that is made scarcer.
         preset: demo, cpu or gpu.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
-        redo: repeat stages whose inputs or settings changed.
+        redo: repeat index, audit and split where inputs or settings changed.
         settings: every setting, by its dotted name; `--arms` chooses what is compared.
     """
-    from sonobalance.comparison import run_benchmark
+    from sonobalance.comparison.benchmark import run_benchmark
+    from sonobalance.comparison.protocol import Protocol
 
+    protocol = Protocol(folds, seeds, scarce=scarce, scarce_class=scarce_class)
     resolved = pipeline.resolve_all(preset, config, weights, settings)
-    return run_benchmark(folder, out, resolved, folds=folds, seeds=seeds, preset=preset, redo=redo)
+    if subset:
+        split = resolved.split.model_copy(update={"subset_csv": subset.absolute()})
+        resolved = resolved.model_copy(update={"split": split})
+    return run_benchmark(folder, out, resolved, protocol, preset=preset, redo=redo)
 
 
 def demo(

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sonobalance.errors import InputError
 
 Matrix = NDArray[np.float64]
+_USUAL_C = 0.003
 _GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
@@ -55,6 +56,7 @@ def fit_probe(
     *,
     c: float | None = None,
     balanced: bool = False,
+    weights: ArrayLike | None = None,
 ) -> Probe:
     """Standardise features, fit a multinomial logistic regression, fold both into one linear map.
 
@@ -66,6 +68,7 @@ def fit_probe(
         seed: of the folds that choose `c`.
         c: inverse regularisation strength of scikit-learn; default 0.003 without `groups`.
         balanced: weigh classes by inverse frequency.
+        weights: (N,) weight of each image in the loss; all 1 when None.
 
     Raises:
         InputError: a class between 0 and K-1 has no image, or there is one class only.
@@ -77,10 +80,10 @@ def fit_probe(
             f"the classes {sorted(set(y.tolist()))}."
         )
     if c is None:
-        c = 0.003 if groups is None else _chosen_c(x, y, np.asarray(groups), seed, balanced)
+        c = _USUAL_C if groups is None else _chosen_c(x, y, np.asarray(groups), seed, balanced)
     scaler = StandardScaler().fit(x)
     model = LogisticRegression(C=c, max_iter=2000, class_weight="balanced" if balanced else None)
-    model.fit(scaler.transform(x), y)
+    model.fit(scaler.transform(x), y, sample_weight=weights)
     coefficients, intercept = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(coefficients) == 1:  # two classes: one row of log-odds becomes two rows of logits
         coefficients = np.stack([-coefficients[0] / 2, coefficients[0] / 2])
@@ -122,10 +125,17 @@ def cross_fitted(
 
 
 def _chosen_c(
-    x: Matrix, y: NDArray[np.int64], groups: ArrayLike, seed: int, balanced: bool
+    x: Matrix, y: NDArray[np.int64], groups: NDArray[np.generic], seed: int, balanced: bool
 ) -> float:
-    """The regularisation with the lowest grouped cross-validated log-loss."""
+    """The regularisation with the lowest grouped cross-validated log-loss.
+
+    As many folds as the class with the fewest groups allows, five at most; the middle of the grid
+    where a class has a single group.
+    """
+    folds = min(5, *(len(np.unique(groups[y == k])) for k in np.unique(y)))
+    if folds < 2:
+        return _USUAL_C
     losses = [
-        log_loss(y, cross_fitted(x, y, groups, 5, seed, c=c, balanced=balanced)) for c in _GRID
+        log_loss(y, cross_fitted(x, y, groups, folds, seed, c=c, balanced=balanced)) for c in _GRID
     ]
     return _GRID[int(np.argmin(losses))]

@@ -26,6 +26,9 @@ class ClassifierSettings(Section):
     attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
     image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
     batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    frozen: bool = Field(
+        False, description="Train nothing but a regularised regression on frozen features."
+    )
     head_start: Literal["probe", "random"] = Field(
         "probe", description="First head: a regularised regression on frozen features, or chance."
     )

@@ -110,6 +110,9 @@ class SplitSettings(Section):
     official_part_column: str = Field(
         "", description="Official CSV: column with train, val or test, used in place of the folds."
     )
+    subset_csv: Path | None = Field(
+        None, description="CSV whose first column names (id, path or file) the images to use."
+    )
     leaky: bool = Field(
         False, description="Split single images at random, for comparison with papers only."
     )

@@ -25,6 +25,11 @@ class EvaluationSettings(Section):
     coverage: float = Field(
         0.9, gt=0.5, lt=1, description="Chance that a conformal set holds the true class."
     )
+    external_classes: dict[str, str] = Field(
+        {},
+        description="Class → what the external set calls it; empty: classes of the same name. The"
+        " probability of a class without one is shared out among the others.",
+    )
 
 
 class ExplanationSettings(Section):

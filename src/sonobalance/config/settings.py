@@ -15,8 +15,8 @@ from sonobalance.config.synthesis import SynthesisSettings
 
 Preset = Literal["demo", "cpu", "gpu"]
 Arm = Literal[
-    "none", "class-weights", "over-sampling", "strong-augmentation", "single", "dual-one-shot",
-    "dual-iterative",
+    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
+    "dual-one-shot", "dual-iterative",
 ]  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def official_folds(
         InputError: the file is unusable, or an image is missing in it.
     """
     read = _column(manifest, settings, settings.official_fold_column)
-    names = sorted(set(read), key=lambda name: (len(name), name))
+    names = _in_order(read)
     tested = settings.official_test_fold or (names or [""])[0]
     if len(names) < 2 or tested not in names:
         raise InputError(
@@ -74,6 +74,19 @@ def official_folds(
         _checked(manifest, parts, settings),
         {key: names.index(name) for key, name in fold.items()},
     )
+
+
+def official_fold_names(manifest: Manifest, settings: SplitSettings) -> list[str]:
+    """The published folds in order, each of which can be `official_test_fold`.
+
+    Raises:
+        InputError: the file is unusable, or an image is missing in it.
+    """
+    return _in_order(_column(manifest, settings, settings.official_fold_column))
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    return sorted(set(names), key=lambda name: (len(name), name))
 
 
 def _validation(

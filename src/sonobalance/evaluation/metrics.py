@@ -32,6 +32,8 @@ class Metric:
         sentence: what the number means, for a reader who is no statistician.
         counted: for a share of images (accuracy, sensitivity, ...): which images are in its
             denominator, as a function (targets, predicted) -> (N,) bool; None for the others.
+        ranks: whether scores are compared between images, which is meaningful within one model
+            only: over folds such a metric is averaged, not pooled (Forman & Scholz 2010).
     """
 
     name: str
@@ -39,6 +41,7 @@ class Metric:
     higher_is_better: bool
     sentence: str
     counted: Callable[[Integers, Integers], NDArray[np.bool_]] | None = None
+    ranks: bool = False
 
 
 def metrics_of(classes: tuple[str, ...], bins: int) -> tuple[Metric, ...]:
@@ -57,7 +60,7 @@ def metrics_of(classes: tuple[str, ...], bins: int) -> tuple[Metric, ...]:
         Metric("macro_f1", macro_f1, True, "Mean over the classes of F1."),
         Metric(
             "macro_auc", macro_auc, True,
-            "Mean over the classes of the area under the one-against-rest ROC curve.",
+            "Mean over the classes of the area under the one-against-rest ROC curve.", ranks=True,
         ),
         *(row for k, name in enumerate(classes) for row in _class_metrics(k, name)),
         Metric(
@@ -90,6 +93,7 @@ def _class_metrics(k: int, name: str) -> tuple[Metric, ...]:
         Metric(
             f"auc_{name}", partial(auc, k=k), True,
             f"Chance that a {name} image gets more {name} probability than another image.",
+            ranks=True,
         ),
     )  # fmt: skip
 

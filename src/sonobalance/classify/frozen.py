@@ -1,0 +1,196 @@
+"""The frozen classifier: a regularised regression on features that nothing here adapts.
+
+It is the `probe` arm, and with `classifier.frozen` every arm: seconds instead of minutes, which
+makes many folds, seeds and degrees of scarcity affordable. It leaves the same files as fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sonobalance.classify.augment import augment
+from sonobalance.classify.feature_store import FeatureStore
+from sonobalance.classify.learner import Learner, new_learner
+from sonobalance.classify.objective import epoch_order, image_weights, weighted_loss
+from sonobalance.classify.predict import model_logits
+from sonobalance.classify.probe import Matrix, Probe, fit_probe
+from sonobalance.classify.record import scores, write_model
+from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.config import ClassifierSettings
+from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
+from sonobalance.errors import InputError, SettingsError
+from sonobalance.randomness import torch_generator
+
+STRONG_COPIES = 4
+OVER_SAMPLING_EPOCHS = 20
+
+
+def train_frozen(
+    train: LabelledImages,
+    val: LabelledImages,
+    settings: ClassifierSettings,
+    *,
+    groups: Sequence[str],
+    seed: int,
+    folder: Path,
+    device: torch.device,
+    synthetic: LabelledImages | None = None,
+    store: FeatureStore | None = None,
+) -> Path:
+    """Fit the head on frozen features of every training image and its mirror.
+
+    The strength of the regularisation is chosen by grouped cross-validation of the real TRAIN
+    images, so it is the same whatever is added to them. VAL fits the temperature and nothing else.
+
+    Args:
+        train: real TRAIN images.
+        val: real VAL images.
+        settings: backbone and balance; nothing about epochs applies.
+        groups: relatives' key of each TRAIN image.
+        seed: of folds, augmentation and over-sampling.
+        folder: receives `weights.safetensors` and `model.json`, as from `train_classifier`.
+        device: where features are computed.
+        synthetic: accepted synthetic images, added to TRAIN only.
+        store: features computed before, by content; None computes all.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        InputError: a class without training images, no VAL images, or unusable weights.
+        SettingsError: the backbone's head is not a linear layer on its pooled features.
+    """
+    if not len(val):
+        raise InputError("Expected real images in VAL to fit the temperature by, but got none.")
+    folder.mkdir(parents=True, exist_ok=True)
+    learner = new_learner(
+        train, settings.model_copy(update={"head_start": "random"}), seed=seed, device=device
+    )
+    store = store or FeatureStore(None)
+    images = train if synthetic is None else train.join(synthetic)
+    views = [images, mirrored(images), *_strong_views(images, settings, seed)]
+    x = np.concatenate([store.features(learner.model, view) for view in views])
+    y = np.tile(images.targets.numpy(), len(views))
+    weights = np.tile(_weights(images, len(train), settings, seed), len(views)) / len(views)
+    real = store.features(learner.model, train)
+    c = fit_probe(real, train.targets.numpy(), np.asarray(groups), seed).c
+    if settings.focal_gamma:
+        probe = fit_focal(x, y, weights, c=c, gamma=settings.focal_gamma)
+    else:
+        probe = fit_probe(x, y, c=c, weights=weights)
+    _set_head(learner, probe, settings)
+    _note(learner, val)
+    write_model(
+        learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
+    )
+    return folder
+
+
+def mirrored(images: LabelledImages) -> LabelledImages:
+    """The left-right mirror of every image."""
+    return LabelledImages(images.pixels.flip(3), images.targets, images.ids, images.classes)
+
+
+def fit_focal(
+    features: Matrix,
+    targets: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    *,
+    c: float,
+    gamma: float,
+) -> Probe:
+    """A linear classifier under the focal loss, regularised as scikit-learn's C does.
+
+    Minimises Σ w_i focal_i + |W|² / (2 C) on standardised features; γ = 0 is `fit_probe`.
+
+    Args:
+        features: (N, F).
+        targets: (N,) int64.
+        weights: (N,).
+        c: inverse strength of the regularisation.
+        gamma: γ of Lin et al. 2017, eq. 4.
+    """
+    x = np.asarray(features, np.float64)
+    mean, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
+    inputs, labels = torch.from_numpy((x - mean) / scale), torch.from_numpy(targets)
+    masses, classes = torch.from_numpy(weights), int(targets.max()) + 1
+    weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=500, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = weighted_loss(inputs @ weight.T + bias, labels, masses, focal_gamma=gamma)
+        objective = loss * masses.sum() + weight.square().sum() / (2 * c)
+        objective.backward()
+        return objective
+
+    optimizer.step(closure)
+    raw = weight.detach().numpy() / scale
+    return Probe(raw, bias.detach().numpy() - raw @ mean, c)
+
+
+def _strong_views(
+    images: LabelledImages, settings: ClassifierSettings, seed: int
+) -> list[LabelledImages]:
+    """Strongly augmented copies, where the settings ask for them."""
+    if settings.augmentation != "strong":
+        return []
+    views = []
+    for copy in range(STRONG_COPIES):
+        generator = torch_generator(seed, "frozen", copy)
+        pixels = to_pixels(augment(to_unit(images.pixels), "strong", generator))
+        views.append(LabelledImages(pixels, images.targets, images.ids, images.classes))
+    return views
+
+
+def _weights(
+    images: LabelledImages, real: int, settings: ClassifierSettings, seed: int
+) -> NDArray[np.float64]:
+    """(N,) weight of each image: by class, by origin, or by how often over-sampling shows it."""
+    synthetic = torch.arange(len(images)) >= real
+    weights = image_weights(
+        images.targets, synthetic, len(images.classes),
+        balance=settings.balance, share=settings.synthetic_weight,
+    ).double().numpy()  # fmt: skip
+    if settings.balance == "over-sampling":
+        targets = images.targets.numpy()
+        shown = [
+            epoch_order(targets, balance="over-sampling", seed=seed, epoch=epoch)
+            for epoch in range(OVER_SAMPLING_EPOCHS)
+        ]
+        counts = np.bincount(np.concatenate(shown), minlength=len(images))
+        weights = weights * counts / OVER_SAMPLING_EPOCHS
+    out: NDArray[np.float64] = weights
+    return out
+
+
+def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:
+    head = learner.model.head
+    if head is None or head.bias is None or head.weight.shape != probe.weight.shape:
+        raise SettingsError(
+            f"Expected `classifier.backbone` to end in a linear layer on its pooled features for "
+            f"frozen training, but {settings.backbone} does not; choose another backbone."
+        )
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def _note(learner: Learner, val: LabelledImages) -> None:
+    """Make the fitted network what is kept, and note how it does on VAL."""
+    learner.average = learner.model
+    state = learner.model.state_dict()
+    learner.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+    logits, targets = model_logits(learner.model, val), val.targets.numpy()
+    loss = mean_log_loss(logits / fit_temperature(logits, targets), targets)
+    learner.rows = [
+        {"epoch": 0, "train_loss": None, "val_log_loss": loss, **scores(logits, targets)}
+    ]

@@ -1,0 +1,130 @@
+"""Arms over folds and seeds: what synthesis is worth against cheap rebalancing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.live import Live
+
+from sonobalance import runs
+from sonobalance.arms import CHEAP
+from sonobalance.artefacts import splits_of
+from sonobalance.comparison.command import command_of
+from sonobalance.comparison.live import table_of
+from sonobalance.comparison.outcome import collapses, write_outcome
+from sonobalance.comparison.pooling import blocks_by_arm
+from sonobalance.comparison.protocol import Protocol, describe, folds_of
+from sonobalance.comparison.units import Unit, units_of
+from sonobalance.comparison.work import finished, perform, prepare
+from sonobalance.config import Arm, Preset, Settings
+from sonobalance.errors import InputError
+from sonobalance.evaluation.pairing import METHOD
+from sonobalance.evaluation.repeated import evaluate_repeated
+from sonobalance.pipeline import check_source
+from sonobalance.progress import console
+from sonobalance.runs import Run
+from sonobalance.stages import STAGES
+
+DEFAULT_ARMS: tuple[Arm, ...] = (
+    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
+    "dual-one-shot", "dual-iterative",
+)  # fmt: skip
+REFERENCES = (*CHEAP, "single")
+
+
+def run_benchmark(
+    folder: Path,
+    out: Path,
+    settings: Settings,
+    protocol: Protocol,
+    *,
+    preset: Preset | None = None,
+    redo: bool = False,
+) -> Path:
+    """Do every unit that is not finished, then write `benchmark.json` and its tables.
+
+    Raises:
+        InputError: the data, a CSV, or the settings do not allow the comparison.
+    """
+    check_source(folder)
+    _check_arms(settings)
+    arms = settings.arms or DEFAULT_ARMS
+    out = out.absolute()
+    with runs.locked(out):
+        base = _base(folder, out, settings, protocol, preset, redo=redo)
+        folds = folds_of(base, protocol)
+        units = list(units_of(base, folds, arms))
+        _perform_all(units, base, arms)
+        document = _document(units, base, protocol, preset)
+        return write_outcome(out, document, units)
+
+
+def _check_arms(settings: Settings) -> None:
+    """The settings that the arms vary must be at rest, or `none` would not mean none."""
+    classifier = settings.classifier
+    if (
+        classifier.balance != "none"
+        or classifier.focal_gamma
+        or classifier.augmentation == "strong"
+    ):
+        raise InputError(
+            "Expected classifier.balance=none, focal_gamma=0 and no strong augmentation, since "
+            "the arms of the benchmark vary these; leave them at their defaults."
+        )
+
+
+def _base(
+    folder: Path,
+    out: Path,
+    settings: Settings,
+    protocol: Protocol,
+    preset: Preset | None,
+    *,
+    redo: bool,
+) -> Run:
+    """Index, audit and split, once for all units."""
+    split = settings.split.model_copy(update={"folds": protocol.folds, "repeats": protocol.seeds})
+    shared = settings.model_copy(update={"split": split, "arms": ()})
+    place = out / "base"
+    place.mkdir(parents=True, exist_ok=True)
+    base = runs.create(place, folder, shared, preset)
+    for name in ("index", "audit", "split"):
+        base.perform(STAGES[name], redo=redo)
+    return base
+
+
+def _perform_all(units: Sequence[Unit], base: Run, arms: Sequence[Arm]) -> None:
+    """Do what is left, showing the table as it grows."""
+    done = [unit for unit in units if finished(unit)]
+    left = [unit for unit in units if unit not in done]
+    if done:
+        console.print(f"{len(done)} of {len(units)} units were finished before.")
+    with Live(table_of(done, units, arms), console=console, auto_refresh=False) as live:
+        for unit in _executed(left, base):
+            done.append(unit)
+            console.print(f"[bold]{len(done)}/{len(units)}[/bold] {unit.title}")
+            live.update(table_of(done, units, arms), refresh=True)
+
+
+def _executed(units: Sequence[Unit], base: Run) -> Iterator[Unit]:
+    for unit in units:
+        prepare(unit, base)
+    for unit in units:
+        perform(unit.folder, unit.arm)
+        yield unit
+
+
+def _document(
+    units: Sequence[Unit], base: Run, protocol: Protocol, preset: Preset | None
+) -> dict[str, Any]:
+    settings = base.settings
+    described = describe(base, protocol, list(dict.fromkeys(unit.fold for unit in units)))
+    result = evaluate_repeated(
+        blocks_by_arm(units), splits_of(base).manifest.classes, settings.evaluation,
+        seed=settings.seed, references=REFERENCES, test_to_train=described["test_to_train"],
+    )  # fmt: skip
+    described |= {"method": METHOD, "collapsed": collapses(units)}
+    command = command_of(base, protocol, preset, [u.arm for u in units if u.arm])
+    return {**result, "protocol": described, "command": command}

@@ -1,0 +1,46 @@
+"""The files of a finished benchmark: JSON, every prediction, and tables ready for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sonobalance.artefacts import collapsed
+from sonobalance.comparison import tables
+from sonobalance.comparison.pooling import prediction_rows
+from sonobalance.comparison.units import Unit
+from sonobalance.comparison.verdict import verdicts
+from sonobalance.files import write_json, write_text
+from sonobalance.runs import open_run
+
+BENCHMARK = "benchmark.json"
+
+
+def write_outcome(out: Path, document: dict[str, Any], units: Sequence[Unit]) -> Path:
+    """Write everything and return the path of `benchmark.json`.
+
+    Args:
+        out: folder of the benchmark.
+        document: arms, paired differences, protocol, command.
+        units: all finished.
+    """
+    document["verdicts"] = verdicts(document)
+    predictions = prediction_rows(units)
+    write_text(out / "predictions.csv", _csv(predictions))
+    write_text(out / "benchmark.csv", _csv(pd.DataFrame(tables.long_rows(document))))
+    write_text(out / "benchmark.tex", tables.latex(document))
+    write_text(out / "benchmark.html", tables.html(document))
+    write_json(out / BENCHMARK, document)
+    return out / BENCHMARK
+
+
+def collapses(units: Sequence[Unit]) -> list[str]:
+    """Titles of the GANs that ended without a usable generator."""
+    return [u.title for u in units if u.arm is None and collapsed(open_run(u.folder))]
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return str(table.to_csv(index=False, lineterminator="\n"))

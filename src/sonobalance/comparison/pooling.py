@@ -1,0 +1,45 @@
+"""What finished units predicted, together: by arm, seed and fold, and as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from sonobalance.comparison.units import Unit
+from sonobalance.evaluation.predictions import ArmPredictions, arm_predictions, read_predictions
+from sonobalance.evaluation.repeated import Blocks
+
+PREDICTIONS = "predictions.csv"
+
+
+def blocks_by_arm(units: Iterable[Unit], name: str = PREDICTIONS) -> dict[str, Blocks]:
+    """Arm → (seed, fold) → what the finished units said about their TEST images."""
+    out: dict[str, dict[tuple[int, int], ArmPredictions]] = {}
+    for unit in units:
+        if unit.arm:
+            rows = arm_predictions(rows_of_test(unit, name), unit.arm, "test")
+            out.setdefault(unit.arm, {})[unit.fold.seed, unit.fold.number] = rows
+    return dict(out)
+
+
+def prediction_rows(units: Iterable[Unit], name: str = PREDICTIONS) -> pd.DataFrame:
+    """One row per arm, seed, fold and image: the whole of `predictions.csv`."""
+    tables = []
+    for unit in units:
+        if unit.arm:
+            table = rows_of_test(unit, name)
+            table.insert(1, "seed", unit.fold.seed)
+            table.insert(2, "fold", unit.fold.number)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def rows_of_test(unit: Unit, name: str = PREDICTIONS) -> pd.DataFrame:
+    """The TEST rows of a unit, under the arm it stands for.
+
+    A synthesis arm whose GAN collapsed was trained with real images alone and still counts as
+    that arm.
+    """
+    rows = read_predictions(unit.folder / name)
+    return rows[rows["part"] == "test"].assign(arm=unit.arm)

@@ -1,0 +1,132 @@
+"""Units of work: one GAN, or one arm, on one fold with one seed; each a run folder of its own.
+
+A unit's folder carries a digest of everything its result depends on (the images, the parts, the
+settings, the weights, the GAN it builds on), so that nothing is computed twice, a changed setting
+never meets an old result, and any machine that shares the folder can do any unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonobalance.arms import TREATMENTS
+from sonobalance.config import Arm, Objective, Settings
+from sonobalance.data.split import Splits
+from sonobalance.files import sha256_of
+from sonobalance.runs import Run
+from sonobalance.version import __version__
+
+UNITS = "units"
+GAN_SETTINGS = ("seed", "device", "gan", "synthesis")
+ARM_SETTINGS = ("seed", "device", "classifier")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training of every arm: which images are TRAIN, VAL and TEST.
+
+    Attributes:
+        seed: repetition.
+        number: which fold is TEST.
+        splits: the parts.
+    """
+
+    seed: int
+    number: int
+    splits: Splits = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """For folders and the reader."""
+        return f"seed{self.seed}-fold{self.number}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work.
+
+    Attributes:
+        folder: its run folder, below the benchmark's.
+        fold: the parts it works on.
+        settings: resolved for this unit.
+        arm: trained and tested here; None for a GAN with its synthesis.
+        gan: the unit whose synthetic images the arm uses.
+    """
+
+    folder: Path
+    fold: Fold
+    settings: Settings = field(compare=False, repr=False)
+    arm: Arm | None = None
+    gan: Unit | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def title(self) -> str:
+        """For the reader."""
+        return f"{self.arm or self.settings.gan.objective} {self.fold.name}"
+
+
+def units_of(base: Run, folds: list[Fold], arms: tuple[Arm, ...]) -> Iterator[Unit]:
+    """Every unit, fold by fold; a GAN stands before the arms that need it and is shared by them."""
+    images = {"images": sha256_of(base.path("manifest.csv"))}
+    for fold in folds:
+        parts = images | {"parts": _digest(_rows(fold.splits))}
+        gans: dict[Objective, Unit] = {}
+        for arm in arms:
+            objective = TREATMENTS[arm].objective
+            if objective and objective not in gans:
+                gans[objective] = _unit(base, fold, parts, objective=objective)
+                yield gans[objective]
+            yield _unit(base, fold, parts, arm=arm, gan=gans[objective] if objective else None)
+
+
+def _unit(
+    base: Run,
+    fold: Fold,
+    parts: dict[str, Any],
+    *,
+    arm: Arm | None = None,
+    objective: Objective | None = None,
+    gan: Unit | None = None,
+) -> Unit:
+    settings = base.settings.model_copy(
+        update={"seed": base.settings.seed + fold.seed, "arms": (arm,) if arm else ()}
+    )
+    wanted = objective or (gan.settings.gan.objective if gan else None)
+    if wanted:
+        changed = settings.gan.model_copy(update={"objective": wanted})
+        settings = settings.model_copy(update={"gan": changed})
+    content = parts | {
+        "arm": arm,
+        "gan": gan.folder.name if gan else None,
+        "settings": _relevant(settings, ARM_SETTINGS if arm else GAN_SETTINGS),
+        "version": __version__,
+    }
+    name = f"{arm or f'gan-{objective}'}-{fold.name}-{_digest(content)[:10]}"
+    return Unit(base.folder.parent / UNITS / name, fold, settings, arm, gan)
+
+
+def _relevant(settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
+    """The settings a unit depends on, with the bytes of weights in place of their path."""
+    dumped = settings.model_dump(mode="json", include={*sections, "classifier"})
+    classifier = dumped["classifier"]
+    classifier["weights"] = _bytes_of(settings.classifier.weights)
+    if "classifier" not in sections:
+        dumped["classifier"] = {key: classifier[key] for key in ("backbone", "weights")}
+    return dumped
+
+
+def _bytes_of(path: Path | None) -> str | None:
+    return sha256_of(path) if path else None
+
+
+def _rows(splits: Splits) -> list[list[str]]:
+    return [[r.id, r.label, splits.part[r.id], splits.group[r.id]] for r in splits.manifest]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""Doing one unit: prepare its folder, then perform its stages; both can be repeated at will."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from sonobalance import runs
+from sonobalance.artefacts import collapsed
+from sonobalance.comparison.units import Unit
+from sonobalance.errors import CollapseError
+from sonobalance.progress import console
+from sonobalance.runs import Run
+from sonobalance.stages import STAGES
+
+SHARED = ("manifest.csv", "groups.csv")
+FEATURES = "features"
+GAN_STAGES = ("train-gan", "synthesize")
+ARM_STAGES = ("train", "predict")
+
+
+def prepare(unit: Unit, base: Run) -> Path:
+    """Lay out the unit's folder, so that any machine that sees it can do the work."""
+    folder = unit.folder
+    if not (folder / runs.RECORD).is_file():
+        runs.remove(folder)
+        folder.mkdir(parents=True)
+        for name in SHARED:
+            shutil.copyfile(base.path(name), folder / name)
+        unit.fold.splits.write(folder / "splits.csv")
+        runs.new(folder, base.source, unit.settings, base.record["preset"]).save()
+    if unit.gan:
+        for name in ("gan", "synthesis"):
+            _link(folder / name, unit.gan.folder / name)
+    base.path(FEATURES).mkdir(exist_ok=True)
+    _link(folder / FEATURES, base.path(FEATURES))
+    return folder
+
+
+def perform(folder: Path, arm: str | None) -> str:
+    """Do what is left of a prepared unit; returns its name.
+
+    A GAN that collapses leaves its arms without synthetic images; they are trained and counted all
+    the same, since dropping them would compare the arms on different folds.
+    """
+    with runs.locked(folder):
+        run = runs.open_run(folder)
+        for name in ARM_STAGES if arm else GAN_STAGES:
+            if not arm and collapsed(run):
+                break
+            try:
+                run.perform(STAGES[name])
+            except CollapseError as error:
+                console.print(f"  {error} Its arms go on with real images alone.")
+    return folder.name
+
+
+def finished(unit: Unit) -> bool:
+    """Whether the unit's last stage is done."""
+    if not (unit.folder / runs.RECORD).is_file():
+        return False
+    run = runs.open_run(unit.folder)
+    last = (ARM_STAGES if unit.arm else GAN_STAGES)[-1]
+    ended = run.record["stages"].get(last, {}).get("status") == "finished"
+    return ended or (unit.arm is None and collapsed(run))
+
+
+def _link(link: Path, target: Path) -> None:
+    """A relative link, so that the whole benchmark can be moved."""
+    if not link.is_symlink():
+        link.symlink_to(Path("..") / ".." / target.relative_to(link.parents[2]))
