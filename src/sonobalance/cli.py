@@ -16,7 +16,7 @@ from sonobalance.version import __version__
 
 COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
-    "predict", "evaluate", "explain", "report", "benchmark", "fetch",
+    "predict", "evaluate", "explain", "report", "benchmark", "fetch", "memorisation",
 )  # fmt: skip
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, shift
 
-from sonobalance.config import SynthesisSettings
 from sonobalance.data.images import letterbox
 from sonobalance.data.loading import LabelledImages
 from sonobalance.data.phantoms import KINDS, phantom
@@ -25,12 +24,18 @@ def phantoms(n: int, seed: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(images))[:, None]
 
 
+TRAIN_SET = LabelledImages(
+    phantoms(TRAIN, 1), torch.arange(TRAIN) % 3, tuple(map(str, range(TRAIN))), KINDS
+)
+
+
+def calibrated(train: LabelledImages) -> Novelty:
+    return Novelty.calibrated(train, train.ids, caught_copies=0.995, false_copies=0.03, seed=0)
+
+
 @pytest.fixture(scope="module")
 def novelty() -> Novelty:
-    train = LabelledImages(
-        phantoms(TRAIN, 1), torch.arange(TRAIN) % 3, tuple(map(str, range(TRAIN))), KINDS
-    )
-    return Novelty.calibrated(train, train.ids, SynthesisSettings(), seed=0)
+    return calibrated(TRAIN_SET)
 
 
 def cropped(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -62,7 +67,7 @@ DISGUISES = {
 def test_at_least_99_percent_of_disguised_copies_are_refused(novelty):
     rng = np.random.default_rng(5)
     for name, disguise in DISGUISES.items():
-        images = [disguise(x[0].numpy().astype(float), rng) for x in novelty.train.pixels]
+        images = [disguise(x[0].numpy().astype(float), rng) for x in TRAIN_SET.pixels]
         copies = torch.from_numpy(np.stack(images).round().astype(np.uint8))[:, None]
         score, original = novelty.score(copies)
         refused = score < novelty.threshold.value
@@ -77,11 +82,11 @@ def test_at_most_5_percent_of_unseen_patients_are_refused(novelty):
 
 def test_undetected_relatives_do_not_open_the_gate(novelty):
     """A third of TRAIN repeated under other groups must not make copies look usual."""
-    doubled = novelty.train.join(novelty.train.take(range(30)))
+    doubled = TRAIN_SET.join(TRAIN_SET.take(range(30)))
     doubled = LabelledImages(
         doubled.pixels, doubled.targets, tuple(map(str, range(TRAIN + 30))), KINDS
     )
-    other = Novelty.calibrated(doubled, doubled.ids, SynthesisSettings(), seed=0)
+    other = calibrated(doubled)
     assert other.threshold.real_pass < 0.6  # and the record says how many real images look copied
     score, _ = other.score(doubled.pixels.flip(3))
     assert np.mean(score < other.threshold.value) >= 0.99
@@ -112,7 +117,7 @@ def test_likeness_is_the_best_correlation_over_windows():
     from sonobalance.synthesis.likeness import REACH, SIDE, _normalised
 
     pixels = phantoms(4, 7)
-    small = _normalised(pixels).numpy().astype(np.float64)
+    small = _normalised(pixels).half().numpy().astype(np.float64)
     width = SIDE - 2 * REACH
     found = likeness(pixels[:1], pixels[1:]).numpy()[0]
     template = small[0, REACH:-REACH, REACH:-REACH]
@@ -123,7 +128,7 @@ def test_likeness_is_the_best_correlation_over_windows():
             for top in range(2 * REACH + 1)
             for left in range(2 * REACH + 1)
         )
-        assert value >= direct - 1e-5  # magnified versions may be more alike
+        assert value >= direct - 1e-4  # magnified versions may be more alike
 
 
 @given(st.floats(0.5, 1.5), st.integers(-30, 30))

@@ -14,6 +14,7 @@ from sonobalance.api.stages import (
     train,
     train_gan,
 )
+from sonobalance.api.synthetic import memorisation
 
 __all__ = [
     "audit",
@@ -24,6 +25,7 @@ __all__ = [
     "explain",
     "fetch",
     "index",
+    "memorisation",
     "predict",
     "report",
     "run",

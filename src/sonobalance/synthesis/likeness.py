@@ -1,30 +1,31 @@
-"""How alike two images are up to mirroring, shifts, a crop, tone, blur and noise.
+"""How alike two images are up to mirroring, shifts, a crop, tone, blur, noise and letterbox bars.
 
-Each image is reduced to 32 x 32, band-passed and divided by its local contrast; the likeness of two
-is the largest normalised cross-correlation (Lewis 1995) of the centre of one with the windows of
-the other, over both mirrors, shifts of up to 12.5 % of the side and magnifications up to 1/0.9.
+An image is reduced to 32 x 32 maps: band-passed and divided by its local contrast, as it is and
+with its bars cut off, whole and magnified. The likeness of two images is the largest normalised
+cross-correlation (Lewis 1995) of the centre of one with the windows of the other, over both
+mirrors, shifts of up to 12.5 % of the side and magnifications up to 1/0.8.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import hflip
 
+from sonobalance.gan.framing import fill, find_frames
 from sonobalance.progress import track
 
 SIDE = 32  # all images are compared at this side, pixels
 REACH = 4  # largest shift at that side, pixels
-MAGNIFICATIONS = (1.0, 1 / 0.95, 1 / 0.9)
+MAGNIFICATIONS = (1.0, 1 / 0.95, 1 / 0.9, 1 / 0.85, 1 / 0.8)
 FINE, COARSE = 0.8, 3.0  # standard deviations of the band-pass, pixels at SIDE
 FLOOR = 0.02  # local contrast below this is noise, share of the grey range
+DARK = 8.0  # lines with a lower mean grey value are bars; noise on black stays below
 _WINDOW = SIDE - 2 * REACH
 _SHIFTS = 2 * REACH + 1
-_STEPS = 2 * len(MAGNIFICATIONS) * _SHIFTS
 
 
 def likeness(
@@ -39,17 +40,62 @@ def likeness(
         title: of a progress bar; none when empty.
 
     Returns:
-        (N, M) float32 in [-1, 1]; 1 for a copy, about 0.5 to 0.8 for unrelated ultrasound images.
+        (N, M) float32 in [-1, 1]; 1 for a copy, about 0.4 to 0.8 for unrelated ultrasound images.
+    """
+    return compare(
+        describe(with_and_without_bars(queries)), describe(with_and_without_bars(references)),
+        device, title,
+    )  # fmt: skip
+
+
+def with_and_without_bars(pixels: Tensor) -> list[Tensor]:
+    """Images (N, 1, S, S) uint8 in two forms: as they are, and with their bars cut off."""
+    return [pixels, without_bars(pixels)]
+
+
+def without_bars(pixels: Tensor) -> Tensor:
+    """Images (N, 1, S, S) uint8 whose content is stretched over the square."""
+    grey = pixels[:, 0].float()
+    rows, columns = grey.mean(2) > DARK, grey.mean(1) > DARK
+    content = (rows[:, None, :, None] & columns[:, None, None, :]).to(torch.uint8)
+    return ((fill(pixels, find_frames(content)) + 1) * 127.5).round().to(torch.uint8)
+
+
+def describe(forms: Sequence[Tensor]) -> Tensor:
+    """The maps by which images are compared.
+
+    Args:
+        forms: versions of the same N images, each (N, 1, S, S) uint8.
+
+    Returns:
+        (N, forms, magnifications, SIDE, SIDE) float16.
+    """
+    maps = [
+        torch.stack([_normalised(_enlarged(form, m)).half() for m in MAGNIFICATIONS], 1)
+        for form in forms
+    ]
+    return torch.stack(maps, 1)
+
+
+def compare(
+    queries: Tensor, references: Tensor, device: torch.device | str = "cpu", title: str = ""
+) -> Tensor:
+    """Likeness (N, M) of maps (N, F, G, SIDE, SIDE) to maps (M, F, G, SIDE, SIDE), form by form.
+
+    Of the queries only the whole images are used, of the references also the magnified ones.
     """
     best = torch.full((len(queries), len(references)), -1.0, device=device)
     if best.numel() == 0:
         return best.cpu()
     centre = slice(REACH, REACH + _WINDOW)
-    templates = _unit(_normalised(queries.to(device))[..., centre, centre])
-    windows = _windows(references.to(device))
-    for window in track(windows, title, _STEPS) if title else windows:
-        found = (templates @ _unit(window).T).unflatten(1, (_SHIFTS, len(references)))
-        torch.maximum(best, found.amax(1), out=best)
+    number = references.shape[1] * references.shape[2] * 2 * _SHIFTS
+    steps = _windows(references.to(device))
+    templates = [
+        _unit(queries[:, f, 0, centre, centre].float().to(device)) for f in range(queries.shape[1])
+    ]
+    for form, window in track(steps, title, number) if title else steps:
+        found = templates[form] @ _unit(window).T
+        torch.maximum(best, found.unflatten(1, (_SHIFTS, len(references))).amax(1), out=best)
     return best.clamp(-1, 1).cpu()
 
 
@@ -78,18 +124,18 @@ def relative_free(table: Tensor, groups: tuple[str, ...]) -> Tensor:
     return table.masked_fill(index[:, None] == index[None, :], -1.0)
 
 
-def _windows(references: Tensor) -> Iterator[Tensor]:
-    """Every mirrored, magnified and vertically shifted row of windows of the M references.
+def _windows(references: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Every form, magnification, mirror and vertical shift of the M references.
 
-    Each is (shifts * M, w, w): all horizontal shifts of all references, by shift.
+    Each is the number of the form and (shifts * M, w, w): all horizontal shifts, by shift.
     """
-    for magnification in MAGNIFICATIONS:
-        enlarged = _enlarged(references, magnification)
-        for images in (enlarged, hflip(enlarged)):
-            normalised = _normalised(images)
-            for top in range(_SHIFTS):
-                rows = normalised[:, top : top + _WINDOW].unfold(2, _WINDOW, 1)
-                yield rows.permute(2, 0, 1, 3).flatten(0, 1)
+    for form in range(references.shape[1]):
+        for magnified in range(references.shape[2]):
+            maps = references[:, form, magnified].float()
+            for side in (maps, maps.flip(2)):
+                for top in range(_SHIFTS):
+                    rows = side[:, top : top + _WINDOW].unfold(2, _WINDOW, 1)
+                    yield form, rows.permute(2, 0, 1, 3).flatten(0, 1)
 
 
 def _enlarged(images: Tensor, magnification: float) -> Tensor:

@@ -13,17 +13,16 @@ import numpy as np
 import torch
 
 from sonobalance.config import SynthesisSettings
-from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import write_json, write_text
-from sonobalance.progress import track
-from sonobalance.synthesis.likeness import likeness, nearest
+from sonobalance.synthesis.image_folders import FoundImages, find_images
+from sonobalance.synthesis.likeness import compare, describe, without_bars
+from sonobalance.synthesis.neighbours import Neighbours, by_features, by_pixels, by_structure
 from sonobalance.synthesis.novelty import Novelty
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-SIDE_PX = 64
-TABLE, DOCUMENT = "memorisation.csv", "memorisation.json"
+TABLE, NEIGHBOURS, DOCUMENT = "memorisation.csv", "neighbours.csv", "memorisation.json"
+SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,18 @@ def audit_memorisation(
     real: Path,
     out: Path,
     *,
-    groups: Sequence[str] | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Compare every synthetic image with every real one; write `memorisation.csv` and `.json`.
+    """Compare every synthetic image with every real one.
+
+    Writes `memorisation.csv` (a row per synthetic image), `neighbours.csv` (the nearest real image
+    by structure, grey values and features) and `memorisation.json`.
 
     Args:
-        synthetic: folder of images, searched below; lesion masks (`*_mask*`) are left out.
+        synthetic: folder of images, searched below; lesion masks are left out.
         real: folder of the images that the generator was trained with.
         out: where the files are written.
-        groups: keys of relatives of the real images in the order of their paths; without them
-            relatives count as strangers, and the stated false-alarm rate is too high.
         seed: of the altered copies that the threshold is checked with.
         device: where likeness is computed.
 
@@ -69,74 +68,124 @@ def audit_memorisation(
         The content of `memorisation.json`.
 
     Raises:
-        InputError: a folder holds no image, or an image cannot be read.
+        InputError: a folder holds no readable image, or the real one fewer than two.
     """
-    made, known = load_folder(synthetic), load_folder(real)
+    made = find_images(synthetic, synthetic_only=True)
+    known = find_images(real, without=synthetic)
     if len(known) < 2:
         raise InputError(f"Expected at least two real images in {real}, but got {len(known)}.")
-    novelty = Novelty.calibrated(known, groups or known.ids, SynthesisSettings(), seed, device)
-    distance, column = nearest(likeness(made.pixels, known.pixels, device, "comparing"))
-    usual = float(np.median(novelty.real))
-    rows = [
-        Nearest(name, known.ids[k], d, d / max(usual, 1e-6), d < novelty.threshold.value)
-        for name, d, k in zip(made.ids, distance.double().tolist(), column.tolist(), strict=True)
-    ]
-    document = _document(rows, novelty)
+    novelty = _calibrated(known, seed, device)
+    measures = _measured(made, known, novelty)
+    rows = _rows(made, known, measures[0], novelty.threshold.value)
+    document = _document(rows, novelty, measures, made, known)
     _write_table(out / TABLE, rows)
+    _write_neighbours(out / NEIGHBOURS, made, known, measures)
     write_json(out / DOCUMENT, document)
     return document
 
 
-def load_folder(folder: Path) -> LabelledImages:
-    """Every image below a folder as one unlabelled set, letterboxed to `SIDE_PX`.
+def _calibrated(known: FoundImages, seed: int, device: torch.device | str) -> Novelty:
+    """The threshold, from altered copies of the real images and their own distances."""
+    targets = torch.zeros(len(known), dtype=torch.int64)
+    images = LabelledImages(known.squares, targets, known.names, ("image",))
+    usual = SynthesisSettings()
+    return Novelty.calibrated(
+        images, known.names, caught_copies=usual.caught_copies, false_copies=usual.false_copies,
+        seed=seed, device=device,
+    )  # fmt: skip
 
-    Raises:
-        InputError: there is none, or one cannot be read.
+
+def _measured(made: FoundImages, known: FoundImages, novelty: Novelty) -> tuple[Neighbours, ...]:
+    """Nearest real images by structure, grey values and features.
+
+    A synthetic image may be a stretched, a letterboxed or a cut-out copy: as it is, it is compared
+    with the real images stretched and letterboxed; without its bars, with those without theirs.
     """
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and "_mask" not in p.name
+    bare, known_bare = without_bars(made.squares), without_bars(known.squares)
+    queries = describe([made.squares, bare, made.squares])
+    references = torch.cat([novelty.maps, describe([known.boxed])], 1)
+    table = compare(queries, references, novelty.device, "comparing")
+    return (
+        by_structure(table, novelty.real),
+        by_pixels(bare, known_bare),
+        by_features(bare, known_bare),
     )
-    if not files:
-        raise InputError(f"Expected images below {folder}, but there are none.")
-    pixels = np.stack([
-        letterbox(read_gray(path), SIDE_PX) for path in track(files, "reading images", len(files))
-    ])  # fmt: skip
-    names = tuple(path.relative_to(folder).as_posix() for path in files)
-    targets = torch.zeros(len(files), dtype=torch.int64)
-    return LabelledImages(torch.from_numpy(pixels)[:, None], targets, names, ("image",))
 
 
-def _document(rows: Sequence[Nearest], novelty: Novelty) -> dict[str, Any]:
+def _rows(
+    made: FoundImages, known: FoundImages, found: Neighbours, threshold: float
+) -> list[Nearest]:
+    columns = (made.names, found.nearest.tolist(), found.distance.tolist(), found.ratio.tolist())
+    return [
+        Nearest(name, known.names[k], d, ratio, d < threshold)
+        for name, k, d, ratio in zip(*columns, strict=True)
+    ]
+
+
+def _document(
+    rows: Sequence[Nearest],
+    novelty: Novelty,
+    measures: Sequence[Neighbours],
+    made: FoundImages,
+    known: FoundImages,
+) -> dict[str, Any]:
     copies = sum(row.copy for row in rows)
-    false_alarm = 1 - novelty.threshold.real_pass
     return {
         "synthetic": len(rows),
-        "real": len(novelty.train),
+        "real": len(known),
         "copies": copies,
         "share": copies / len(rows),
-        "false_alarm_rate": false_alarm,
+        "false_alarm_rate": novelty.false_copies,
+        "real_images_like_another": 1 - novelty.threshold.real_pass,
         "copies_caught": novelty.caught,
         "threshold": asdict(novelty.threshold),
-        "median_ratio": float(np.median([row.ratio for row in rows])),
-        "closest": [asdict(row) for row in sorted(rows, key=lambda row: row.distance)[:10]],
-        "verdict": _verdict(copies, len(rows), false_alarm),
+        "median_ratio": {m.measure: float(np.median(m.ratio)) for m in measures},
+        "median_among_real": {m.measure: m.usual for m in measures},
+        "same_nearest": {
+            m.measure: float(np.mean(m.nearest == measures[0].nearest)) for m in measures[1:]
+        },
+        "closest": [asdict(row) for row in sorted(rows, key=lambda row: row.distance)[:SHOWN]],
+        "unreadable": {"synthetic": made.unreadable, "real": known.unreadable},
+        "verdict": _verdict(copies, len(rows), novelty),
     }
 
 
-def _verdict(copies: int, n: int, false_alarm: float) -> str:
-    expected = f"by the same rule {false_alarm:.1%} of the real images look copied from one another"
+def _verdict(copies: int, n: int, novelty: Novelty) -> str:
+    expected = novelty.false_copies
+    stated = (
+        f"by the same rule {expected:.1%} of unrelated real images look copied (false alarms), and "
+        f"{min(novelty.caught.values()):.0%} or more of altered copies of each kind are found"
+    )
     if copies == 0:
-        return f"None of {n} images looks copied from a real one; {expected}."
-    likely = copies > n * false_alarm + 3 * (n * false_alarm * (1 - false_alarm)) ** 0.5
+        return f"None of {n} images looks copied from a real one; {stated}."
+    likely = copies > n * expected + 3 * (n * expected * (1 - expected)) ** 0.5
     finding = "more than chance explains" if likely else "no more than chance explains"
-    return f"{copies} of {n} images look copied from a real one, {finding}: {expected}."
+    verb = "image looks" if copies == 1 else "images look"
+    return f"{copies} of {n} {verb} copied from a real one, {finding}: {stated}."
 
 
 def _write_table(path: Path, rows: Sequence[Nearest]) -> None:
+    cells = [
+        (r.file, r.nearest, f"{r.distance:.6g}", f"{r.ratio:.6g}", "true" if r.copy else "false")
+        for r in rows
+    ]
+    _write_csv(path, ("file", "nearest", "distance", "ratio", "copy"), cells)
+
+
+def _write_neighbours(
+    path: Path, made: FoundImages, known: FoundImages, measures: Sequence[Neighbours]
+) -> None:
+    cells = [
+        (name, m.measure, known.names[m.nearest[i]], f"{m.distance[i]:.6g}", f"{m.ratio[i]:.6g}")
+        for i, name in enumerate(made.names)
+        for m in measures
+    ]
+    _write_csv(path, ("file", "measure", "nearest", "distance", "ratio"), cells)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("file", "nearest", "distance", "ratio", "copy"))
-    for row in rows:
-        copied = "true" if row.copy else "false"
-        writer.writerow((row.file, row.nearest, f"{row.distance:.6g}", f"{row.ratio:.6g}", copied))
+    writer.writerow(header)
+    writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.randomness import numpy_generator
 from sonobalance.synthesis.copies import altered_copies
 from sonobalance.synthesis.gates import Scores, Threshold
-from sonobalance.synthesis.likeness import likeness, nearest, relative_free
+from sonobalance.synthesis.likeness import (
+    compare,
+    describe,
+    nearest,
+    relative_free,
+    with_and_without_bars,
+)
 
 COPIED = 64  # TRAIN images that are copied, in every way, to measure how many copies are caught
 
@@ -26,15 +31,18 @@ class Novelty:
     Score: 1 - likeness to the nearest TRAIN image; 0 for an exact copy.
 
     Attributes:
-        train: the real TRAIN images.
-        real: (N,) distance of each to its nearest unrelated TRAIN image.
+        maps: (M, forms, magnifications, 32, 32) float16 of the real TRAIN images.
+        real: (M,) distance of each to its nearest TRAIN image of another group.
+        false_copies: share of real images that are below the threshold without being as like
+            another one as a copy is: how often chance alone makes a copy.
         caught: kind of alteration → share of altered copies of TRAIN images that is rejected.
         threshold: see `Threshold`.
         device: where likeness is computed.
     """
 
-    train: LabelledImages
+    maps: Tensor
     real: Scores
+    false_copies: float
     caught: dict[str, float]
     threshold: Threshold
     device: torch.device | str
@@ -44,48 +52,62 @@ class Novelty:
         cls,
         train: LabelledImages,
         groups: Sequence[str],
-        settings: SynthesisSettings,
+        *,
+        caught_copies: float,
+        false_copies: float,
         seed: int,
         device: torch.device | str = "cpu",
     ) -> Novelty:
         """Set the threshold between altered copies and unrelated real images.
 
         Halfway between the distance that `caught_copies` of the altered copies stay below and the
-        one that `false_copies` of the real images fall below; where these overlap (undetected
-        relatives in TRAIN), at the former: copies are caught whatever it costs.
+        one that `false_copies` of the real images fall below. Real images as close to another one
+        as an altered copy is to its original are undetected relatives and are not counted in the
+        latter. Where the two overlap, at the former: copies are caught whatever it costs.
+
+        Args:
+            train: real TRAIN images.
+            groups: their keys of relatives.
+            caught_copies: least share of altered copies to reject, in (0, 1).
+            false_copies: most real images to mistake for copies, in (0, 1).
+            seed: of the altered copies.
+            device: where likeness is computed.
         """
-        table = likeness(train.pixels, train.pixels, device, "real likeness")
-        real = nearest(relative_free(table, tuple(groups)))[0].double().numpy()
-        copies = _copy_distances(train, seed, device)
+        maps = describe(with_and_without_bars(train.pixels))
+        table = relative_free(compare(maps, maps, device, "real likeness"), tuple(groups))
+        copies = _copy_distances(train, maps, seed, device)
         farthest = max(
-            float(np.quantile(x, settings.caught_copies, method="higher")) for x in copies.values()
+            float(np.quantile(x, caught_copies, method="higher")) for x in copies.values()
         )
-        usual = float(np.quantile(real, settings.false_copies))
+        real = nearest(table)[0].double().numpy()
+        strangers = nearest(table.masked_fill(table > 1 - farthest, -1.0))[0].double().numpy()
+        usual = float(np.quantile(strangers, false_copies))
         value = float(np.nextafter(max(farthest, (farthest + usual) / 2), 1))
         caught = {kind: float(np.mean(x < value)) for kind, x in copies.items()}
-        mistaken = float(np.mean(real < value))
+        mistaken, alike = float(np.mean(strangers < value)), float(np.mean(real < value))
         rule = (
             f"Distance below which altered copies of TRAIN images lie ({min(caught.values()):.1%} "
             f"or more of each kind) and {mistaken:.1%} of real images to their nearest unrelated "
-            "one."
+            f"one; {alike:.1%} when relatives that no group names are counted too."
         )
-        return cls(train, real, caught, Threshold(value, 1 - mistaken, rule), device)
+        return cls(maps, real, mistaken, caught, Threshold(value, 1 - alike, rule), device)
 
     def score(self, pixels: Tensor) -> tuple[Scores, Tensor]:
         """Distances (N,) to the nearest TRAIN image, and its position (N,)."""
-        table = likeness(pixels, self.train.pixels, self.device, "novelty")
-        distance, column = nearest(table)
+        maps = describe(with_and_without_bars(pixels))
+        distance, column = nearest(compare(maps, self.maps, self.device, "novelty"))
         return distance.double().numpy(), column
 
 
 def _copy_distances(
-    train: LabelledImages, seed: int, device: torch.device | str
+    train: LabelledImages, maps: Tensor, seed: int, device: torch.device | str
 ) -> dict[str, Scores]:
     """Kind of alteration → distances of altered copies to their nearest TRAIN image."""
     n = min(COPIED, len(train))
     chosen = numpy_generator(seed, "copied images").choice(len(train), n, replace=False)
     copies = altered_copies(train.pixels[torch.as_tensor(np.sort(chosen))], seed)
-    table = likeness(torch.cat(list(copies.values())), train.pixels, device, "copy likeness")
+    altered = describe(with_and_without_bars(torch.cat(list(copies.values()))))
+    table = compare(altered, maps, device, "copy likeness")
     parts = nearest(table)[0].double().split(n)
     return {kind: part.numpy() for kind, part in zip(copies, parts, strict=True)}
 
@@ -103,9 +125,11 @@ class Diversity:
 
     def tables(self, pool: Tensor, accepted: Tensor) -> tuple[Tensor, Tensor]:
         """Likeness of a pool (N, ...) to the accepted images (N, A) and to itself (N, N)."""
+        maps = describe(with_and_without_bars(pool))
+        before = describe(with_and_without_bars(accepted)) if len(accepted) else maps[:0]
         return (
-            likeness(pool, accepted, self.device, "diversity" if len(accepted) else ""),
-            likeness(pool, pool, self.device, "twins"),
+            compare(maps, before, self.device, "diversity" if len(before) else ""),
+            compare(maps, maps, self.device, "twins"),
         )
 
     def twin_share(self, itself: Tensor, block: int) -> float:

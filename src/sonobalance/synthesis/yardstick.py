@@ -64,7 +64,10 @@ class Yardstick:
         spread = np.where(spread > LEAST_SPREAD, spread, 1.0)
         features, targets = (raw - mean) / spread, train.targets.numpy()
         inner = InnerValidation.of(features, targets, groups, settings, seed)
-        novelty = Novelty.calibrated(train, groups, settings, seed, device)
+        novelty = Novelty.calibrated(
+            train, groups, caught_copies=settings.caught_copies,
+            false_copies=settings.false_copies, seed=seed, device=device,
+        )  # fmt: skip
         return cls(
             train, tuple(groups), extract, mean, spread, inner, tuple(inner.probes()),
             ClassMatch.calibrated(inner.cross_fitted(), targets, settings),
