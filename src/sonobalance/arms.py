@@ -53,7 +53,13 @@ TREATMENTS: dict[Arm, Treatment] = {
     "dual-iterative": Treatment(
         "real and iterative synthetic, two discriminators", objective="d2gan"
     ),
+    "real-class": Treatment(
+        "real and iterative synthetic, discriminators of realism and class", objective="real_class"
+    ),
 }
+ARM_OF: dict[Objective, Arm] = {
+    "d2gan": "dual-iterative", "real_class": "real-class", "single": "single",
+}  # fmt: skip
 
 CHEAP: tuple[Arm, ...] = tuple(arm for arm, what in TREATMENTS.items() if not what.objective)
 SYNTHETIC: tuple[Arm, ...] = tuple(arm for arm in TREATMENTS if arm not in CHEAP)
@@ -67,7 +73,7 @@ def arms_of(settings: Settings) -> tuple[Arm, ...]:
     """
     objective = settings.gan.objective
     if not settings.arms:
-        return ("none", "single" if objective == "single" else "dual-iterative")
+        return ("none", ARM_OF[objective])
     for arm in settings.arms:
         needed = TREATMENTS[arm].objective
         if needed not in (None, objective):

@@ -12,6 +12,7 @@ from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import (
     choose_arm,
     device_of,
+    eyes_of,
     groups_of,
     manifest_of,
     prediction_table,
@@ -67,8 +68,9 @@ def _train_gan(run: Run) -> None:
     with reading_only(train):
         images = load_images(train, gan.image_size_px, splits.manifest.classes)
         train_gan(
-            images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run)
-        )
+            images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run),
+            groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run),
+        )  # fmt: skip
 
 
 def _synthesize(run: Run) -> None:
@@ -86,11 +88,11 @@ def _synthesize(run: Run) -> None:
     )
     with reading_only(train, folders=[folder]):
         images = load_images(train, gan.image_size_px, splits.manifest.classes)
+        groups = [splits.group[key] for key in images.ids]
         generator = GanGenerator(
             images, gan, settings.seed, run.path("gan"), folder / "generators",
-            settings.synthesis.gan_kimg_per_round, device,
+            settings.synthesis.gan_kimg_per_round, device, groups, eyes_of(run),
         )  # fmt: skip
-        groups = [splits.group[key] for key in images.ids]
         grow(
             images, groups, generator, features, settings.synthesis,
             seed=settings.seed, folder=folder, device=device,
@@ -214,7 +216,8 @@ STAGES: dict[str, Stage] = {
         ),
         Stage("split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv",), _split),
         Stage(
-            "train-gan", ("gan", "device"), ("manifest.csv", "splits.csv"),
+            "train-gan", ("gan", "classifier.backbone", "classifier.weights", "device"),
+            ("manifest.csv", "splits.csv"),
             ("gan/snapshot.safetensors",), _train_gan,
         ),
         Stage(

@@ -16,7 +16,9 @@ def test_every_size_is_generated_encoded_and_judged(size):
     assert images.shape == (2, 1, size, size)
     assert images.abs().max() <= 1
     assert Encoder(size, 4, 8)(images).shape == (2, 8)
-    for objective, shapes in (("d2gan", [(2, 1), (2, (size // 4) ** 2)]), ("single", [(2, 1)])):
+    for objective, shapes in (
+        ("d2gan", [(2, 1), (2, 64)]), ("real_class", [(2, 6), (2, 64)]), ("single", [(2, 1)]),
+    ):  # fmt: skip
         settings = GanSettings(objective=objective, image_size_px=size, base_channels=4)
         networks = make_discriminators(settings, 3)
         assert [tuple(d(images, targets).shape) for d in networks.values()] == shapes
@@ -43,20 +45,33 @@ def test_discriminators_start_at_a_density_ratio_near_one():
     ):
         network = networks[name].eval()
         with torch.no_grad():
-            network.score.weight.zero_()
-            network.embedding.weight.zero_()
+            network.head.score.weight.zero_()
+            network.head.embedding.weight.zero_()
             assert ratio(network(images, targets)).abs().max() < 1e-5
 
 
-def test_class_weight_zero_makes_the_judgement_unconditional():
+@pytest.mark.parametrize("objective", ["d2gan", "single"])
+def test_faded_out_class_makes_the_judgement_unconditional(objective):
     torch.manual_seed(0)
-    for network in make_discriminators(GanSettings(base_channels=4), 3).values():
+    settings = GanSettings(objective=objective, base_channels=4)
+    for network in make_discriminators(settings, 3).values():
         network.eval()
         images = torch.rand(1, 1, 64, 64)
         first, second = torch.tensor([0]), torch.tensor([1])
         assert not torch.equal(network(images, first), network(images, second))
-        network.class_weight.zero_()
+        network.fade(0.0)
         assert torch.equal(network(images, first), network(images, second))
+
+
+def test_faded_out_class_leaves_the_class_discriminator_real_against_generated():
+    torch.manual_seed(0)
+    network = make_discriminators(GanSettings(objective="real_class", base_channels=4), 3)["C"]
+    images, targets = torch.rand(2, 1, 64, 64), torch.tensor([0, 1])
+    assert network(images, targets)[:, :3].std() > 0
+    network.fade(0.0)
+    real, generated = network(images, targets).chunk(2, 1)
+    assert real.std(1).max() < 1e-6
+    assert (real - generated).abs().min() > 1e-6
 
 
 def test_the_two_discriminators_see_different_neighbourhoods():

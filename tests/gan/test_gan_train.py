@@ -7,7 +7,8 @@ from conftest import blobs, tiny
 
 from sonobalance.errors import CollapseError, InputError, StaleError
 from sonobalance.files import read_json, read_lines
-from sonobalance.gan import train as module
+from sonobalance.gan import judging
+from sonobalance.gan import steps as module
 from sonobalance.gan.train import train_gan
 from sonobalance.state import load_state
 
@@ -39,7 +40,7 @@ class Killed(BaseException):
     """As abrupt as a signal: nothing in the package catches it."""
 
 
-@pytest.mark.parametrize("objective", ["d2gan", "single"])
+@pytest.mark.parametrize("objective", ["d2gan", "real_class", "single"])
 def test_killed_and_resumed_equals_undisturbed(tmp_path, images, cpu, monkeypatch, objective):
     settings = tiny(objective=objective)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -79,7 +80,7 @@ def test_files_and_their_contents(tmp_path, images, cpu, settings):
     assert [row["stage"] for row in rows] == ["warm-up"] * 2 + ["adversarial"] * 2
     last = rows[-1]
     for key in ("kimg", "loss_D1", "loss_D2", "loss_G", "score_D1_real", "score_D2_fake",
-                "diversity_bright", "diversity_dark", "distance", "images_per_second"):  # fmt: skip
+                "diversity_bright", "diversity_dark", "kid", "images_per_second"):  # fmt: skip
         assert isinstance(last[key], float), key
     report = read_json(tmp_path / "gan.json")
     assert report["train_hash"] == load_state(path)["train_hash"]
@@ -107,14 +108,15 @@ def test_collapse_stops_with_a_sentence_and_keeps_the_best_snapshot(
     tmp_path, images, cpu, monkeypatch
 ):
     settings = tiny(collapse_fraction=0.3, collapse_ticks=2, total_kimg=0.08)
-    original, ticks = module.assess, []
+    original, ticks = judging.assess, []
 
     def collapsing(*args):
         ticks.append(1)
         low = 0.1 if len(ticks) > 2 else 0.9
-        return replace(original(*args), distance=1.0 / len(ticks), diversity=(0.9, low))
+        return replace(original(*args), diversity=(0.9, low))
 
-    monkeypatch.setattr(module, "assess", collapsing)
+    monkeypatch.setattr(judging, "assess", collapsing)
+    monkeypatch.setattr(judging.Ruler, "distances", lambda *_: {0: 1.0 / len(ticks)})
     path = train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     report = read_json(tmp_path / "gan.json")
     assert report["collapsed"]

@@ -141,3 +141,44 @@ def test_anchor_ignores_texture_and_sees_structure():
     assert float(losses.anchor_loss(image, checker[None, None])) == pytest.approx(0, abs=1e-7)
     assert float(losses.anchor_loss(image, image + 0.3)) == pytest.approx(0.3)
     assert float(losses.reconstruction_loss(image, image + 0.3)) == pytest.approx(0.9)
+
+
+def test_class_discriminator_reaches_the_ratio_of_joint_densities():
+    """Hou 2022: C*(y⁺|x) / C*(y⁻|x) = p(x,y) / q(x,y); here two points x of one class, two of y."""
+    targets = torch.tensor([0] * 5 + [1] * 5)  # the same classes for real and generated images
+    of_real, of_fake = torch.tensor([0] * 4 + [1, 0, 1, 1, 1, 1]), torch.tensor([0, 1] * 5)
+    logits = nn.Parameter(torch.zeros(2, 4, dtype=torch.float64))
+    optimiser = torch.optim.LBFGS([logits], max_iter=300, line_search_fn="strong_wolfe",
+                                  tolerance_grad=1e-12, tolerance_change=1e-15)  # fmt: skip
+
+    def closure():
+        optimiser.zero_grad()
+        value = losses.class_discriminator_loss(logits[of_real], logits[of_fake], targets)
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    for x in (0, 1):
+        for y in (0, 1):
+            p = ((of_real == x) & (targets == y)).sum()
+            q = ((of_fake == x) & (targets == y)).sum()
+            found = losses.class_log_ratio(logits.detach()[[x]], torch.tensor([y]))
+            assert float(found) == pytest.approx(math.log(p / q), abs=1e-4)
+
+
+def test_class_generator_loss_by_hand_and_equal_to_its_definition():
+    logits = torch.tensor([[1.0, 2.0, 0.5, -1.0], [0.0, 3.0, 1.0, 5.0]])
+    targets = torch.tensor([0, 1])
+    assert float(losses.class_generator_loss(logits, targets)) == pytest.approx(0.75)
+    chances = logits.log_softmax(1)
+    rows = torch.arange(2)
+    definition = -(chances[rows, targets] - chances[rows, targets + 2]).mean()
+    torch.testing.assert_close(losses.class_generator_loss(logits, targets), definition)
+
+
+def test_perceptual_loss_by_hand():
+    """One level, one place: unit vectors (1, 0) and (0.6, 0.8) are 0.8 apart, squared."""
+    first, second = torch.tensor([2.0, 0.0]), torch.tensor([3.0, 4.0])
+    levels = [[x.view(1, 2, 1, 1)] for x in (first, second)]
+    assert float(losses.perceptual_loss(*levels)) == pytest.approx(0.8)
+    assert float(losses.perceptual_loss(levels[0] * 2, levels[1] * 2)) == pytest.approx(1.6)

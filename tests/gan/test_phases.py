@@ -3,7 +3,8 @@ import torch
 from conftest import tiny
 
 from sonobalance.gan.discriminators import make_discriminators
-from sonobalance.gan.phases import Batch, adversarial_phases, log_ratio, run_phases
+from sonobalance.gan.objectives import ROLES
+from sonobalance.gan.phases import Batch, adversarial_phases, run_phases
 from sonobalance.gan.snapshot import make_generator
 
 
@@ -23,7 +24,11 @@ def game(objective):
 
 @pytest.mark.parametrize(
     ("objective", "names"),
-    [("d2gan", ["D1", "D1_r1", "D2", "D2_r1", "G"]), ("single", ["D", "D_r1", "G"])],
+    [
+        ("d2gan", ["D1", "D1_r1", "D2", "D2_r1", "G"]),
+        ("real_class", ["C", "C_r1", "R", "R_r1", "G"]),
+        ("single", ["D", "D_r1", "G"]),
+    ],
 )
 def test_phases_are_a_list_and_penalties_are_lazy(objective, names):
     phases, _, _, batch = game(objective)
@@ -33,8 +38,9 @@ def test_phases_are_a_list_and_penalties_are_lazy(objective, names):
     assert due == [f"loss_{name}" for name in names if not name.endswith("r1")]
 
 
-def test_each_phase_changes_its_own_network_only():
-    phases, networks, generator, batch = game("d2gan")
+@pytest.mark.parametrize("objective", ["d2gan", "real_class"])
+def test_each_phase_changes_its_own_network_only(objective):
+    phases, networks, generator, batch = game(objective)
     everything = {**networks, "G": generator}
     for phase in phases:
         before = {k: [p.clone() for p in n.parameters()] for k, n in everything.items()}
@@ -46,14 +52,17 @@ def test_each_phase_changes_its_own_network_only():
         assert changed == {phase.name.removesuffix("_r1")}
 
 
-def test_discriminators_learn_to_tell_real_from_generated():
-    phases, networks, _, batch = game("d2gan")
-    rows = [phase for phase in phases if phase.name in ("D1", "D2")]
+@pytest.mark.parametrize("objective", ["d2gan", "real_class", "single"])
+def test_discriminators_learn_to_tell_real_from_generated(objective):
+    phases, networks, _, batch = game(objective)
+    rows = [phase for phase in phases if phase.name in networks]
     batch = Batch(batch.targets, batch.real, batch.fake.detach(), batch.anchors, batch.anchored)
     for step in range(80):
         run_phases(rows, batch, step)
-    settings = tiny()
-    for name, network in networks.items():
-        real = log_ratio(name, network(batch.real, batch.targets), settings)
-        fake = log_ratio(name, network(batch.fake, batch.targets), settings)
-        assert real.min() > fake.max(), name
+    settings = tiny(objective=objective)
+    for role in ROLES[objective]:
+        real, fake = (
+            role.log_ratio(networks[role.name](x, batch.targets), batch.targets, settings)
+            for x in (batch.real, batch.fake)
+        )
+        assert real.min() > fake.max(), role.name

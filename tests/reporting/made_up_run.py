@@ -144,7 +144,8 @@ def gan_files(run):
     rows += [
         {"step": 80 + 10 * i, "kimg": i / 4, "stage": "adversarial", "loss_D1": 1 + 1 / i,
          "loss_D2": 0.8, "loss_G": 3 / i, "score_D1_real": 0.4, "score_D1_fake": -1 / i,
-         "score_D2_real": 0.5, "score_D2_fake": -2 / i, "distance": 1 / i,
+         "score_D2_real": 0.5, "score_D2_fake": -2 / i, "kid": 1 / i,
+         **{f"kid_{c}": 1 / i for c in CLASSES},
          **{f"diversity_{c}": 0.5 + i / 50 for c in CLASSES}}
         for i in range(1, 21)
     ]  # fmt: skip

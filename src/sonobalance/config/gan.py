@@ -8,14 +8,16 @@ from pydantic import Field
 
 from sonobalance.config.section import Section
 
-Objective = Literal["d2gan", "single"]
+Objective = Literal["d2gan", "real_class", "single"]
 
 
 class GanSettings(Section):
     """The class-conditional generator and its discriminators."""
 
     objective: Objective = Field(
-        "d2gan", description="`d2gan`: two discriminators (Nguyen 2017); `single`: one, hinge."
+        "d2gan",
+        description="`d2gan`: coverage and fidelity (Nguyen 2017); `real_class`: realism and class "
+        "(Hou 2022); `single`: one discriminator, hinge.",
     )
     image_size_px: Literal[32, 64, 128, 256] = Field(64, description="Side of generated images.")
     base_channels: int = Field(16, ge=4, le=256, description="Channels at the finest resolution.")
@@ -40,6 +42,21 @@ class GanSettings(Section):
     )
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
+    )
+    feature_branch: bool = Field(
+        True,
+        description="Show frozen features of `classifier.backbone` to the discriminator of detail "
+        "where `classifier.weights` is given.",
+    )
+    perceptual_weight: float = Field(
+        0.0, ge=0, description="Weight of these features in the warm-up's reconstruction."
+    )
+    held_back: float = Field(
+        0.12, ge=0, lt=0.5,
+        description="Share of TRAIN, by whole groups, kept from the GAN for measuring it.",
+    )  # fmt: skip
+    patience_kimg: float = Field(
+        24.0, gt=0, description="Stop after so many thousand images without a better KID."
     )
     parents: int = Field(2, ge=1, le=16, description="TRAIN images whose latents are mixed.")
     latent_noise: float = Field(

@@ -16,7 +16,7 @@ from sonobalance.config.synthesis import SynthesisSettings
 Preset = Literal["demo", "cpu", "gpu"]
 Arm = Literal[
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
-    "dual-one-shot", "dual-iterative",
+    "dual-one-shot", "dual-iterative", "real-class",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.gan.augment import augment
+from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.framing import fill, find_frames
 from sonobalance.gan.latents import ClassRows, LatentBank, draw
 from sonobalance.gan.networks import Generator
@@ -73,6 +74,7 @@ def adversarial_batch(
     train: TrainSet,
     bank: LatentBank,
     generator: Generator,
+    eyes: FrozenFeatures | None,
     settings: GanSettings,
     *,
     probability: float,
@@ -92,13 +94,20 @@ def adversarial_batch(
     latents = bank.mix(parents, draws, settings.latent_noise)
     on_device = targets.to(device)
     fake = generator(latents.to(device), on_device, draws.noise.to(device))
+    real, shown = augment(real, probability, random), augment(fake, probability, random)
     return Batch(
         targets=on_device,
-        real=augment(real, probability, random),
-        fake=augment(fake, probability, random),
+        real=real,
+        fake=shown,
         anchors=train.take(parents[:anchors, 0], draws.flips[:anchors, 0]),
         anchored=fake[:anchors],
+        real_seen=_seen(eyes, real),
+        fake_seen=_seen(eyes, shown),
     )
+
+
+def _seen(eyes: FrozenFeatures | None, images: Tensor) -> list[Tensor] | None:
+    return None if eyes is None else eyes(images)
 
 
 @torch.no_grad()

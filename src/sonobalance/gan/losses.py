@@ -1,12 +1,14 @@
 """The equations of the adversarial game, one function each.
 
 Symbols: p is the distribution of real images, q that of generated ones, D = softplus(logits) > 0.
-Source: Nguyen, Le, Vu & Phung, "Dual Discriminator Generative Adversarial Nets", NeurIPS 2017
-(arXiv:1709.03831), written from its equations. Every `logits` argument is float32 of any shape;
-losses are scalars (mean over all elements).
+Source of d2gan: Nguyen, Le, Vu & Phung, "Dual Discriminator Generative Adversarial Nets", NeurIPS
+2017 (arXiv:1709.03831), written from its equations. Unless said otherwise, every `logits` argument
+is float32 of any shape; losses are scalars (mean over all elements).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,11 @@ def log_softplus(logits: Tensor) -> Tensor:
     """log(softplus(logits)) without underflow: the logarithm of a discriminator's output D."""
     safe = logits.clamp_min(_LINEAR_BELOW)
     return torch.where(logits > _LINEAR_BELOW, F.softplus(safe).log(), logits)
+
+
+def softplus_inverse(value: float) -> float:
+    """The logit whose softplus is `value` > 0."""
+    return math.log(math.expm1(value))
 
 
 def d2gan_coverage_loss(real_logits: Tensor, fake_logits: Tensor, alpha: float) -> Tensor:
@@ -70,14 +77,34 @@ def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
     return -fake_logits.mean()
 
 
-def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+def class_discriminator_loss(real_logits: Tensor, fake_logits: Tensor, targets: Tensor) -> Tensor:
+    """C's loss over 2K classes, each real or generated: −E_p[log C(y⁺|x)] − E_q[log C(y⁻|x)].
+
+    Hou, Cao, Shen, Pan, Li & Cheng, "Conditional GANs with Auxiliary Discriminative Classifier",
+    ICML 2022 (arXiv:2107.10060), eq. 5. Logits are (N, 2K): K real classes, then K generated ones.
+    """
+    generated = targets + real_logits.shape[1] // 2
+    return F.cross_entropy(real_logits, targets) + F.cross_entropy(fake_logits, generated)
+
+
+def class_generator_loss(fake_logits: Tensor, targets: Tensor) -> Tensor:
+    """G's loss through C: −E_q[log C(y⁺|x) − log C(y⁻|x)] (Hou et al. 2022, eq. 6)."""
+    return -class_log_ratio(fake_logits, targets).mean()
+
+
+def class_log_ratio(logits: Tensor, targets: Tensor) -> Tensor:
+    """C's estimate (N,) of log p(x,y)/q(x,y): log C*(y⁺|x) − log C*(y⁻|x) (Hou et al. 2022)."""
+    real, generated = logits.chunk(2, 1)
+    return (real - generated).gather(1, targets[:, None]).squeeze(1)
+
+
+def r1_penalty(values: Tensor, images: Tensor) -> Tensor:
     """R1 gradient penalty: E_p‖∇ₓ D(x)‖²; `images` (N, 1, H, W) must require a gradient.
 
     Mescheder, Geiger & Nowozin, "Which Training Methods for GANs do actually Converge?", ICML 2018
-    (arXiv:1801.04406), eq. 9 without its factor γ/2. D is the mean logit of each image.
+    (arXiv:1801.04406), eq. 9 without its factor γ/2. `values` (N,) are D of each image.
     """
-    per_image = logits.flatten(1).mean(1).sum()
-    (gradient,) = torch.autograd.grad(per_image, images, create_graph=True)
+    (gradient,) = torch.autograd.grad(values.sum(), images, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
 
 
@@ -91,6 +118,18 @@ def reconstruction_loss(images: Tensor, reconstructed: Tensor) -> Tensor:
         images, reconstructed = F.avg_pool2d(images, 2), F.avg_pool2d(reconstructed, 2)
         total = total + F.l1_loss(reconstructed, images)
     return total
+
+
+def perceptual_loss(of_images: list[Tensor], of_reconstructed: list[Tensor]) -> Tensor:
+    """Squared distance of feature vectors of unit length, averaged over places, summed over levels.
+
+    Zhang, Isola, Efros, Shechtman & Wang, "The Unreasonable Effectiveness of Deep Features as a
+    Perceptual Metric", CVPR 2018 (arXiv:1801.03924), eq. 1 with equal weights. Lists of
+    (N, C, h, w), one per level.
+    """
+    pairs = zip(of_images, of_reconstructed, strict=True)
+    gaps = [F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1) for a, b in pairs]
+    return torch.stack([gap.square().sum(1).mean() for gap in gaps]).sum()
 
 
 def anchor_loss(images: Tensor, generated: Tensor, side_px: int = 16) -> Tensor:

@@ -1,9 +1,7 @@
-"""Is the generator still making different and plausible images? Measured once per snapshot.
+"""Is the generator still making different images? And how near are they to real ones?
 
-Features come from the warm-up's encoder, which neither discriminator ever trains: the mean and the
-spread of each channel of each level, standardised by the TRAIN images. The distance is the kernel
-inception distance of Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, on these features; it
-ranks snapshots of one training, and is comparable with nothing else.
+The kernel inception distance (KID) is that of Bińkowski et al., "Demystifying MMD GANs", ICLR 2018.
+It depends on the features: see `held.Ruler` for those in use.
 """
 
 from __future__ import annotations
@@ -21,16 +19,14 @@ COARSE_PX = 16  # diversity is judged at this side, where speckle does not count
 
 
 @dataclass(frozen=True)
-class Quality:
+class Health:
     """What the monitor measured.
 
     Attributes:
-        distance: mean over classes of the feature distance to TRAIN images; lower is better.
         diversity: for each class, pairwise distance of generated images over that of real ones.
         repetition: see `repetition`, of the generated images.
     """
 
-    distance: float
     diversity: tuple[float, ...]
     repetition: float
 
@@ -90,19 +86,11 @@ def repetition(images: Tensor) -> float:
     return float(shared / energy.clamp_min(1e-12))
 
 
-def assess(
-    encoder: Encoder, real: Tensor, real_targets: Tensor, fake: Tensor, fake_targets: Tensor
-) -> Quality:
-    """Compare generated with TRAIN images, class by class; all (N, 1, S, S) in [-1, 1]."""
-    of_real, of_fake = features(encoder, real), features(encoder, fake)
-    mean, spread = of_real.mean(0), of_real.std(0) + 1e-6
-    of_real, of_fake = (of_real - mean) / spread, (of_fake - mean) / spread
-    distances, diversity = [], []
+def assess(real: Tensor, real_targets: Tensor, fake: Tensor, fake_targets: Tensor) -> Health:
+    """Compare the diversity of generated and TRAIN images; all (N, 1, S, S) in [-1, 1]."""
+    diversity = []
     for target in real_targets.unique().tolist():
-        r, f = real_targets == target, fake_targets == target
-        if r.sum() < 2:
-            diversity.append(1.0)
-            continue
-        distances.append(float(kernel_distance(of_real[r], of_fake[f])))
-        diversity.append(pairwise_distance(fake[f]) / max(pairwise_distance(real[r]), 1e-6))
-    return Quality(sum(distances) / max(1, len(distances)), tuple(diversity), repetition(fake))
+        r, f = real[real_targets == target], fake[fake_targets == target]
+        few = len(r) < 2
+        diversity.append(1.0 if few else pairwise_distance(f) / max(pairwise_distance(r), 1e-6))
+    return Health(tuple(diversity), repetition(fake))

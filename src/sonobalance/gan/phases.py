@@ -12,21 +12,25 @@ from torch import Tensor, nn
 from sonobalance.config import GanSettings
 from sonobalance.gan import losses
 from sonobalance.gan.discriminators import Discriminator
+from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.networks import Encoder, Generator, unit_rms
+from sonobalance.gan.objectives import ROLES, Role
 
 Outcome = tuple[Tensor, dict[str, Tensor]]  # loss, and what to log
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step is about; images are (N, 1, S, S) float32 in [-1, 1].
+    """What one step is about; images are (N, C, S, S) float32 in [-1, 1].
 
     Attributes:
         targets: (N,) int64 class of each real and each generated image.
         real: TRAIN images, augmented.
         fake: generated images, augmented; carry the gradient to G.
-        anchors: the TRAIN images that the first generated ones must resemble, (M, 1, S, S).
+        anchors: the TRAIN images that the first generated ones must resemble, (M, C, S, S).
         anchored: these first M generated images, not augmented.
+        real_seen, fake_seen: frozen features of `real` and `fake`, computed once for D and G alike;
+            the latter carry the gradient to G. None without a pretrained backbone.
     """
 
     targets: Tensor
@@ -34,6 +38,8 @@ class Batch:
     fake: Tensor
     anchors: Tensor
     anchored: Tensor
+    real_seen: list[Tensor] | None = None
+    fake_seen: list[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,23 +81,30 @@ def run_phases(phases: list[Phase], batch: Batch | WarmupBatch, step: int) -> di
 @contextmanager
 def learning(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Collect gradients for the discriminators of a phase only inside that phase."""
-    frozen = [m for m in modules if isinstance(m, Discriminator)]
-    for module in frozen:
-        module.requires_grad_(True)
+    judges = [m for m in modules if isinstance(m, Discriminator)]
+    for judge in judges:
+        judge.learn(True)
     try:
         yield
     finally:
-        for module in frozen:
-            module.requires_grad_(False)
+        for judge in judges:
+            judge.learn(False)
 
 
-def warmup_phases(encoder: Encoder, generator: Generator, settings: GanSettings) -> list[Phase]:
+def warmup_phases(
+    encoder: Encoder, generator: Generator, settings: GanSettings, eyes: FrozenFeatures | None
+) -> list[Phase]:
     """The autoencoder: noisy latents, so that neighbours of a latent decode to images too."""
 
     def loss(batch: WarmupBatch) -> Outcome:
         latents = unit_rms(encoder(batch.images) + settings.latent_noise * batch.offsets)
         decoded = generator(latents, batch.targets, batch.noise)
-        return losses.reconstruction_loss(batch.images, decoded), {}
+        pixels = losses.reconstruction_loss(batch.images, decoded)
+        if eyes is None or settings.perceptual_weight == 0:
+            return pixels, {}
+        features = losses.perceptual_loss(eyes(batch.images), eyes(decoded))
+        notes = {"loss_pixels": pixels.detach(), "loss_features": features.detach()}
+        return pixels + settings.perceptual_weight * features, notes
 
     parameters = [*encoder.parameters(), *generator.parameters()]
     optimiser = torch.optim.Adam(parameters, settings.autoencoder_lr, betas=(0.9, 0.99))
@@ -101,92 +114,79 @@ def warmup_phases(encoder: Encoder, generator: Generator, settings: GanSettings)
 def adversarial_phases(
     discriminators: dict[str, Discriminator], generator: Generator, settings: GanSettings
 ) -> list[Phase]:
-    """D1, D2 (or D), their lazy penalties, and G, in the order in which they are run."""
-    rows = []
-    for name, network in discriminators.items():
-        optimiser = _adam(network, settings.discriminator_lr)
-        rows.append(Phase(name, (network,), optimiser, _judge(name, network, settings)))
+    """Each discriminator with its lazy penalty, then G, in the order in which they are run."""
+    rows, roles = [], ROLES[settings.objective]
+    for role in roles:
+        network = discriminators[role.name]
+        optimiser = _adam(network.learnable(), settings.discriminator_lr)
+        rows.append(Phase(role.name, (network,), optimiser, _judge(role, network, settings)))
         if settings.r1_weight > 0:
-            scale = {"D1": settings.alpha, "D2": settings.beta}.get(name, 1.0)
-            penalty = _penalty(network, settings.r1_weight * scale * settings.r1_interval)
-            row = Phase(f"{name}_r1", (network,), optimiser, penalty, settings.r1_interval)
+            weight = settings.r1_weight * role.unit(settings) * settings.r1_interval
+            penalty = _penalty(role, network, settings, weight)
+            row = Phase(f"{role.name}_r1", (network,), optimiser, penalty, settings.r1_interval)
             rows.append(row)
-    optimiser = _adam(generator, settings.generator_lr)
-    return [*rows, Phase("G", (generator,), optimiser, _deceive(discriminators, settings))]
+    optimiser = _adam(generator.parameters(), settings.generator_lr)
+    return [*rows, Phase("G", (generator,), optimiser, _deceive(roles, discriminators, settings))]
 
 
-def _adam(module: nn.Module, lr: float) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), lr, betas=(0.0, 0.99))
+def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr, betas=(0.0, 0.99))
 
 
-def log_ratio(name: str, logits: Tensor, settings: GanSettings) -> Tensor:
-    """A discriminator's estimate of log p/q per image (N,): mean over its places.
-
-    The hinge discriminator `D` has no density-ratio meaning; its mean score is returned.
-    """
-    if name == "D1":
-        return losses.d2gan_log_r1(logits, settings.alpha).mean(1)
-    if name == "D2":
-        return losses.d2gan_log_r2(logits, settings.beta).mean(1)
-    return logits.mean(1)
-
-
-def _judge(name: str, network: Discriminator, settings: GanSettings) -> Callable[..., Outcome]:
+def _judge(role: Role, network: Discriminator, settings: GanSettings) -> Callable[..., Outcome]:
     """The loss of one discriminator on real and generated images."""
 
     def loss(batch: Batch) -> Outcome:
         both = torch.cat([batch.real, batch.fake.detach()])
-        real, fake = network(both, batch.targets.repeat(2)).chunk(2)
+        logits = network(both, batch.targets.repeat(2), _both_seen(batch))
+        real, fake = logits.chunk(2)
         with torch.no_grad():
-            ratio_real = log_ratio(name, real, settings)
-            ratio_fake = log_ratio(name, fake, settings)
+            of_real = role.log_ratio(real, batch.targets, settings)
+            of_fake = role.log_ratio(fake, batch.targets, settings)
         notes = {
-            f"score_{name}_real": ratio_real.mean(),
-            f"score_{name}_fake": ratio_fake.mean(),
-            f"certainty_{name}": ratio_real.sign().mean(),
+            f"score_{role.name}_real": of_real.mean(),
+            f"score_{role.name}_fake": of_fake.mean(),
+            f"certainty_{role.name}": of_real.sign().mean(),
+            f"certainty_{role.name}_fake": of_fake.sign().mean(),
         }
-        return _judgement(name, real, fake, settings), notes
+        return role.judge(real, fake, batch.targets, settings), notes
 
     return loss
 
 
-def _judgement(name: str, real: Tensor, fake: Tensor, settings: GanSettings) -> Tensor:
-    if name == "D1":
-        return losses.d2gan_coverage_loss(real, fake, settings.alpha)
-    if name == "D2":
-        return losses.d2gan_fidelity_loss(real, fake, settings.beta)
-    return losses.hinge_discriminator_loss(real, fake)
+def _both_seen(batch: Batch) -> list[Tensor] | None:
+    if batch.real_seen is None or batch.fake_seen is None:
+        return None
+    pairs = zip(batch.real_seen, batch.fake_seen, strict=True)
+    return [torch.cat([real, fake.detach()]) for real, fake in pairs]
 
 
-def _penalty(network: Discriminator, weight: float) -> Callable[..., Outcome]:
+def _penalty(
+    role: Role, network: Discriminator, settings: GanSettings, weight: float
+) -> Callable[..., Outcome]:
+    """R1 through the pixels; the frozen features, if any, take no part."""
+
     def loss(batch: Batch) -> Outcome:
         images = batch.real.detach().requires_grad_(True)
-        return weight / 2 * losses.r1_penalty(network(images, batch.targets), images), {}
+        values = role.value(network(images, batch.targets), batch.targets, settings)
+        return weight / 2 * losses.r1_penalty(values, images), {}
 
     return loss
 
 
 def _deceive(
-    discriminators: dict[str, Discriminator], settings: GanSettings
+    roles: tuple[Role, ...], discriminators: dict[str, Discriminator], settings: GanSettings
 ) -> Callable[..., Outcome]:
     """G's loss: its part of the game, plus the anchor."""
 
     def loss(batch: Batch) -> Outcome:
-        parts = {
-            name: _deception(name, network(batch.fake, batch.targets), settings)
-            for name, network in discriminators.items()
-        }
+        parts = {}
+        for role in roles:
+            logits = discriminators[role.name](batch.fake, batch.targets, batch.fake_seen)
+            parts[role.name] = role.deceive(logits, batch.targets, settings)
         anchor = losses.anchor_loss(batch.anchors, batch.anchored)
         total = torch.stack([*parts.values()]).sum() + settings.anchor_weight * anchor
         notes = {f"loss_G_{name}": part.detach() for name, part in parts.items()}
         return total, notes | {"anchor": anchor.detach()}
 
     return loss
-
-
-def _deception(name: str, fake: Tensor, settings: GanSettings) -> Tensor:
-    if name == "D1":
-        return losses.d2gan_generator_coverage_loss(fake)
-    if name == "D2":
-        return losses.d2gan_generator_fidelity_loss(fake, settings.beta)
-    return losses.hinge_generator_loss(fake)

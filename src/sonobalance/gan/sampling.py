@@ -12,7 +12,7 @@ from sonobalance.data.loading import to_pixels
 from sonobalance.errors import InputError
 from sonobalance.gan.framing import fill, find_frames, refit
 from sonobalance.gan.latents import ClassRows, draw
-from sonobalance.gan.phases import log_ratio
+from sonobalance.gan.objectives import ROLES
 from sonobalance.gan.snapshot import Snapshot, read_snapshot
 from sonobalance.progress import track
 from sonobalance.randomness import torch_generator
@@ -71,11 +71,6 @@ class Sampler:
     def image_size_px(self) -> int:
         """Side S of the images."""
         return self.snapshot.settings.image_size_px
-
-    @property
-    def has_density_ratios(self) -> bool:
-        """Whether `log_ratios` are two density-ratio estimates (False: hinge scores)."""
-        return self.snapshot.settings.objective == "d2gan"
 
     @torch.no_grad()
     def sample(
@@ -138,16 +133,23 @@ class Sampler:
             targets: (N,) int64.
 
         Returns:
-            log(D1/α) and log(β/D2), each (N,) float32 (Nguyen et al. 2017, theorem 1); for the
-            `single` objective the hinge discriminator's score, twice.
+            (N,) float32 each. `d2gan`: log(D1/α) and log(β/D2) (Nguyen et al. 2017, theorem 1).
+            `real_class`: log C(y⁺|x)/C(y⁻|x) (Hou et al. 2022), which is log p(x,y)/q(x,y), and
+            the realism score. `single`: the realism score, twice. A realism score is a hinge
+            discriminator's output: it has no unit, but its rank among real images has a meaning.
         """
-        networks, settings = self.snapshot.discriminators, self.snapshot.settings
-        columns: dict[str, list[Tensor]] = {name: [] for name in networks}
-        for part, of in zip(pixels.split(RATIO_BATCH), targets.split(RATIO_BATCH), strict=True):
+        snapshot = self.snapshot
+        roles = ROLES[snapshot.settings.objective]
+        columns: dict[str, list[Tensor]] = {role.name: [] for role in roles}
+        parts = zip(
+            pixels.split(RATIO_BATCH), targets.to(self.device).split(RATIO_BATCH), strict=True
+        )
+        for part, of in parts:
             images = fill(part, find_frames(part)).to(self.device)
-            for name, network in networks.items():
-                logits = network(images, of.to(self.device))
-                columns[name].append(log_ratio(name, logits, settings).cpu())
+            seen = None if snapshot.eyes is None else snapshot.eyes(images)
+            for role in roles:
+                logits = snapshot.discriminators[role.name](images, of, seen)
+                columns[role.name].append(role.log_ratio(logits, of, snapshot.settings).cpu())
         scores = [torch.cat([torch.empty(0), *column]) for column in columns.values()]
         return scores[0], scores[-1]
 

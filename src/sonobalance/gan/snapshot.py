@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,11 +13,12 @@ from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.gan.discriminators import Discriminator, make_discriminators
+from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Generator
 from sonobalance.state import load_state, save_state
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,13 @@ class Snapshot:
     Attributes:
         settings: those of the training.
         classes: class names, alphabetical.
-        ids: TRAIN image ids, in the order of the bank.
+        ids: ids of the TRAIN images in the bank, in its order; those held back are not among them.
         train_hash: hex SHA-256 of ids, classes and pixels of the TRAIN images.
         kimg: thousand images seen in the adversarial phase.
         generator: the averaged one.
         discriminators: by name.
-        bank: latents of the TRAIN images.
+        bank: latents of the TRAIN images that the GAN learnt from.
+        eyes: frozen features that a discriminator also sees; None without them.
     """
 
     settings: GanSettings
@@ -42,6 +45,7 @@ class Snapshot:
     generator: Generator
     discriminators: dict[str, Discriminator]
     bank: LatentBank
+    eyes: FrozenFeatures | None = None
 
 
 def make_generator(settings: GanSettings, classes: int) -> Generator:
@@ -61,7 +65,7 @@ def hash_images(images: LabelledImages) -> str:
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write atomically."""
-    bank = snapshot.bank
+    bank, eyes = snapshot.bank, snapshot.eyes
     save_state(path, {
         "format": FORMAT,
         "settings": snapshot.settings.model_dump(mode="json"),
@@ -71,6 +75,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
         "kimg": snapshot.kimg,
         "generator": snapshot.generator.state_dict(),
         "discriminators": {k: d.state_dict() for k, d in snapshot.discriminators.items()},
+        "eyes": None if eyes is None else {"name": eyes.name, "state": eyes.state_dict()},
         "bank": {"latents": bank.latents, "targets": bank.targets, "frames": bank.frames},
     })  # fmt: skip
 
@@ -90,12 +95,21 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
     classes = tuple(tree["classes"])
     generator = make_generator(settings, len(classes))
     generator.load_state_dict(tree["generator"])
-    discriminators = make_discriminators(settings, len(classes))
+    eyes = _eyes(tree["eyes"], settings)
+    discriminators = make_discriminators(settings, len(classes), eyes)
     for name, discriminator in discriminators.items():
         discriminator.load_state_dict(tree["discriminators"][name])
-    for network in (generator, *discriminators.values()):
+    for network in (generator, *discriminators.values(), *([eyes] if eyes else [])):
         network.to(device).eval().requires_grad_(False)
     return Snapshot(
         settings, classes, tuple(tree["ids"]), tree["train_hash"], tree["kimg"], generator,
-        discriminators, LatentBank(**tree["bank"]),
+        discriminators, LatentBank(**tree["bank"]), eyes,
     )  # fmt: skip
+
+
+def _eyes(saved: dict[str, Any] | None, settings: GanSettings) -> FrozenFeatures | None:
+    if saved is None:
+        return None
+    eyes = FrozenFeatures(saved["name"], settings.image_size_px)
+    eyes.load_state_dict(saved["state"])
+    return eyes

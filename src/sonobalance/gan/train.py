@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sonobalance.config import GanSettings
-from sonobalance.data.images import write_png
-from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
-from sonobalance.errors import CollapseError, InputError
-from sonobalance.files import append_line, keep_lines, read_lines, write_json
+from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.errors import InputError
+from sonobalance.files import append_line, keep_lines
 from sonobalance.gan.augment import adapt
-from sonobalance.gan.batches import adversarial_batch, evaluation_images, warmup_batch
-from sonobalance.gan.framing import refit
-from sonobalance.gan.grids import contact_sheet
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.judging import SNAPSHOT, STATS, conclude, judge
 from sonobalance.gan.latents import encode_bank
-from sonobalance.gan.monitor import Quality, assess
-from sonobalance.gan.phases import run_phases
-from sonobalance.gan.training import Training, publish, resume, save, start
+from sonobalance.gan.steps import arithmetic, game_step, warmup_step, warmup_steps
+from sonobalance.gan.training import Training, resume, save, start
 from sonobalance.progress import Bar, bar
 
-CHECKPOINT, SNAPSHOT, STATS, REPORT = (
-    "checkpoint.safetensors", "snapshot.safetensors", "stats.jsonl", "gan.json",
-)  # fmt: skip
-EVALUATED_PER_CLASS = 48
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def train_gan(
@@ -43,6 +37,8 @@ def train_gan(
     folder: Path,
     device: torch.device,
     total_kimg: float | None = None,
+    groups: Sequence[str] | None = None,
+    eyes: FrozenFeatures | None = None,
 ) -> Path:
     """Train, or go on training, and return the path of the best snapshot.
 
@@ -59,6 +55,9 @@ def train_gan(
         device: where the networks live.
         total_kimg: thousand images of the adversarial phase in all, rounded up to whole snapshots;
             `settings.total_kimg` when None.
+        groups: a key of relatives for each image, so that whole groups are held back for measuring;
+            every image by itself when None.
+        eyes: frozen pretrained features; a discriminator and KID use them.
 
     Raises:
         InputError: images of another size, or none.
@@ -66,7 +65,8 @@ def train_gan(
         CollapseError: the generator collapsed before any good snapshot.
     """
     _check(images, settings)
-    training = start(images, settings, seed, device)
+    relatives = images.ids if groups is None else groups
+    training = start(images, relatives, settings, seed=seed, device=device, eyes=eyes)
     if (folder / CHECKPOINT).is_file():
         resume(folder / CHECKPOINT, training)
     done = training.counters.warmup_steps + training.counters.steps
@@ -77,7 +77,7 @@ def train_gan(
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown)
-    _conclude(training, folder)
+    conclude(training, folder)
     return folder / SNAPSHOT
 
 
@@ -95,11 +95,6 @@ def tick_steps(settings: GanSettings) -> int:
     return max(1, round(settings.snapshot_kimg * 1000 / settings.batch_size))
 
 
-def warmup_steps(settings: GanSettings) -> int:
-    """Steps of the autoencoder."""
-    return round(settings.autoencoder_kimg * 1000 / settings.batch_size)
-
-
 def _goal_steps(settings: GanSettings, total_kimg: float) -> int:
     """Steps of the adversarial phase: whole ticks, so that going on never meets half a tick."""
     ticks = math.ceil(total_kimg / settings.snapshot_kimg - 1e-6)
@@ -112,7 +107,7 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
     t.encoder.train()
     while t.counters.warmup_steps < goal:
         steps = min(tick, goal - t.counters.warmup_steps)
-        row = _timed(t, steps, shown, _warmup_step)
+        row = _timed(t, steps, shown, warmup_step)
         _log(t, folder, {"stage": "warm-up"} | row)
         save(folder / CHECKPOINT, t)
     if t.bank is None:
@@ -123,28 +118,12 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
         save(folder / CHECKPOINT, t)
 
 
-def _warmup_step(t: Training) -> dict[str, Tensor]:
-    batch = warmup_batch(t.train, t.settings, t.generator.noise_dim, t.counters.warmup_steps)
-    for group in t.warmup[0].optimiser.param_groups:
-        group["lr"] = _warmup_lr(t.settings, t.counters.warmup_steps)
-    logged = run_phases(t.warmup, batch, t.counters.warmup_steps)
-    t.counters.warmup_steps += 1
-    return logged
-
-
-def _warmup_lr(settings: GanSettings, step: int) -> float:
-    """Linear rise over the first twentieth, then half a cosine down to a twentieth of the rate."""
-    progress = (step + 1) / warmup_steps(settings)
-    cosine = 0.05 + 0.95 * (1 + math.cos(math.pi * min(1.0, progress))) / 2
-    return settings.autoencoder_lr * min(1.0, 20 * progress) * cosine
-
-
 def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
-    """Run the game up to `goal` steps or until it collapses."""
+    """Run the game up to `goal` steps, or until it collapses or gets no better."""
     for network in t.discriminators.values():
         network.train()
     while t.counters.steps < goal and not t.counters.stopped:
-        row = _timed(t, tick_steps(t.settings), shown, _game_step)
+        row = _timed(t, tick_steps(t.settings), shown, game_step)
         settings, counters = t.settings, t.counters
         whole = next(iter(t.discriminators))  # patches are too many to be learnt by heart
         row["augment_probability"] = counters.probability
@@ -152,47 +131,9 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
             counters.probability, row[f"certainty_{whole}"], settings.augment_target,
             settings.snapshot_kimg,
         )  # fmt: skip
-        row |= _judge(t, folder, row)
+        row |= judge(t, folder, row)
         _log(t, folder, {"stage": "adversarial"} | row)
         save(folder / CHECKPOINT, t)
-
-
-def _game_step(t: Training) -> dict[str, Tensor]:
-    assert t.bank is not None  # noqa: S101
-    settings = t.settings
-    fade = min(1.0, t.kimg / settings.fade_kimg) if settings.fade_kimg else 1.0
-    for network in t.discriminators.values():
-        network.class_weight.fill_(fade)
-    batch = adversarial_batch(
-        t.train, t.bank, t.generator, settings,
-        probability=t.counters.probability, step=t.counters.steps,
-    )  # fmt: skip
-    logged = run_phases(t.game, batch, t.counters.steps)
-    t.counters.steps += 1
-    _average(t)
-    return logged
-
-
-@torch.no_grad()
-def _average(t: Training) -> None:
-    """Exponential average of G; its half-life grows with the images seen, up to the setting."""
-    halflife_kimg = min(t.settings.ema_halflife_kimg, t.kimg / 2)
-    keep = 0.5 ** (t.settings.batch_size / 1000 / halflife_kimg)
-    torch._foreach_lerp_([*t.average.parameters()], [*t.generator.parameters()], 1 - keep)
-
-
-def arithmetic(settings: GanSettings, device: torch.device) -> torch.autocast:
-    """The context in which networks are run while training."""
-    half = settings.precision == "bfloat16" or (settings.precision == "auto" and has_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster there than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())
 
 
 def _timed(
@@ -209,55 +150,13 @@ def _timed(
             sums[key] = sums[key] + value if key in sums else value.clone()
             counts[key] = counts.get(key, 0) + 1
         speed = (i + 1) * t.settings.batch_size / (time.monotonic() - began)
-        shown.advance(1, f"{speed:.0f} images/s")
+        best = t.counters.best
+        known = "" if best is None else f" · best KID {best:.3f} at {t.counters.best_kimg:g} kimg"
+        shown.advance(1, f"{speed:.0f} images/s{known}")
     elapsed = time.monotonic() - began
     t.counters.seconds += elapsed
     means = {key: float(value) / counts[key] for key, value in sums.items()}
     return means | {"images_per_second": round(steps * t.settings.batch_size / elapsed, 1)}
-
-
-def _judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
-    """Draw the grid, measure, keep the snapshot if it is the best, notice a collapse."""
-    assert t.bank is not None  # noqa: S101
-    began = time.monotonic()
-    fake, targets, frames = evaluation_images(
-        t.train, t.bank, t.average, t.settings, EVALUATED_PER_CLASS
-    )
-    device = t.train.pixels.device
-    quality = assess(
-        t.encoder, to_unit(t.train.pixels), t.present_targets(), fake, targets.to(device)
-    )
-    shown = to_pixels(refit(fake.cpu(), frames))
-    sheet = contact_sheet(t.images.pixels, t.train.targets, shown, targets)
-    write_png(folder / "grids" / f"{round(t.kimg * 1000):07d}.png", sheet)
-    _decide(t, quality, row, folder)
-    t.counters.seconds += time.monotonic() - began
-    names = [t.images.classes[k] for k in t.train.present.tolist()]
-    diversity = dict(zip((f"diversity_{name}" for name in names), quality.diversity, strict=True))
-    return {"distance": quality.distance, "repetition": quality.repetition} | diversity
-
-
-def _decide(t: Training, quality: Quality, row: dict[str, float], folder: Path) -> None:
-    counters, settings = t.counters, t.settings
-    if not all(math.isfinite(value) for value in (*row.values(), quality.distance)):
-        counters.stopped = f"A loss became infinite or not a number before {t.kimg:g} kimg."
-        return
-    low = (
-        min(quality.diversity) < settings.collapse_fraction
-        or quality.repetition > settings.repetition_limit
-    )
-    counters.low_ticks = counters.low_ticks + 1 if low else 0
-    if counters.low_ticks >= settings.collapse_ticks:
-        counters.stopped = (
-            f"The generated images collapsed: for {counters.low_ticks} snapshots, up to "
-            f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
-            f"diversity (least: {min(quality.diversity):.0%}) or more than "
-            f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
-            f"({quality.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
-        )
-    elif not low and (counters.best is None or quality.distance < counters.best):
-        counters.best, counters.best_kimg = quality.distance, t.kimg
-        publish(folder / SNAPSHOT, t)
 
 
 def _log(t: Training, folder: Path, row: dict[str, float | str]) -> None:
@@ -265,29 +164,3 @@ def _log(t: Training, folder: Path, row: dict[str, float | str]) -> None:
     finite = {k: v for k, v in row.items() if isinstance(v, str) or math.isfinite(v)}
     step = t.counters.warmup_steps + t.counters.steps
     append_line(folder / STATS, {"step": step, "kimg": t.kimg} | finite)
-
-
-def _conclude(t: Training, folder: Path) -> None:
-    """Write gan.json; raise when there is nothing to use."""
-    rows = read_lines(folder / STATS)
-    networks = {"G": t.generator, "encoder": t.encoder, **t.discriminators}
-    write_json(folder / REPORT, {
-        "objective": t.settings.objective,
-        "parameters": {k: sum(p.numel() for p in n.parameters()) for k, n in networks.items()},
-        "images": len(t.images),
-        "train_hash": t.train_hash,
-        "seed": t.seed,
-        "kimg": t.kimg,
-        "best_kimg": t.counters.best_kimg,
-        "best_distance": t.counters.best,
-        "seconds": round(t.counters.seconds, 1),
-        "stop": t.counters.stopped or "The images asked for were seen.",
-        "collapsed": bool(t.counters.stopped),
-        "last": rows[-1] if rows else {},
-        "settings": t.settings.model_dump(mode="json"),
-    })  # fmt: skip
-    if t.counters.best is None:
-        raise CollapseError(
-            f"Expected the generator in {folder} to make diverse images, but it never did. "
-            f"{t.counters.stopped} Give it more `autoencoder_kimg` or more images."
-        )

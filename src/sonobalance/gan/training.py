@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import StaleError
 from sonobalance.gan.batches import TrainSet
 from sonobalance.gan.discriminators import Discriminator, make_discriminators
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.held import Held, hold_back
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
@@ -31,9 +34,10 @@ class Counters:
     Attributes:
         warmup_steps, steps: done in the warm-up and in the adversarial phase.
         probability: present chance of each augmentation.
-        best: least feature distance of a snapshot so far, and its kimg; None before the first.
+        best: least kernel distance of a snapshot so far, and its kimg; None before the first.
         low_ticks: snapshots in a row with too little diversity.
         stopped: why the training ended early; empty while it may go on.
+        collapsed: whether it ended because the generated images collapsed.
         seconds: spent so far.
     """
 
@@ -44,14 +48,22 @@ class Counters:
     best_kimg: float = 0.0
     low_ticks: int = 0
     stopped: str = ""
+    collapsed: bool = False
     seconds: float = 0.0
 
 
 @dataclass
 class Training:
-    """Everything that changes while training, and what it is trained on."""
+    """Everything that changes while training, and what it is trained on.
+
+    Attributes:
+        images: what the GAN learns from: TRAIN without the part held back.
+        held: what it is measured on.
+        eyes: frozen pretrained features; None without weights.
+    """
 
     images: LabelledImages
+    held: Held
     settings: GanSettings
     seed: int
     train: TrainSet
@@ -63,7 +75,13 @@ class Training:
     warmup: list[Phase]
     game: list[Phase]
     counters: Counters
+    eyes: FrozenFeatures | None = None
     bank: LatentBank | None = None
+
+    @property
+    def branch(self) -> FrozenFeatures | None:
+        """The frozen features, if a discriminator may see them."""
+        return self.eyes if self.settings.feature_branch else None
 
     @property
     def kimg(self) -> float:
@@ -74,7 +92,10 @@ class Training:
     def identity(self) -> str:
         """Hash of all that the result depends on, except how long it is trained."""
         settings = self.settings.model_dump(mode="json", exclude={"total_kimg"})
-        text = json.dumps([self.train_hash, settings, self.seed], sort_keys=True)
+        seen = None if self.eyes is None else self.eyes.name
+        text = json.dumps(
+            [self.train_hash, self.images.ids, settings, self.seed, seen], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
     def present_targets(self) -> Tensor:
@@ -83,25 +104,33 @@ class Training:
 
 
 def start(
-    images: LabelledImages, settings: GanSettings, seed: int, device: torch.device
+    images: LabelledImages,
+    groups: Sequence[str],
+    settings: GanSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    eyes: FrozenFeatures | None,
 ) -> Training:
     """A fresh training, its networks initialised from the seed."""
-    seed_torch(seed, "gan", "initialisation")
+    fit, held = hold_back(images, groups, settings.held_back, seed)
     size, base, classes = settings.image_size_px, settings.base_channels, len(images.classes)
+    seed_torch(seed, "gan", "initialisation")
     encoder = Encoder(size, base, settings.latent_dim).to(memory_format=torch.channels_last)
     generator = make_generator(settings, classes)
-    discriminators = make_discriminators(settings, classes)
-    for network in (encoder, generator, *discriminators.values()):
+    branch = eyes if settings.feature_branch else None
+    discriminators = make_discriminators(settings, classes, branch)
+    for network in (encoder, generator, *discriminators.values(), *([eyes] if eyes else [])):
         network.to(device)
     for network in discriminators.values():
         network.to(memory_format=torch.channels_last).requires_grad_(False)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     return Training(
-        images, settings, seed, TrainSet.of(images, seed, device), hash_images(images),
+        fit, held, settings, seed, TrainSet.of(fit, seed, device), hash_images(images),
         encoder, generator, average, discriminators,
-        warmup_phases(encoder, generator, settings),
+        warmup_phases(encoder, generator, settings, eyes),
         adversarial_phases(discriminators, generator, settings),
-        Counters(settings.augment_probability),
+        Counters(settings.augment_probability), eyes,
     )  # fmt: skip
 
 
@@ -153,7 +182,7 @@ def publish(path: Path, t: Training) -> None:
     assert t.bank is not None  # noqa: S101
     write_snapshot(path, Snapshot(
         t.settings, t.images.classes, t.images.ids, t.train_hash, t.kimg, t.average,
-        t.discriminators, t.bank,
+        t.discriminators, t.bank, t.branch,
     ))  # fmt: skip
 
 

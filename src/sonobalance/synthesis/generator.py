@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,8 +14,10 @@ from torch import Tensor
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import atomic, sha256_of
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.judging import SNAPSHOT, STATS
 from sonobalance.gan.sampling import Sampler, Samples
-from sonobalance.gan.train import CHECKPOINT, SNAPSHOT, STATS, train_gan
+from sonobalance.gan.train import CHECKPOINT, train_gan
 
 GENERATORS = "generators"  # folder inside RUN/synthesis
 
@@ -63,6 +66,8 @@ class GanGenerator:
         folder: where the copy and the snapshots of the rounds live.
         kimg_per_round: thousand real images shown before each later round; 0 keeps the GAN.
         device: where the networks live.
+        groups: key of relatives of each TRAIN image.
+        eyes: frozen features that the GAN was trained with.
     """
 
     train: LabelledImages
@@ -72,6 +77,8 @@ class GanGenerator:
     folder: Path
     kimg_per_round: float
     device: torch.device
+    groups: Sequence[str] | None = None
+    eyes: FrozenFeatures | None = None
     _sampler: Sampler | None = field(default=None, init=False)
     _hash: str = field(default="", init=False)
 
@@ -113,7 +120,7 @@ class GanGenerator:
         total = self.settings.total_kimg + (number - 1) * self.kimg_per_round
         return train_gan(
             self.train, self.settings, seed=self.seed, folder=work, device=self.device,
-            total_kimg=total,
+            total_kimg=total, groups=self.groups, eyes=self.eyes,
         )  # fmt: skip
 
 

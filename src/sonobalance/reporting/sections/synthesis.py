@@ -134,7 +134,9 @@ def _curves(log: list[dict[str, Any]], best_kimg: Any, classes: list[str]) -> li
     """How the training of the generator went: losses, density ratios, diversity."""
     warm_up = [row for row in log if row.get("stage") == "warm-up"]
     game = [row for row in log if row.get("stage") != "warm-up"]
-    judges = [name for name in ("D1", "D2", "D") if any(f"loss_{name}" in row for row in game)]
+    judges = [
+        name for name in ("D1", "D2", "C", "R", "D") if any(f"loss_{name}" in row for row in game)
+    ]
     scores = {
         f"score_{name}_{kind}": f"{name} on {words}"
         for name in judges
@@ -142,6 +144,7 @@ def _curves(log: list[dict[str, Any]], best_kimg: Any, classes: list[str]) -> li
     }
     losses = {f"loss_{name}": name for name in (*judges, "G")}
     diversity = {f"diversity_{label}": label for label in classes}
+    kid = {f"kid_{label}": label for label in classes}
     mark = finite(best_kimg)
     charts = (
         curves_figure(warm_up, {"loss_autoencoder": "autoencoder"}, key="gan-warm-up",
@@ -149,6 +152,8 @@ def _curves(log: list[dict[str, Any]], best_kimg: Any, classes: list[str]) -> li
         curves_figure(game, losses, key="gan-loss", title="Losses", mark=mark),
         curves_figure(game, scores, key="gan-score", title="Realism by each discriminator",
                       mark=mark),
+        curves_figure(game, kid, key="gan-kid", mark=mark,
+                      title="KID to TRAIN images kept from the generator (0 = as real)"),
         curves_figure(game, diversity, key="gan-diversity", title="Diversity (1 = as in real)",
                       mark=mark),
     )  # fmt: skip

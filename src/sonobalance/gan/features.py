@@ -1,0 +1,82 @@
+"""Frozen pretrained features: what a discriminator may look at beside pixels, and what KID uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
+FEATURE_SIDE = 128  # images are enlarged to this side for the pooled features
+FEATURE_BATCH = 32
+
+
+class FrozenFeatures(nn.Module):
+    """A timm backbone that is never trained.
+
+    Args:
+        name: timm's name of it.
+        model: the backbone with its weights; made anew, with random ones, when None.
+        size: side S of the images.
+
+    Attributes:
+        shapes: (channels, side) of each map, finest first, for images of `size`.
+    """
+
+    model: Any  # a timm model, whose classes are not typed
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, size: int, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.model = _made(name, size) if model is None else model
+        self.model.reset_classifier(0)
+        statistics = self.model.pretrained_cfg
+        for key in ("mean", "std"):
+            self.register_buffer(key, torch.tensor(statistics[key]).view(1, 3, 1, 1))
+        strides = [info["reduction"] for info in self.model.feature_info]
+        found = [max(i for i, s in enumerate(strides) if s == k) for k in LEVELS if k in strides]
+        self._levels = found if len(found) > 1 else [len(strides) // 2, len(strides) - 1]
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            maps = self(torch.zeros(1, 1, size, size))
+        self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1]."""
+        found: list[Tensor] = self.model.forward_intermediates(
+            self._rgb(images), indices=self._levels, intermediates_only=True, stop_early=True
+        )
+        return found
+
+    @torch.no_grad()
+    def pooled(self, images: Tensor) -> Tensor:
+        """(N, F) float32 pooled features of the last layer, for measuring."""
+        rows = []
+        for part in images.split(FEATURE_BATCH):
+            large = F.interpolate(
+                part, size=(FEATURE_SIDE,) * 2, mode="bilinear", align_corners=False
+            )
+            maps = self.model.forward_features(self._rgb(large))
+            rows.append(self.model.forward_head(maps, pre_logits=True).float())
+        return torch.cat(rows).flatten(1)
+
+    def _rgb(self, images: Tensor) -> Tensor:
+        rgb = ((images[:, :1] + 1) / 2 - self.mean) / self.std
+        return rgb.contiguous(memory_format=torch.channels_last)
+
+
+def _made(name: str, size: int) -> nn.Module:
+    """The architecture alone; transformers must be told the image size."""
+    try:
+        model: nn.Module = timm.create_model(name, num_classes=0, img_size=size)
+    except TypeError:
+        model = timm.create_model(name, num_classes=0)
+    for module in model.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return model

@@ -1,0 +1,100 @@
+"""The part of TRAIN that the GAN never sees, and on which its snapshots are measured.
+
+A generator that copies what it learnt from looks perfect on exactly those images; whole groups of
+relatives are kept from it for that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from sonobalance.data.loading import LabelledImages
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.framing import fill, find_frames
+from sonobalance.gan.monitor import features, kernel_distance
+from sonobalance.gan.networks import Encoder
+from sonobalance.randomness import numpy_generator
+
+FEWEST_HELD = 6  # images of a class; with fewer, the class is measured on the images learnt from
+
+
+@dataclass(frozen=True)
+class Held:
+    """What snapshots are compared with.
+
+    Attributes:
+        images: of every class: the held-back ones, or all where a class has too few to spare.
+        apart: names of the classes whose images here were kept from the GAN.
+    """
+
+    images: LabelledImages
+    apart: tuple[str, ...]
+
+
+def hold_back(
+    images: LabelledImages, groups: Sequence[str], share: float, seed: int
+) -> tuple[LabelledImages, Held]:
+    """Split TRAIN into what the GAN learns from and what it is measured on.
+
+    Args:
+        images: TRAIN.
+        groups: a key of relatives for each image.
+        share: of the images of each class, at most, that are held back; whole groups of one
+            class only.
+        seed: of the order in which groups are taken.
+    """
+    keys = np.asarray(groups, dtype=np.str_)
+    targets = images.targets.numpy()
+    order = numpy_generator(seed, "gan", "held back").permutation(np.unique(keys))
+    away = np.zeros(len(images), dtype=bool)
+    for key in order:
+        mine = keys == key
+        of = targets == targets[mine][0]
+        if of[mine].all() and (away | mine)[of].mean() <= share:
+            away |= mine
+    shown = away.copy()
+    for target in np.unique(targets):
+        of = targets == target
+        if away[of].sum() < FEWEST_HELD:
+            away[of], shown[of] = False, True
+    apart = tuple(images.classes[t] for t in np.unique(targets[away]))
+    fit, held = np.flatnonzero(~away), np.flatnonzero(shown)
+    return images.take(fit), Held(images.take(held), apart)
+
+
+class Ruler:
+    """Kernel distance of generated to held-back images, class by class, in one feature space.
+
+    The features are those of the pretrained backbone where there is one, else of the warm-up's
+    encoder; they are standardised by the images that the GAN learns from.
+    """
+
+    def __init__(self, eyes: FrozenFeatures | None, encoder: Encoder) -> None:
+        self._eyes, self._encoder = eyes, encoder
+        self.name = "warm-up encoder" if eyes is None else eyes.name
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, F) float32 of framed images (N, ≥ 1, S, S) float32 in [-1, 1]."""
+        return features(self._encoder, images) if self._eyes is None else self._eyes.pooled(images)
+
+    def distances(
+        self, learnt: Tensor, held: Held, fake: Tensor, targets: Tensor
+    ) -> dict[int, float]:
+        """KID of each class with at least two images, by its index; (N, C, S, S) in [-1, 1]."""
+        of_learnt = self.features(learnt)
+        mean, spread = of_learnt.mean(0), of_learnt.std(0) + 1e-6
+        real = fill(held.images.pixels, find_frames(held.images.pixels)).to(learnt.device)
+        of_real, of_fake = ((self.features(x) - mean) / spread for x in (real, fake))
+        found = {}
+        for target in held.images.targets.unique().tolist():
+            mine = held.images.targets == target
+            if mine.sum() > 1:
+                distance = kernel_distance(
+                    of_real[mine.to(of_real.device)], of_fake[(targets == target).to(fake.device)]
+                )
+                found[target] = float(distance)
+        return found

@@ -1,0 +1,108 @@
+"""Once per snapshot: draw a grid, measure, keep the best, stop when it gets no better."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from torch import Tensor
+
+from sonobalance.data.images import write_png
+from sonobalance.data.loading import to_pixels, to_unit
+from sonobalance.errors import CollapseError
+from sonobalance.files import read_lines, write_json
+from sonobalance.gan.batches import evaluation_images
+from sonobalance.gan.framing import refit
+from sonobalance.gan.grids import contact_sheet
+from sonobalance.gan.held import Ruler
+from sonobalance.gan.monitor import Health, assess
+from sonobalance.gan.training import Training, publish
+
+SNAPSHOT, STATS, REPORT = "snapshot.safetensors", "stats.jsonl", "gan.json"
+EVALUATED_PER_CLASS = 48
+
+
+def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
+    """Draw the grid, measure, keep the snapshot if it is the best, notice when to stop."""
+    assert t.bank is not None  # noqa: S101
+    began = time.monotonic()
+    fake, targets, frames = evaluation_images(
+        t.train, t.bank, t.average, t.settings, EVALUATED_PER_CLASS
+    )
+    _draw(t, folder, refit(fake.cpu(), frames), targets)
+    learnt, of = to_unit(t.train.pixels), targets.to(fake.device)
+    health = assess(learnt, t.present_targets(), fake, of)
+    kid = Ruler(t.eyes, t.encoder).distances(learnt, t.held, fake, of)
+    measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
+    _decide(t, health, row | measured, folder)
+    t.counters.seconds += time.monotonic() - began
+    names = t.images.classes
+    diversity = zip(t.train.present.tolist(), health.diversity, strict=True)
+    measured |= {f"kid_{names[k]}": value for k, value in kid.items()}
+    return measured | {f"diversity_{names[k]}": value for k, value in diversity}
+
+
+def _draw(t: Training, folder: Path, fake: Tensor, targets: Tensor) -> None:
+    sheet = contact_sheet(t.images.pixels, t.train.targets, to_pixels(fake), targets)
+    write_png(folder / "grids" / f"{round(t.kimg * 1000):07d}.png", sheet)
+
+
+def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) -> None:
+    """Keep the snapshot, or count against the training and stop it with a sentence."""
+    counters, settings = t.counters, t.settings
+    if not all(math.isfinite(value) for value in row.values()):
+        counters.collapsed = True
+        counters.stopped = f"A loss became infinite or not a number before {t.kimg:g} kimg."
+        return
+    low = (
+        min(health.diversity) < settings.collapse_fraction
+        or health.repetition > settings.repetition_limit
+    )
+    counters.low_ticks = counters.low_ticks + 1 if low else 0
+    if not low and (counters.best is None or row["kid"] < counters.best):
+        counters.best, counters.best_kimg = row["kid"], t.kimg
+        publish(folder / SNAPSHOT, t)
+    elif counters.low_ticks >= settings.collapse_ticks:
+        counters.collapsed = True
+        counters.stopped = (
+            f"The generated images collapsed: for {counters.low_ticks} snapshots, up to "
+            f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
+            f"diversity (least: {min(health.diversity):.0%}) or more than "
+            f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
+            f"({health.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
+        )
+    elif t.kimg - counters.best_kimg >= settings.patience_kimg - 1e-9:
+        counters.stopped = (
+            f"No snapshot was closer to the held-back images than that of {counters.best_kimg:g} "
+            f"kimg for {settings.patience_kimg:g} kimg."
+        )
+
+
+def conclude(t: Training, folder: Path) -> None:
+    """Write gan.json; raise when there is nothing to use."""
+    rows = read_lines(folder / STATS)
+    networks = {"G": t.generator, "encoder": t.encoder, **t.discriminators}
+    write_json(folder / REPORT, {
+        "objective": t.settings.objective,
+        "parameters": {k: sum(p.numel() for p in n.parameters()) for k, n in networks.items()},
+        "images": len(t.images),
+        "train_hash": t.train_hash,
+        "seed": t.seed,
+        "kimg": t.kimg,
+        "best_kimg": t.counters.best_kimg,
+        "best_kid": t.counters.best,
+        "kid_features": Ruler(t.eyes, t.encoder).name,
+        "held_back": len(t.held.images) if t.held.apart else 0,
+        "held_back_classes": list(t.held.apart),
+        "seconds": round(t.counters.seconds, 1),
+        "stop": t.counters.stopped or "The images asked for were seen.",
+        "collapsed": t.counters.collapsed,
+        "last": rows[-1] if rows else {},
+        "settings": t.settings.model_dump(mode="json"),
+    })  # fmt: skip
+    if t.counters.best is None:
+        raise CollapseError(
+            f"Expected the generator in {folder} to make diverse images, but it never did. "
+            f"{t.counters.stopped} Give it more `autoencoder_kimg` or more images."
+        )

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from conftest import blobs, tiny
+
+from sonobalance.gan.discriminators import make_discriminators
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.sampling import Sampler
+from sonobalance.gan.train import train_gan
+from sonobalance.state import load_state
+
+
+def tiny_eyes():
+    torch.manual_seed(7)
+    return FrozenFeatures("test_resnet", 32)
+
+
+@pytest.fixture
+def eyes():
+    return tiny_eyes()
+
+
+def test_maps_have_the_shapes_told_and_the_first_channel_decides(eyes):
+    images = torch.rand(2, 2, 32, 32)
+    maps = eyes(images)
+    assert [(m.shape[1], m.shape[2]) for m in maps] == eyes.shapes
+    sides = [side for _, side in eyes.shapes]
+    assert sides == sorted(sides, reverse=True)
+    images[:, 1] = 0
+    for before, after in zip(maps, eyes(images), strict=True):
+        assert torch.equal(before, after)
+    assert eyes.pooled(images).shape[0] == 2
+
+
+@pytest.mark.parametrize("objective", ["d2gan", "real_class", "single"])
+def test_one_discriminator_sees_the_features_and_its_mixers_never_learn(eyes, objective):
+    networks = make_discriminators(tiny(objective=objective), 2, eyes)
+    with_branch = [n for n in networks.values() if n.branch is not None]
+    assert len(with_branch) == 1
+    network, images, targets = with_branch[0], torch.rand(2, 1, 32, 32), torch.tensor([0, 1])
+    plain, full = network(images, targets), network(images, targets, eyes(images))
+    assert full.shape[1] == plain.shape[1] + sum(min(4, side) ** 2 for _, side in eyes.shapes)
+    network.learn(True)
+    fixed = {id(p) for p in network.branch.mixers.parameters()}
+    assert not fixed & {id(p) for p in network.learnable()}
+    assert all(not p.requires_grad for p in network.branch.mixers.parameters())
+
+
+def test_features_stay_frozen_and_resume_is_exact(tmp_path, images, cpu):
+    settings = tiny(perceptual_weight=0.5)
+    before = {k: v.clone() for k, v in tiny_eyes().state_dict().items()}
+    kwargs = {"seed": 0, "device": cpu}
+    eyes = tiny_eyes()
+    train_gan(images, settings, folder=tmp_path / "once", eyes=eyes, **kwargs)
+    assert all(torch.equal(v, before[k]) for k, v in eyes.state_dict().items())
+    for total in (0.008, 0.016):
+        train_gan(images, settings, folder=tmp_path / "twice", eyes=tiny_eyes(),
+                  total_kimg=total, **kwargs)  # fmt: skip
+    once, twice = (load_state(tmp_path / n / "checkpoint.safetensors") for n in ("once", "twice"))
+    for name, value in once["discriminators"]["D2"].items():
+        assert torch.equal(value, twice["discriminators"]["D2"][name]), name
+
+
+def test_a_snapshot_carries_its_features(tmp_path, cpu):
+    images = blobs()
+    path = train_gan(images, tiny(), seed=0, folder=tmp_path, device=cpu, eyes=tiny_eyes())
+    sampler = Sampler.load(path, cpu)
+    _, found = sampler.log_ratios(images.pixels, images.targets)
+    blind = Sampler(sampler.snapshot.__class__(**{**sampler.snapshot.__dict__, "eyes": None}), cpu)
+    _, without = blind.log_ratios(images.pixels, images.targets)
+    assert found.isfinite().all()
+    assert not torch.allclose(found, without)
