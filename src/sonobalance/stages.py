@@ -100,6 +100,7 @@ def _synthesize(run: Run) -> None:
 
 
 def _train(run: Run) -> None:
+    from sonobalance.classify.ancestry import check_ancestry, write_ancestry
     from sonobalance.classify.feature_store import FeatureStore
     from sonobalance.classify.frozen import train_frozen
     from sonobalance.classify.train import train_classifier
@@ -108,12 +109,18 @@ def _train(run: Run) -> None:
 
     splits, base = splits_of(run), run.settings.classifier
     classes, size = splits.manifest.classes, base.image_size_px
+    if base.init is not None:
+        check_ancestry(base.init, [splits.of("val"), splits.of("test")])
     with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
-        train = load_images(splits.of("train"), size, classes, "TRAIN")
+        train = load_images(
+            splits.of("train"), size, classes, "TRAIN", outlines=base.lesion_attention
+        )
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in trained_arms(run):
             if run.path(f"classifier/{arm}/model.json").is_file():
                 continue  # finished before the run was interrupted
+            seen = [splits.of("train"), splits.of("val")]
+            write_ancestry(run.path(f"classifier/{arm}"), seen, base.init)
             chosen, fit = TREATMENTS[arm].settings(base), train_classifier
             if chosen.frozen:
                 store = run.path("features")

@@ -13,7 +13,7 @@ from sonobalance.classify.features import model_features
 from sonobalance.classify.learner import network, new_learner
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
-from sonobalance.classify.train import train_classifier
+from sonobalance.classify.train import effective, train_classifier
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines, sha256_of
 
@@ -121,7 +121,7 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
 
 def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_settings, pretrained):
     train = make_images(9)
-    settings = small_settings.model_copy(update={"weights": pretrained})
+    settings = small_settings.model_copy(update={"weights": pretrained, "precision": "float32"})
     model = new_learner(train, settings, seed=0, device=CPU).model
     features = [
         model_features(model, train, image_size_px=32, mirrored=mirrored)
@@ -157,7 +157,9 @@ def test_every_way_of_balancing_trains(tmp_path, make_images, small_settings, ba
         update={"epochs": 1, "balance": balance, "focal_gamma": 2.0, "augmentation": "strong"}
     )
     folder = fit(tmp_path, make_images(7), make_images(5, seed=1), settings)
-    assert set(load_file(folder / "weights.safetensors")) == set(network(settings, 3).state_dict())
+    assert set(load_file(folder / "weights.safetensors")) == set(
+        network(effective(settings, make_images(7)), 3).state_dict()
+    )
 
 
 def test_bad_input_is_one_sentence(tmp_path, make_images, small_settings):

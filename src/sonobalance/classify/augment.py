@@ -70,15 +70,22 @@ def augment(
     Returns:
         (N, 1, S, S) float32 in [-1, 1].
     """
+    return augment_both(images, images[:, :0], strength, generator)[0]
+
+
+def augment_both(
+    images: torch.Tensor, masks: torch.Tensor, strength: Augmentation, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`augment`, and the same geometry for masks (N, 1, S, S) float32 in [0, 1]."""
     chosen = STRENGTHS[strength]
     if chosen == Strength():
-        return images
-    intensity = (images + 1) / 2
-    intensity = _move(intensity, chosen, generator)
+        return images, masks
+    moved = _move(torch.cat([(images + 1) / 2, masks], 1), chosen, generator)
+    intensity, masks = moved[:, :1], moved[:, 1:]
     intensity = _regain(intensity, chosen, generator)
     intensity = _speckle(intensity, chosen.speckle, generator)
     intensity = _erase(intensity, chosen.erase, generator)
-    return intensity.clamp(0, 1) * 2 - 1
+    return intensity.clamp(0, 1) * 2 - 1, masks
 
 
 def uniform(n: int, width: float, generator: torch.Generator) -> torch.Tensor:

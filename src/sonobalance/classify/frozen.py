@@ -21,6 +21,7 @@ from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe
 from sonobalance.classify.record import scores, write_model
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.classify.train import effective
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError, SettingsError
@@ -68,6 +69,7 @@ def train_frozen(
     if not len(val):
         raise InputError("Expected real images in VAL to fit the temperature by, but got none.")
     folder.mkdir(parents=True, exist_ok=True)
+    settings = effective(settings, train)
     learner = new_learner(
         train, settings.model_copy(update={"head_start": "random"}), seed=seed, device=device
     )
@@ -173,15 +175,12 @@ def _weights(
 
 
 def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:
-    head = learner.model.head
-    if head is None or head.bias is None or head.weight.shape != probe.weight.shape:
+    weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
+    if not learner.model.set_head(weight, bias):
         raise SettingsError(
             f"Expected `classifier.backbone` to end in a linear layer on its pooled features for "
             f"frozen training, but {settings.backbone} does not; choose another backbone."
         )
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(probe.weight))
-        head.bias.copy_(torch.from_numpy(probe.bias))
 
 
 def _note(learner: Learner, val: LabelledImages) -> None:

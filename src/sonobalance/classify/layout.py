@@ -16,6 +16,7 @@ from torch import nn
 
 from sonobalance.errors import SettingsError
 
+LEVELS = 3  # last stages whose maps draw the lesion's outline
 Kind = Literal["channels-first", "channels-last", "tokens"]
 
 
@@ -88,6 +89,32 @@ def find_layouts(
     if last.kind == "channels-last":
         return found, last
     return found, _last_map(shapes) or last
+
+
+def last_features(backbone: Any, images: torch.Tensor) -> tuple[MapLayout, list[int]]:
+    """Layout of the backbone's final map, and the channels of its last stages, finest first.
+
+    Raises:
+        SettingsError: the backbone does not give its intermediate maps.
+    """
+    if not hasattr(backbone, "forward_intermediates"):
+        raise SettingsError(
+            f"Expected a backbone with intermediate feature maps for lesion attention, but "
+            f"{type(backbone).__name__} has none; set `classifier.lesion_attention` to false."
+        )
+    was_training = backbone.training
+    with torch.no_grad():
+        maps, levels = backbone.eval().forward_intermediates(images, indices=LEVELS)
+    backbone.train(was_training)
+    prefix = int(getattr(backbone, "num_prefix_tokens", 0))
+    layout = _layout_of("", tuple(maps.shape), int(backbone.num_features), prefix)
+    if layout is None:
+        raise SettingsError(
+            f"Expected a backbone with a final feature map for lesion attention, but "
+            f"{type(backbone).__name__} gives {tuple(maps.shape)}; set "
+            "`classifier.lesion_attention` to false."
+        )
+    return layout, [int(level.shape[1]) for level in levels]
 
 
 def _stages(backbone: nn.Module) -> list[tuple[str, int]]:

@@ -8,20 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from sonobalance.classify.augment import augment
+from sonobalance.classify.augment import augment_both
 from sonobalance.classify.features import model_features
+from sonobalance.classify.lesion import outline_loss
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.schedule import follow, parameter_groups
-from sonobalance.classify.weights import load_backbone
+from sonobalance.classify.thrift import unstride
+from sonobalance.classify.weights import load_backbone, load_classifier, weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import SettingsError
 from sonobalance.files import sha256_of
+from sonobalance.precision import arithmetic
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
@@ -71,14 +75,20 @@ def new_learner(
     seed_torch(seed, "classifier")
     download = settings.pretrained and settings.weights is None
     model = network(settings, len(train.classes), pretrained=download)
-    if settings.weights is not None:
+    if settings.init is not None:
+        load_classifier(model, settings.init)
+    elif settings.weights is not None:
         load_backbone(model, settings.weights)
-    pretrained = settings.pretrained or settings.weights is not None
+    pretrained = settings.pretrained or bool(settings.weights or settings.init)
     model.to(device)
     if pretrained and settings.head_start == "probe":
-        _start_head(model, train, settings.image_size_px)
+        with arithmetic(settings.precision, device):
+            _start_head(model, train, settings.image_size_px)
+    average = copy.deepcopy(model)
     groups = parameter_groups(model, settings, pretrained=pretrained)
-    return Learner(model, copy.deepcopy(model), torch.optim.AdamW(groups), pretrained)
+    if device.type == "cpu":
+        unstride(model)
+    return Learner(model, average, torch.optim.AdamW(groups), pretrained)
 
 
 def network(
@@ -88,7 +98,7 @@ def network(
     return AttentiveClassifier(
         settings.backbone, classes, settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
-        pretrained=pretrained,
+        pretrained=pretrained, lesion_attention=settings.lesion_attention,
     )  # fmt: skip
 
 
@@ -98,20 +108,13 @@ def _start_head(model: AttentiveClassifier, train: LabelledImages, side: int) ->
     Linear probing before fine-tuning (Kumar et al., ICLR 2022): a random head would push the
     pretrained features out of shape before it knows what it wants from them.
     """
-    head = model.head
-    if head is None or head.bias is None:
-        return
     features = [
         model_features(model, train, image_size_px=side, mirrored=mirrored)
         for mirrored in (False, True)
     ]
-    if features[0].shape[1] != head.in_features:
-        return
-    stacked, targets = torch.cat([torch.from_numpy(f) for f in features]), train.targets.repeat(2)
-    probe = fit_probe(stacked.numpy(), targets.numpy(), c=_PROBE_C / 2)  # twice the images
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(probe.weight))
-        head.bias.copy_(torch.from_numpy(probe.bias))
+    stacked, targets = np.concatenate(features), train.targets.repeat(2).numpy()
+    probe = fit_probe(stacked, targets, c=_PROBE_C / 2)  # twice the images
+    model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
 
 
 def learn(
@@ -141,14 +144,9 @@ def learn(
     Raises:
         SettingsError: the loss is no longer finite.
     """
-    device = learner.model.mean.device
     generator = torch_generator(seed, "augment", learner.epoch, step)
     seed_torch(seed, "step", learner.epoch, step)
-    batch = augment(to_unit(images.pixels.to(device)), settings.augmentation, generator)
-    loss = weighted_loss(
-        learner.model(batch), images.targets.to(device), weights.to(device),
-        smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
-    )  # fmt: skip
+    loss = _loss(learner.model, images, weights, settings, generator)
     if not torch.isfinite(loss):
         raise SettingsError(
             f"Expected a finite training loss, but it is {loss.item()} in epoch "
@@ -160,6 +158,30 @@ def learn(
     learner.optimizer.step()
     follow(learner.average, learner.model, decay)
     return loss.item()
+
+
+def _loss(
+    model: AttentiveClassifier,
+    images: LabelledImages,
+    weights: torch.Tensor,
+    settings: ClassifierSettings,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Loss of the class and, with lesion attention, of the outline on one augmented batch."""
+    device, truth = model.mean.device, images.known_outlines()
+    batch, masks = augment_both(
+        to_unit(images.pixels.to(device)), truth.masks.to(device).float() / 255,
+        settings.augmentation, generator,
+    )  # fmt: skip
+    with arithmetic(settings.precision, device):
+        logits, outline = model.decide(batch)
+    loss = weighted_loss(
+        logits.float(), images.targets.to(device), weights.to(device),
+        smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
+    )  # fmt: skip
+    if outline is None:
+        return loss
+    return loss + settings.mask_weight * outline_loss(outline, masks, truth.known.to(device))
 
 
 def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
@@ -200,11 +222,16 @@ def fingerprint_of(
     parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
 ) -> str:
     """Hex digest of everything that the result depends on."""
-    recipe = settings.model_dump_json(exclude={"weights"})
-    start = sha256_of(settings.weights) if settings.weights else ""
+    recipe = settings.model_dump_json(exclude={"weights", "init"})
+    files = [weights_file(settings.init)] if settings.init else []
+    files += [settings.weights] if settings.weights else []
+    start = "/".join(sha256_of(path) for path in files)
     digest = hashlib.sha256(f"{recipe}/{start}/{seed}/{device.type}".encode())
     for part in parts:
         digest.update("\n".join(part.ids).encode())
         digest.update(part.targets.numpy().tobytes())
         digest.update(part.pixels.numpy().tobytes())
+        if part.outlines is not None:
+            digest.update(part.outlines.masks.numpy().tobytes())
+            digest.update(part.outlines.known.numpy().tobytes())
     return digest.hexdigest()

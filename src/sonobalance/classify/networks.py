@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from sonobalance.classify.attention import Gates
-from sonobalance.classify.layout import MapLayout, find_layouts
+from sonobalance.classify.layout import MapLayout, find_layouts, last_features
+from sonobalance.classify.lesion import LesionHead, evidence, pooled
 from sonobalance.config import Attention
 from sonobalance.errors import InputError, SettingsError
 
@@ -44,6 +45,20 @@ class TargetLayer:
     layout: MapLayout
 
 
+class Seen(NamedTuple):
+    """One forward pass of a network with lesion attention.
+
+    Attributes:
+        maps: what `forward_features` of the backbone gives.
+        features: the same as (N, F, h, w).
+        outline: (N, 1, H, W) logits of the lesion, on a finer grid.
+    """
+
+    maps: torch.Tensor
+    features: torch.Tensor
+    outline: torch.Tensor
+
+
 class AttentiveClassifier(nn.Module):
     """A timm network with its own head, its own input statistics and optional gates.
 
@@ -59,20 +74,25 @@ class AttentiveClassifier(nn.Module):
         attention_stages: how many stages get gates, counted from the last.
         dropout: chance of dropping a pooled feature in training.
         pretrained: let timm download its ImageNet weights.
+        lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
 
     Attributes:
+        lesion: the lesion head; None without `lesion_attention`.
         mean, std: (1, 3, 1, 1) float32 statistics that the backbone's inputs are standardised by.
         target_layer: the last spatial feature map.
+        last_layout: layout of the map that the head reads; with lesion attention only.
         gated: name of each gated stage → its gates.
 
     Raises:
-        SettingsError: timm has no such model, or the model cannot take images of this size.
+        SettingsError: timm has no such model, the model cannot take images of this size, or it does
+            not give its feature maps for lesion attention.
         InputError: the download failed.
     """
 
     backbone: Any  # a timm model, whose classes are not typed
     mean: torch.Tensor
     std: torch.Tensor
+    last_layout: MapLayout
 
     def __init__(
         self,
@@ -84,6 +104,7 @@ class AttentiveClassifier(nn.Module):
         attention_stages: int = 2,
         dropout: float = 0.0,
         pretrained: bool = False,
+        lesion_attention: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = make_backbone(
@@ -100,18 +121,69 @@ class AttentiveClassifier(nn.Module):
         self.attention = nn.ModuleList()
         for layout in layouts[-attention_stages:] if attention != "none" else []:
             self._gate(layout, attention)
+        self.lesion: LesionHead | None = None
+        if lesion_attention:
+            self._attend(image_size_px, classes, dropout)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) float32 in [-1, 1] → (N, K) logits."""
-        logits: torch.Tensor = self.backbone(self._to_rgb(images))
-        return logits
+        return self.decide(images)[0]
+
+    def decide(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits (N, K) of images, and the logits (N, 1, H, W) of the lesion's outline if any."""
+        if self.lesion is None:
+            return self.backbone(self._to_rgb(images)), None
+        seen = self._look(images)
+        logits = self.backbone.forward_head(seen.maps)
+        return logits + self.lesion(seen.features, seen.outline), seen.outline
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 1, S, S) float32 in [-1, 1] → (N, F) pooled features, the input of the head."""
-        maps = self.backbone.forward_features(self._to_rgb(images))
-        pooled: torch.Tensor = self.backbone.forward_head(maps, pre_logits=True)
-        return pooled.flatten(1)
+        """(N, 1, S, S) float32 in [-1, 1] → (N, F) pooled features, which decide the logits.
+
+        With lesion attention the mean over the image is followed by the mean over the lesion.
+        """
+        if self.lesion is None:
+            maps = self.backbone.forward_features(self._to_rgb(images))
+            return self._averaged(maps)
+        seen = self._look(images)
+        return torch.cat([self._averaged(seen.maps), pooled(seen.features, seen.outline)], 1)
+
+    def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
+        """What each place adds to the logit of a class; None where that cannot be told.
+
+        Known for networks with lesion attention whose head is linear on averaged features.
+
+        Args:
+            images: (N, 1, S, S) float32 in [-1, 1].
+            targets: (N,) int64 classes.
+
+        Returns:
+            (N, 1, H, W) float32; its sum and the class's bias make the logit.
+        """
+        if self.lesion is None or self.head is None:
+            return None
+        seen = self._look(images)
+        if not torch.allclose(self._averaged(seen.maps), seen.features.mean((2, 3)), atol=1e-4):
+            return None
+        whole, lesion = self.head.weight[targets], self.lesion.classify.weight[targets]
+        return evidence(seen.features, seen.outline, whole, lesion)
+
+    def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> bool:
+        """Take over a linear classifier (K, F), (K,) of `features`; False where none fits."""
+        head = self.head
+        layers = [head, self.lesion.classify] if self.lesion else [head]
+        known = [layer for layer in layers if layer is not None]
+        if head is None or head.bias is None or len(known) != len(layers):
+            return False
+        widths = [layer.in_features for layer in known]
+        if weight.shape[1] != sum(widths):
+            return False
+        with torch.no_grad():
+            head.bias.copy_(bias)
+            for layer, part in zip(known, weight.split(widths, dim=1), strict=True):
+                layer.weight.copy_(part)
+        return True
 
     @property
     def head(self) -> nn.Linear | None:
@@ -131,6 +203,23 @@ class AttentiveClassifier(nn.Module):
         """Grey in [-1, 1] → three equal channels standardised by the backbone's own statistics."""
         rgb = ((images + 1) / 2 - self.mean) / self.std
         return rgb.contiguous(memory_format=torch.channels_last)
+
+    def _averaged(self, maps: torch.Tensor) -> torch.Tensor:
+        averaged: torch.Tensor = self.backbone.forward_head(maps, pre_logits=True)
+        return averaged.flatten(1)
+
+    def _look(self, images: torch.Tensor) -> Seen:
+        if self.lesion is None:
+            raise RuntimeError("There is no lesion attention in this network.")
+        levels = len(self.lesion.lateral)
+        maps, seen = self.backbone.forward_intermediates(self._to_rgb(images), indices=levels)
+        return Seen(maps, self.last_layout.to_map(maps), self.lesion.outline(seen))
+
+    def _attend(self, image_size_px: int, classes: int, dropout: float) -> None:
+        """Add the lesion head, fitted to the last maps of the backbone."""
+        black = self._to_rgb(torch.zeros(1, 1, image_size_px, image_size_px))
+        self.last_layout, channels = last_features(self.backbone, black)
+        self.lesion = LesionHead(channels, self.last_layout.channels, classes, dropout)
 
     def _gate(self, layout: MapLayout, attention: Attention) -> None:
         gates = Gates(layout.channels, attention)

@@ -135,10 +135,11 @@ def model_logits(
 
 def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     try:
-        settings = ClassifierSettings.model_validate(page["settings"])
+        settings = ClassifierSettings.model_validate({"lesion_attention": False} | page["settings"])
     except ValidationError as error:
         raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
+        lesion_attention=settings.lesion_attention,
     )  # fmt: skip

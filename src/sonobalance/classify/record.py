@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from sonobalance.classify.learner import Learner
 from sonobalance.classify.predict import FORMAT, model_logits
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.classify.weights import weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import atomic, sha256_of, write_json
@@ -61,18 +62,20 @@ def write_model(
             "temperature": temperature,
             "weights_sha256": sha256_of(path),
             "pretrained_weights_sha256": sha256_of(settings.weights) if settings.weights else None,
+            "init_sha256": sha256_of(weights_file(settings.init)) if settings.init else None,
             "images": {
                 "real": class_counts(train),
                 "synthetic": class_counts(synthetic) if synthetic is not None else {},
                 "validation": class_counts(val),
             },
+            "outlined_images": int(train.known_outlines().known.sum()),
             "best_epoch": learner.best_epoch,
             "epochs": learner.epoch,
             "validation": {
                 "log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets)
             },
             "seed": seed,
-            "settings": settings.model_dump(mode="json", exclude={"weights"}),
+            "settings": settings.model_dump(mode="json", exclude={"weights", "init"}),
             "versions": {"torch": torch.__version__, "timm": timm.__version__},
         },
     )  # fmt: skip

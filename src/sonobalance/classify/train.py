@@ -21,10 +21,12 @@ from sonobalance.classify.predict import model_logits
 from sonobalance.classify.record import class_counts, scores, write_model
 from sonobalance.classify.schedule import cosine_factor, set_rates, training_mode
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
+from sonobalance.classify.weights import has_lesion_head
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import write_text
+from sonobalance.precision import Precision, arithmetic
 from sonobalance.progress import Bar, bar
 
 
@@ -66,6 +68,7 @@ def train_classifier(
         SettingsError: timm has no such backbone.
     """
     _check(train, val, settings, synthetic)
+    settings = effective(settings, train)
     folder.mkdir(parents=True, exist_ok=True)
     images = train if synthetic is None else train.join(synthetic)
     parts = [train, val] if synthetic is None else [train, val, synthetic]
@@ -73,7 +76,7 @@ def train_classifier(
     fingerprint = fingerprint_of(parts, settings, seed, device)
     checkpoint = folder / "checkpoint.safetensors"
     if not restore_learner(learner, checkpoint, fingerprint):
-        _note_epoch(learner, val, loss=None)
+        _note_epoch(learner, val, settings.precision, loss=None)
     weights = image_weights(
         images.targets, torch.arange(len(images)) >= len(train), len(train.classes),
         balance=settings.balance, share=settings.synthetic_weight,
@@ -83,7 +86,7 @@ def train_classifier(
         while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
             loss = _epoch(learner, images, weights, settings, seed=seed, warm=warm, shown=shown)
             learner.epoch += 1
-            _note_epoch(learner, val, loss)
+            _note_epoch(learner, val, settings.precision, loss)
             save_learner(learner, checkpoint, fingerprint)
             _write_stats(folder, learner)
     write_model(
@@ -91,6 +94,17 @@ def train_classifier(
     )
     checkpoint.unlink(missing_ok=True)
     return folder
+
+
+def effective(settings: ClassifierSettings, train: LabelledImages) -> ClassifierSettings:
+    """The settings without lesion attention where no training image has a lesion to learn from.
+
+    A classifier to start from that has learnt outlines on other images is enough, too.
+    """
+    taught = not settings.frozen and bool(train.known_outlines().masks.any())
+    if taught or has_lesion_head(settings.init):
+        return settings
+    return settings.model_copy(update={"lesion_attention": False})
 
 
 def _check(
@@ -167,9 +181,12 @@ def _average_decay(settings: ClassifierSettings, steps_per_epoch: int) -> float:
     return float(0.5 ** (1 / (settings.ema_halflife_epochs * steps_per_epoch)))
 
 
-def _note_epoch(learner: Learner, val: LabelledImages, loss: float | None) -> None:
+def _note_epoch(
+    learner: Learner, val: LabelledImages, precision: Precision, loss: float | None
+) -> None:
     """Validate the averaged weights, add the log row, keep the weights when they are the best."""
-    logits, targets = model_logits(learner.average, val), val.targets.numpy()
+    with arithmetic(precision, learner.average.mean.device):
+        logits, targets = model_logits(learner.average, val), val.targets.numpy()
     temperature = fit_temperature(logits, targets)
     row = {
         "epoch": learner.epoch, "train_loss": loss,

@@ -1,4 +1,4 @@
-"""Pretrained weights from a local safetensors file in timm's names."""
+"""Weights to start from: a backbone in timm's names, or a whole classifier of this package."""
 
 from __future__ import annotations
 
@@ -52,14 +52,63 @@ def load_backbone(model: AttentiveClassifier, path: Path) -> int:
     return len(fitting)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
+    """Copy backbone, gates and lesion head of a trained classifier; the classes may differ.
+
+    Layers that give logits stay as they are. Gates or a lesion head that only one of the two has
+    are left alone.
+
+    Args:
+        model: changed in place.
+        folder: as `train_classifier` wrote it.
+
+    Returns:
+        How many tensors were copied.
+
+    Raises:
+        InputError: a file is missing or damaged, or the classifier has another backbone.
+    """
+    given = _read(weights_file(folder), "classifier.init")
+    heads = {f"backbone.{name}" for name in _head_names(model.backbone)}
+    heads.add("lesion.classify.weight")
+    wanted = {name: value for name, value in model.state_dict().items() if name not in heads}
+    fitting = {
+        name: given[name]
+        for name, value in wanted.items()
+        if name in given and given[name].shape == value.shape
+    }
+    body = [name for name in wanted if name.startswith("backbone.")]
+    matching = sum(name in fitting for name in body)
+    if matching < len(body):
+        raise InputError(
+            f"Expected `classifier.init` to be a classifier with the backbone "
+            f"{type(model.backbone).__name__} of these settings, but only {matching} of "
+            f"{len(body)} tensors in {folder} match; set `classifier.backbone` to its own."
+        )
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def has_lesion_head(folder: Path | None) -> bool:
+    """Whether a trained classifier's folder holds a network with lesion attention."""
+    return folder is not None and any(
+        name.startswith("lesion.") for name in _read(weights_file(folder), "classifier.init")
+    )
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights of a trained classifier's folder."""
+    return folder / "weights.safetensors"
+
+
+def _read(path: Path, setting: str = "classifier.weights") -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise InputError(f"Expected `classifier.weights` at {path}, but there is no such file.")
+        raise InputError(f"Expected `{setting}` at {path}, but there is no such file.")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"Expected `classifier.weights` to be a safetensors file, but {path} is not ({error})."
+            f"Expected `{setting}` to be a safetensors file, but {path} is not ({error})."
         ) from None
 
 

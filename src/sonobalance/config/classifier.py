@@ -22,9 +22,24 @@ class ClassifierSettings(Section):
         None, description="Local safetensors with the backbone's weights, in timm's names."
     )
     pretrained: bool = Field(False, description="Let timm download its weights.")
+    init: Path | None = Field(
+        None,
+        description="Folder of a classifier trained on other images, whose backbone, gates and"
+        " lesion head are taken over; its classes may differ.",
+    )
     attention: Attention = Field("both", description="Which gates follow the chosen stages.")
     attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
+    lesion_attention: bool = Field(
+        True,
+        description="Learn the lesion's outline where TRAIN has masks, and pool features over it.",
+    )
+    mask_weight: float = Field(
+        1.0, ge=0, le=100, description="Weight of the outline's loss beside that of the class."
+    )
     image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of training; `auto` is bfloat16 where it is faster."
+    )
     batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
     frozen: bool = Field(
         False, description="Train nothing but a regularised regression on frozen features."
