@@ -53,6 +53,7 @@ class StubGenerator:
     """Fresh images of the right class; subclasses misbehave."""
 
     fingerprint: str = "stub"
+    learnt: tuple[str, ...] = ()
     advanced: list[int] = field(default_factory=list)
 
     def advance(self, number: int) -> None:

@@ -38,6 +38,11 @@ class ImageGenerator(Protocol):
         """Hash of all that images depend on besides target, seed and index."""
         ...
 
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """Ids of the images that it and its discriminators were trained with."""
+        ...
+
     def advance(self, number: int) -> None:
         """Become the generator of this round, 1 being the first and 0 the same; idempotent."""
         ...
@@ -86,6 +91,11 @@ class GanGenerator:
     def fingerprint(self) -> str:
         """SHA-256 of the snapshot in use."""
         return self._hash
+
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """Ids in the snapshot's bank; TRAIN images held back are not among them."""
+        return self._loaded.snapshot.ids
 
     def advance(self, number: int) -> None:
         """Train up to this round (resuming where it was killed) and load its snapshot."""

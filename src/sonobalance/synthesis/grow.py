@@ -22,6 +22,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.randomness import derive
 from sonobalance.synthesis.fidelity import density_coverage
+from sonobalance.synthesis.gate_models import FeatureFunction
 from sonobalance.synthesis.gates import Realism
 from sonobalance.synthesis.generator import ImageGenerator
 from sonobalance.synthesis.inner import Additions
@@ -34,11 +35,12 @@ from sonobalance.synthesis.ledger import (
     write_tables,
 )
 from sonobalance.synthesis.provenance import identity_of, parent_ids, text_chunks
+from sonobalance.synthesis.realism import realism_of
 from sonobalance.synthesis.select import Pool, make_pool, select
 from sonobalance.synthesis.stopping import stop_reason
 from sonobalance.synthesis.summary import Growth, conclude
 from sonobalance.synthesis.targets import target_counts
-from sonobalance.synthesis.yardstick import FeatureFunction, Yardstick
+from sonobalance.synthesis.yardstick import Yardstick
 
 COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
@@ -147,7 +149,7 @@ class _Loop:
         """Advance the generator, then generate, gate, add and judge."""
         began, number = time.monotonic(), len(self.records)
         self.generator.advance(number)
-        realism = self._realism()
+        realism = realism_of(self.generator, self.yardstick.train, self.settings)
         candidates: list[Candidate] = []
         per_class: dict[str, Any] = {}
         accepted = self.yardstick.train.take([])
@@ -167,13 +169,6 @@ class _Loop:
         row["seconds"] = round(time.monotonic() - began, 1)
         return RoundRecord(number, tuple(candidates), row, predictions.tolist(), thresholds)
 
-    def _realism(self) -> Realism:
-        train = self.yardstick.train
-        log_r1, log_r2 = self.generator.log_ratios(train.pixels, train.targets)
-        return Realism.calibrated(
-            log_r1.double().numpy(), log_r2.double().numpy(), train.targets.numpy(), self.settings
-        )
-
     def _one_class(
         self, number: int, target: int, deficit: int, realism: Realism, accepted: LabelledImages
     ) -> tuple[Pool, list[Candidate], dict[str, Any]]:
@@ -182,13 +177,13 @@ class _Loop:
         first = self.targets[label] - self.present[label]
         quota = min(deficit, math.ceil(settings.cap_share * first))
         pool = make_pool(
-            self.generator, self.yardstick, realism, number=number, target=target,
+            self.generator, self.yardstick.gates, realism, number=number, target=target,
             size=max(settings.min_pool, math.ceil(settings.pool_factor * quota)),
             seed=derive(self.seed, "pool", number, label), truncation=settings.truncation,
         )  # fmt: skip
         before = self.images.join(accepted).pixels
-        tables = self.yardstick.diversity.tables(pool.images.pixels, before)
-        chosen = select(pool, self.yardstick, realism, tables, quota=quota, settings=settings)
+        tables = self.yardstick.gates.diversity.tables(pool.images.pixels, before)
+        chosen = select(pool, self.yardstick.gates, realism, tables, quota=quota, settings=settings)
         failed = Counter(c.reason.split(":")[0] for c in chosen if not c.kept)
         added = sum(c.kept for c in chosen)
         return pool, chosen, {
@@ -197,7 +192,7 @@ class _Loop:
             **{f"rejected_{gate}": failed[gate] for gate in COUNTED},
             "added": added,
             "total": self.targets[label] - deficit + added,
-            "twins": self.yardstick.diversity.twin_share(tables[1], settings.min_pool),
+            "twins": self.yardstick.gates.diversity.twin_share(tables[1], settings.min_pool),
             "coverage": self._coverage(pool),
         }  # fmt: skip
 
@@ -258,4 +253,4 @@ def _additions(
         frozenset(place[key] for key in (c.nearest_id, *parent_ids(c.parents)) if key in place)
         for c in kept
     )
-    return Additions(yardstick.features(images), images.targets.numpy(), relatives)
+    return Additions(yardstick.gates.features(images), images.targets.numpy(), relatives)

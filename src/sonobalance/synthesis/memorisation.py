@@ -152,9 +152,11 @@ def _document(
 
 def _verdict(copies: int, n: int, novelty: Novelty) -> str:
     expected = novelty.false_copies
+    fewest = min(novelty.caught.values())
+    found = "all" if fewest == 1 else f"{fewest:.0%} or more"
     stated = (
         f"by the same rule {expected:.1%} of unrelated real images look copied (false alarms), and "
-        f"{min(novelty.caught.values()):.0%} or more of altered copies of each kind are found"
+        f"{found} of the altered copies of each kind are found"
     )
     if copies == 0:
         return f"None of {n} images looks copied from a real one; {stated}."

@@ -86,7 +86,7 @@ class Novelty:
         caught = {kind: float(np.mean(x < value)) for kind, x in copies.items()}
         mistaken, alike = float(np.mean(strangers < value)), float(np.mean(real < value))
         rule = (
-            f"Distance below which altered copies of TRAIN images lie ({min(caught.values()):.1%} "
+            f"Distance below which altered copies of real images lie ({min(caught.values()):.1%} "
             f"or more of each kind) and {mistaken:.1%} of real images to their nearest unrelated "
             f"one; {alike:.1%} when relatives that no group names are counted too."
         )

@@ -12,11 +12,11 @@ from torch import Tensor
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.sampling import Samples
+from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.gates import Realism, Scores
 from sonobalance.synthesis.generator import ImageGenerator
 from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.provenance import describe_parents, parent_ids
-from sonobalance.synthesis.yardstick import Yardstick
 
 GATES = {
     "realism": "realism: a discriminator takes it for less real than almost every real image",
@@ -36,6 +36,7 @@ class Pool:
 
     Attributes:
         images: N candidates; ids as in `Candidate.id`.
+        number: round of the generator.
         target: their class.
         seed: they were drawn with.
         features: (N, F) standardised.
@@ -45,6 +46,7 @@ class Pool:
     """
 
     images: LabelledImages
+    number: int
     target: int
     seed: int
     features: NDArray[np.float64]
@@ -52,18 +54,10 @@ class Pool:
     nearest: Tensor
     parents: tuple[str, ...]
 
-    def relatives(self, yardstick: Yardstick) -> list[frozenset[int]]:
-        """For each candidate, its parents' and its nearest image's positions in TRAIN."""
-        place = {key: i for i, key in enumerate(yardstick.train.ids)}
-        return [
-            frozenset({near, *(place[key] for key in parent_ids(text) if key in place)})
-            for near, text in zip(self.nearest.tolist(), self.parents, strict=True)
-        ]
-
 
 def make_pool(
     generator: ImageGenerator,
-    yardstick: Yardstick,
+    gates: GateModels,
     realism: Realism,
     *,
     number: int,
@@ -71,33 +65,37 @@ def make_pool(
     size: int,
     seed: int,
     truncation: float,
+    prefix: str = "",
 ) -> Pool:
-    """Generate and score `size` candidates of a class in round `number`."""
+    """Generate and score `size` candidates of a class in round `number`.
+
+    Their ids are `<prefix>-<class>-<index>`, the prefix being `r<round>` when empty.
+    """
     targets = torch.full((size,), target, dtype=torch.int64)
     samples = generator.sample(targets, seed=seed, truncation=truncation)
-    label = yardstick.train.classes[target]
-    ids = tuple(f"r{number}-{label}-{i:05d}" for i in range(size))
-    images = LabelledImages(samples.pixels, targets, ids, yardstick.train.classes)
-    features = yardstick.features(images)
+    label = gates.classes[target]
+    ids = tuple(f"{prefix or f'r{number}'}-{label}-{i:05d}" for i in range(size))
+    images = LabelledImages(samples.pixels, targets, ids, gates.classes)
+    features = gates.features(images)
     log_r1, log_r2 = (x.double().numpy() for x in generator.log_ratios(images.pixels, targets))
-    novelty, nearest = yardstick.novelty.score(images.pixels)
-    closest = _closest(samples, nearest, yardstick)
+    novelty, nearest = gates.novelty.score(images.pixels)
+    closest = _closest(samples, nearest, gates)
     scores = {
         "realism": realism.score(log_r1, log_r2, target),
-        "class_probability": yardstick.class_probability(features, target, closest),
-        "typicality": yardstick.typicality.score(features, target),
+        "class_probability": gates.class_probability(features, target, closest),
+        "typicality": gates.typicality.score(features, target),
         "novelty": novelty,
         "log_r1": log_r1,
         "log_r2": log_r2,
         "nearest_distance": novelty,
     }
     parents = tuple(describe_parents(p) for p in samples.parents)
-    return Pool(images, target, seed, features, scores, nearest, parents)
+    return Pool(images, number, target, seed, features, scores, nearest, parents)
 
 
-def _closest(samples: Samples, nearest: Tensor, yardstick: Yardstick) -> list[int]:
+def _closest(samples: Samples, nearest: Tensor, gates: GateModels) -> list[int]:
     """Position in TRAIN of the heaviest parent, or of the nearest image without parents."""
-    place = {key: i for i, key in enumerate(yardstick.train.ids)}
+    place = {key: i for i, key in enumerate(gates.ids)}
     out = []
     for parents, near in zip(samples.parents, nearest.tolist(), strict=True):
         known = parent_ids(describe_parents(parents))
@@ -107,7 +105,7 @@ def _closest(samples: Samples, nearest: Tensor, yardstick: Yardstick) -> list[in
 
 def select(
     pool: Pool,
-    yardstick: Yardstick,
+    gates: GateModels,
     realism: Realism,
     tables: tuple[Tensor, Tensor],
     *,
@@ -118,20 +116,20 @@ def select(
 
     Args:
         pool: the candidates.
-        yardstick: gates calibrated on TRAIN.
+        gates: calibrated on TRAIN.
         realism: gate of this round's discriminators.
         tables: likeness of the pool to all images accepted before (N, A), and to itself (N, N).
         quota: most images to accept.
         settings: for the share of hard examples.
     """
-    failed, hard = _first_failures(pool, yardstick, realism)
+    failed, hard = _first_failures(pool, gates, realism)
     to_accepted, to_pool = tables
     likest = to_accepted.max(1).values if to_accepted.shape[1] else torch.full((len(failed),), -1.0)
     hard_left = round(settings.hard_share * quota)
     left, out = quota, []
     for i, reason in enumerate(failed):
         diversity = float((1 - likest[i]).clamp(0, 1))
-        twin = diversity < yardstick.diversity.threshold.value
+        twin = diversity < gates.diversity.threshold.value
         why = reason or ("diversity" if twin else "" if left else "surplus")
         if not why and hard[i] and not hard_left:
             why = "hard"
@@ -140,22 +138,22 @@ def select(
             likest = torch.maximum(likest, to_pool[:, i])
         accepted = ACCEPTED_HARD if hard[i] else ACCEPTED
         out.append(_candidate(
-            pool, i, yardstick, diversity=diversity, kept=not why, reason=GATES.get(why, accepted)
+            pool, i, gates, diversity=diversity, kept=not why, reason=GATES.get(why, accepted)
         ))  # fmt: skip
     return out
 
 
 def _first_failures(
-    pool: Pool, yardstick: Yardstick, realism: Realism
+    pool: Pool, gates: GateModels, realism: Realism
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """The first gate before diversity that each candidate fails (or ""), and who is hard."""
     scores, target = pool.scores, pool.target
-    hard = yardstick.class_match.is_hard(scores["class_probability"], target)
+    hard = gates.class_match.is_hard(scores["class_probability"], target)
     passed = {
         "realism": realism.threshold.admits(scores["realism"]),
-        "class": yardstick.class_match.admits(scores["class_probability"], target) | hard,
-        "typicality": yardstick.typicality.threshold.admits(scores["typicality"]),
-        "novelty": yardstick.novelty.threshold.admits(scores["novelty"]),
+        "class": gates.class_match.admits(scores["class_probability"], target) | hard,
+        "typicality": gates.typicality.threshold.admits(scores["typicality"]),
+        "novelty": gates.novelty.threshold.admits(scores["novelty"]),
     }
     failed = [
         next((gate for gate, ok in passed.items() if not ok[i]), "")
@@ -165,13 +163,12 @@ def _first_failures(
 
 
 def _candidate(
-    pool: Pool, i: int, yardstick: Yardstick, *, diversity: float, kept: bool, reason: str
+    pool: Pool, i: int, gates: GateModels, *, diversity: float, kept: bool, reason: str
 ) -> Candidate:
     scores = {name: float(column[i]) for name, column in pool.scores.items()}
-    number = int(pool.images.ids[i][1:].split("-", 1)[0])
     return Candidate(
-        id=pool.images.ids[i], round=number, label=yardstick.train.classes[pool.target],
-        seed=pool.seed, index=i, diversity=diversity, nearest_id=yardstick.train.ids[
+        id=pool.images.ids[i], round=pool.number, label=gates.classes[pool.target],
+        seed=pool.seed, index=i, diversity=diversity, nearest_id=gates.ids[
             int(pool.nearest[i])
         ], parents=pool.parents[i], kept=kept, reason=reason, **scores,
     )  # fmt: skip

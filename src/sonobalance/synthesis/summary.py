@@ -66,7 +66,7 @@ def conclude(
         "harm_guard": settings.harm_guard,
         **_gain(yardstick, records, synthetic, best=best, seed=seed),
         "thresholds": _thresholds(yardstick, records),
-        "copies_caught": yardstick.novelty.caught,
+        "copies_caught": yardstick.gates.novelty.caught,
         "fidelity": _fidelity(yardstick, records, synthetic, seed),
         **facts,
         "seed": seed,
@@ -146,14 +146,14 @@ def _fidelity(
         measured = measure_fidelity(
             label, inner.features[real], inner.groups[real].tolist(), synthetic.features[fake],
             seed=seed,
-            memorisation=memorisation_ratio(distances[fake], yardstick.novelty.real[real]),
+            memorisation=memorisation_ratio(distances[fake], yardstick.gates.novelty.real[real]),
         )  # fmt: skip
         out += [asdict(measured)] if measured else []
     return out
 
 
 def _thresholds(yardstick: Yardstick, records: Sequence[RoundRecord]) -> dict[str, Any]:
-    fixed = {name: asdict(threshold) for name, threshold in yardstick.thresholds().items()}
+    fixed = {name: asdict(threshold) for name, threshold in yardstick.gates.thresholds().items()}
     by_round = {f"realism_round_{r.number}": r.thresholds["realism"] for r in records if r.number}
     return fixed | by_round
 

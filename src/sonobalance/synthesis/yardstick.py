@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from sonobalance.classify.probe import Probe
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
-from sonobalance.synthesis.gates import ClassMatch, Threshold, Typicality
+from sonobalance.synthesis.gate_models import FeatureFunction, GateModels
+from sonobalance.synthesis.gates import ClassMatch, Typicality
 from sonobalance.synthesis.inner import InnerValidation
 from sonobalance.synthesis.novelty import Diversity, Novelty
 
-FeatureFunction = Callable[[LabelledImages], NDArray[np.floating]]
 LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """Real TRAIN images, their features, and the gates that they calibrate.
+    """Real TRAIN images, the gates that they calibrate, and the judge of a round.
 
     Attributes:
         train: real TRAIN images at the generator's size.
-        groups: their keys of relatives.
-        extract: images → (N, F) features.
-        mean, spread: (F,) of the features over TRAIN, for standardising.
+        gates: calibrated on them.
         inner: grouped cross-validation inside TRAIN.
-        probes: one per fold of its first deal.
-        class_match, typicality, novelty, diversity: calibrated gates (realism depends on the
-            round's discriminators and is calibrated in each round).
     """
 
     train: LabelledImages
-    groups: tuple[str, ...]
-    extract: FeatureFunction
-    mean: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    gates: GateModels
     inner: InnerValidation
-    probes: tuple[Probe, ...]
-    class_match: ClassMatch
-    typicality: Typicality
-    novelty: Novelty
-    diversity: Diversity
 
     @classmethod
     def of(
@@ -68,40 +53,10 @@ class Yardstick:
             train, groups, caught_copies=settings.caught_copies,
             false_copies=settings.false_copies, seed=seed, device=device,
         )  # fmt: skip
-        return cls(
-            train, tuple(groups), extract, mean, spread, inner, tuple(inner.probes()),
+        gates = GateModels(
+            train.ids, train.classes, extract, mean, spread, inner.folds[0], tuple(inner.probes()),
             ClassMatch.calibrated(inner.cross_fitted(), targets, settings),
             Typicality.calibrated(features, targets, inner.groups, settings),
             novelty, Diversity(novelty.threshold, device),
         )  # fmt: skip
-
-    def features(self, images: LabelledImages) -> NDArray[np.float64]:
-        """(N, F) standardised features."""
-        if not len(images):
-            return np.zeros((0, len(self.mean)))
-        out: NDArray[np.float64] = (np.asarray(self.extract(images)) - self.mean) / self.spread
-        return out
-
-    def class_probability(
-        self, features: NDArray[np.float64], target: int, closest: Sequence[int]
-    ) -> NDArray[np.float64]:
-        """Probability of a class by the probe that never saw the real image closest to each one.
-
-        Args:
-            features: (N, F) standardised.
-            target: the class.
-            closest: N positions in TRAIN: the heaviest parent, or the nearest image.
-        """
-        by_fold = np.stack([p.probabilities(features)[:, target] for p in self.probes])
-        out: NDArray[np.float64] = by_fold[self.inner.folds[0][list(closest)], range(len(closest))]
-        return out
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Gate → threshold; one per class for the class gate."""
-        named = zip(self.train.classes, self.class_match.thresholds, strict=True)
-        return {
-            **{f"class_{label}": threshold for label, threshold in named},
-            "typicality": self.typicality.threshold,
-            "novelty": self.novelty.threshold,
-            "diversity": self.diversity.threshold,
-        }
+        return cls(train, gates, inner)
