@@ -16,7 +16,8 @@ from sonobalance.version import __version__
 
 COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
-    "predict", "evaluate", "explain", "report", "benchmark", "fetch", "memorisation",
+    "predict", "evaluate", "explain", "report", "benchmark", "fetch",
+    "memorisation", "sample", "regenerate",
 )  # fmt: skip
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -23,7 +23,9 @@ from sonobalance.artefacts import (
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, Stage, now
 
-SYNTHESIS_FILES = ("manifest.csv", "selection.csv", "rounds.csv", "synthesis.json")
+SYNTHESIS_FILES = (
+    "manifest.csv", "selection.csv", "rounds.csv", "synthesis.json", "bundle/bundle.json",
+)  # fmt: skip
 RESULT_FILES = tuple(
     f"{name}?"
     for name in (
@@ -78,7 +80,9 @@ def _synthesize(run: Run) -> None:
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
     from sonobalance.synthesis.generator import GanGenerator
+    from sonobalance.synthesis.generator_bundle import write_generator_bundle
     from sonobalance.synthesis.grow import grow
+    from sonobalance.synthesis.realism import realism_of
 
     splits, settings, device = splits_of(run), run.settings, device_of(run)
     train, folder = splits.of("train"), run.path("synthesis")
@@ -93,9 +97,17 @@ def _synthesize(run: Run) -> None:
             images, gan, settings.seed, run.path("gan"), folder / "generators",
             settings.synthesis.gan_kimg_per_round, device, groups, eyes_of(run),
         )  # fmt: skip
-        grow(
+        growth = grow(
             images, groups, generator, features, settings.synthesis,
             seed=settings.seed, folder=folder, device=device,
+        )  # fmt: skip
+        default = max(growth.best_round, 1)
+        generator.advance(default)
+        write_generator_bundle(
+            folder / "bundle", generators=folder / "generators", gates=growth.gates,
+            realism=realism_of(generator, images, settings.synthesis), train=images,
+            default_round=default, settings=settings.synthesis,
+            backbone=classifier.backbone, weights=classifier.weights,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from sonobalance.api.stages import (
     train,
     train_gan,
 )
-from sonobalance.api.synthetic import memorisation
+from sonobalance.api.synthetic import memorisation, regenerate, sample
 
 __all__ = [
     "audit",
@@ -27,8 +27,10 @@ __all__ = [
     "index",
     "memorisation",
     "predict",
+    "regenerate",
     "report",
     "run",
+    "sample",
     "split",
     "synthesize",
     "train",

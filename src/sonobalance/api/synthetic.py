@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
 def memorisation(synthetic: Path, *, real: Path, out: Path, seed: int = 0) -> Path:
@@ -28,3 +31,95 @@ def memorisation(synthetic: Path, *, real: Path, out: Path, seed: int = 0) -> Pa
     page = write_memorisation_page(document, synthetic, real, out)
     print(document["verdict"])
     return page
+
+
+def sample(
+    bundle: Path,
+    *,
+    label: Annotated[str, Parameter(name="--class")],
+    n: int,
+    out: Path,
+    seed: int = 0,
+    gates: bool = True,
+    truncation: float = 1.0,
+    interpolation: int = 0,
+    tries: int = 20,
+) -> Path:
+    """Draw synthetic images of a class from a generator bundle.
+
+    Writes `images/CLASS/*.png` with their provenance, `manifest.csv`, `selection.csv` (every
+    candidate and why it was refused), `contact-sheet.png` and `sample.json`.
+
+    Args:
+        bundle: generator bundle, or a run folder with one (RUN/synthesis/bundle).
+        label: class.
+        n: images wanted.
+        out: new or empty folder.
+        seed: of every draw; the same seed gives the same images.
+        gates: keep only images that pass every gate; --no-gates takes them as they come.
+        truncation: factor of the latent noise, 0 to 2; lower is tamer and less diverse.
+        interpolation: images from one latent to the next; 0 for unrelated images. Not gated.
+        tries: most candidates per image wanted.
+
+    Raises:
+        InputError: there is no bundle, no such class, or `out` is not empty.
+        SettingsError: a number is out of range.
+    """
+    import torch
+
+    from sonobalance.errors import SettingsError
+    from sonobalance.synthesis.drawing import Request, draw_images
+    from sonobalance.synthesis.generator_bundle import open_generator_bundle
+
+    for name, value, least, most in (
+        ("n", n, 1, 1_000_000), ("truncation", truncation, 0, 2),
+        ("interpolation", interpolation, 0, 10_000), ("tries", tries, 1, 10_000),
+        ("seed", seed, 0, 2**63 - 1),
+    ):  # fmt: skip
+        if not least <= value <= most:
+            raise SettingsError(f"Expected {name} from {least} to {most}, but got {value}.")
+    opened = open_generator_bundle(bundle, torch.device("cpu"))
+    request = Request(label, n, seed, truncation, interpolation, gates, tries)
+    print(draw_images(opened, request, out)["sentence"])
+    return out
+
+
+def regenerate(
+    id: str,
+    folder: Path,
+    *,
+    bundle: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Make one synthetic image again and say whether it is the same, pixel by pixel.
+
+    Args:
+        id: of the image or candidate, such as r1-malignant-00012.
+        folder: run folder, its `synthesis` folder, a folder of `sample`, or an exported set.
+        bundle: generator bundle; by default the generators inside the folder.
+        out: PNG file to write the image to.
+
+    Returns:
+        0 when the image is the same (or was never written), 1 when pixels differ.
+
+    Raises:
+        InputError: there is no such image, or its generator is not there.
+    """
+    import torch
+
+    from sonobalance.data.images import write_png
+    from sonobalance.synthesis.regenerate import regenerate as remake
+
+    remade = remake(folder, id, torch.device("cpu"), bundle)
+    if out is not None:
+        write_png(out, remade.pixels, {"synthetic": "true", "generator": remade.generator})
+    if remade.kept is None:
+        print(f"{id} was made again; it was not kept, so there is no file to compare it with.")
+    elif not remade.different:
+        print(f"{id} was made again: every pixel is that of {remade.kept}.")
+    else:
+        print(
+            f"{id} was made again, but {remade.different} of {remade.pixels.size} pixels differ "
+            f"from {remade.kept}: another type of device or version of torch made it."
+        )
+    return int(remade.different > 0)

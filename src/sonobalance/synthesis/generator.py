@@ -27,11 +27,23 @@ def snapshot_name(number: int) -> str:
     return f"round-{number}.safetensors"
 
 
-class ImageGenerator(Protocol):
-    """A source of labelled images that may go on learning between rounds.
+class ImageSource(Protocol):
+    """A source of labelled images.
 
-    An image must depend on the generator's `fingerprint`, its target, `seed` and its index alone.
+    An image must depend on the source, its target, `seed` and its index alone.
     """
+
+    def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
+        """One image per target (N,) int64, with the TRAIN images it descends from."""
+        ...
+
+    def log_ratios(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Two estimates of log p/q, each (N,) float32, of (N, 1, S, S) uint8 images."""
+        ...
+
+
+class ImageGenerator(ImageSource, Protocol):
+    """A source that may go on learning between rounds."""
 
     @property
     def fingerprint(self) -> str:
@@ -45,14 +57,6 @@ class ImageGenerator(Protocol):
 
     def advance(self, number: int) -> None:
         """Become the generator of this round, 1 being the first and 0 the same; idempotent."""
-        ...
-
-    def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
-        """One image per target (N,) int64, with the TRAIN images it descends from."""
-        ...
-
-    def log_ratios(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Two estimates of log p/q, each (N,) float32, of (N, 1, S, S) uint8 images."""
         ...
 
 

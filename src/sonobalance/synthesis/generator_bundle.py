@@ -188,9 +188,7 @@ def golden_sample(sampler: Sampler) -> list[dict[str, Any]]:
             "index": index,
             "sha256": hashlib.sha256(pixels.numpy().tobytes()).hexdigest(),
         }
-        for index, (target, pixels) in enumerate(
-            zip(present.tolist(), samples.pixels, strict=True)
-        )
+        for index, (target, pixels) in enumerate(zip(present.tolist(), samples.pixels, strict=True))
     ]
 
 
@@ -205,9 +203,7 @@ def _features(
     backbone = document["features"]["backbone"]
     if backbone is None:
         return partial(extract_features, device=device)
-    return partial(
-        extract_features, backbone=backbone, weights=folder / BACKBONE, device=device
-    )
+    return partial(extract_features, backbone=backbone, weights=folder / BACKBONE, device=device)
 
 
 def _check_files(folder: Path, document: Mapping[str, Any]) -> None:

@@ -205,7 +205,9 @@ class _Loop:
     def _write_images(self, images: LabelledImages, kept: list[Candidate]) -> None:
         train = hash_images(self.yardstick.train)
         for pixels, candidate in zip(images.pixels, kept, strict=True):
-            text = text_chunks(candidate, self.generator.fingerprint, train)
+            text = text_chunks(
+                candidate, self.generator.fingerprint, train, truncation=self.settings.truncation
+            )
             write_png(self.folder / image_path(candidate), pixels[0].numpy(), text)
 
     def _read_images(self, record: RoundRecord) -> LabelledImages:

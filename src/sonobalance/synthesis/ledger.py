@@ -109,14 +109,23 @@ def load_rounds(folder: Path, identity: str) -> list[RoundRecord]:
 
 def write_tables(folder: Path, records: Sequence[RoundRecord]) -> None:
     """Write `selection.csv`, `rounds.csv` and `manifest.csv` anew from the finished rounds."""
-    header = ["class" if f.name == "label" else f.name for f in fields(Candidate)]
-    rows = [[_cell(v) for v in asdict(c).values()] for r in records for c in r.candidates]
-    _write_csv(folder / SELECTION, header, rows)
+    write_selection(folder, [c for r in records for c in r.candidates])
     columns = list(dict.fromkeys(key for r in records for key in r.row))
     _write_csv(
         folder / ROUND_TABLE, columns, [[_cell(r.row.get(c, 0)) for c in columns] for r in records]
     )
-    kept = (c for r in records for c in r.kept)
+    write_manifest(folder, [c for r in records for c in r.kept])
+
+
+def write_selection(folder: Path, candidates: Sequence[Candidate]) -> None:
+    """Write `selection.csv`: a row per candidate."""
+    header = ["class" if f.name == "label" else f.name for f in fields(Candidate)]
+    rows = [[_cell(v) for v in asdict(c).values()] for c in candidates]
+    _write_csv(folder / SELECTION, header, rows)
+
+
+def write_manifest(folder: Path, kept: Sequence[Candidate]) -> None:
+    """Write `manifest.csv`: the accepted images, whose files are there."""
     Manifest(tuple(_as_record(folder, c) for c in kept), folder).write(folder / MANIFEST)
 
 

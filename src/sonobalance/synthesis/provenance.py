@@ -15,18 +15,23 @@ from sonobalance.synthesis.ledger import Candidate
 from sonobalance.version import __version__
 
 
-def text_chunks(candidate: Candidate, generator: str, train: str) -> dict[str, str]:
+def text_chunks(
+    candidate: Candidate, generator: str, train: str, *, truncation: float, interpolation: int = 0
+) -> dict[str, str]:
     """PNG text chunks of an accepted image.
 
     Args:
         candidate: its row.
         generator: hash of the generator's snapshot.
         train: hash of the TRAIN images.
+        truncation: factor of the latent noise.
+        interpolation: images from one latent to the next; 0 for images of their own.
     """
     row = asdict(candidate)
     row["class"] = row.pop("label")
     values = {"synthetic": "true", "software": f"sonobalance {__version__}"}
     values |= {"generator": generator, "train": train, "notice": "Research use only."}
+    values |= {"truncation": repr(truncation), "interpolation": str(interpolation)}
     values |= {
         key: f"{v:.6g}" if isinstance(v, float) else str(v)
         for key, v in row.items()

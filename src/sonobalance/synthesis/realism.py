@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
+from sonobalance.gan.held import FEWEST_HELD
 from sonobalance.synthesis.gates import Realism
 from sonobalance.synthesis.generator import ImageGenerator
-
-FEWEST = 8  # images of a class that were not learnt, to calibrate on them alone
 
 
 def realism_of(
@@ -30,7 +29,7 @@ def realism_of(
 
     Returns:
         The gate; its reference images are, class by class, those that were not learnt, or all of
-        the class where there are fewer than `FEWEST`.
+        the class where there are fewer than `FEWEST_HELD`.
     """
     unseen = ~np.isin(np.array(train.ids), np.array(generator.learnt, dtype=np.str_))
     images = train.take(np.flatnonzero(_reference(unseen, train.targets.numpy())))
@@ -43,4 +42,4 @@ def realism_of(
 def _reference(unseen: NDArray[np.bool_], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which images set the scale."""
     enough = torch.bincount(torch.from_numpy(targets[unseen]), minlength=int(targets.max()) + 1)
-    return np.asarray(unseen | (enough.numpy() < FEWEST)[targets])
+    return np.asarray(unseen | (enough.numpy() < FEWEST_HELD)[targets])

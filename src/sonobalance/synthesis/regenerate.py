@@ -1,53 +1,148 @@
-"""Any candidate made again from its row: an image is a generator, a seed and an index."""
+"""An image made again from its record: it is a generator, a class, a seed and an index."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+from sonobalance.data.guard import check_allowed
+from sonobalance.data.images import read_gray
 from sonobalance.errors import InputError
-from sonobalance.files import read_json
+from sonobalance.files import read_json, sha256_of
 from sonobalance.gan.sampling import Sampler
+from sonobalance.synthesis import drawing
 from sonobalance.synthesis.generator import GENERATORS, snapshot_name
+from sonobalance.synthesis.interpolation import interpolate
 from sonobalance.synthesis.ledger import SELECTION
 from sonobalance.synthesis.summary import SUMMARY
 
+IMAGES = "images"
 
-def regenerate(folder: Path, name: str, device: torch.device) -> NDArray[np.uint8]:
-    """The pixels of one candidate, accepted or not.
+
+@dataclass(frozen=True)
+class Remade:
+    """An image made again.
+
+    Attributes:
+        pixels: (S, S) uint8.
+        generator: SHA-256 of the generator that made it.
+        kept: the image file it was compared with; None for a candidate that was not kept.
+        different: pixels that differ from that file; 0 where there is none.
+    """
+
+    pixels: NDArray[np.uint8]
+    generator: str
+    kept: Path | None
+    different: int
+
+
+def regenerate(folder: Path, name: str, device: torch.device, bundle: Path | None = None) -> Remade:
+    """Make one candidate again, accepted or not, and compare it with its file.
 
     Args:
-        folder: RUN/synthesis, with the generators of its rounds.
+        folder: run folder, its `synthesis` folder, a folder of `sample`, or an exported set.
         name: the candidate's id, such as `r1-malignant-00012`.
         device: bit-identical on the type of device that made the image first.
-
-    Returns:
-        (S, S) uint8.
+        bundle: generator bundle; by default the generators inside the folder.
 
     Raises:
-        InputError: there is no such candidate, or a file is missing.
+        InputError: there is no such candidate, or its generator is not there.
     """
-    row = _row_of(folder / SELECTION, name)
-    sampler = Sampler.load(folder / GENERATORS / snapshot_name(int(row["round"])), device)
-    samples = sampler.sample(
-        torch.tensor([sampler.classes.index(row["class"])]),
-        seed=int(row["seed"]),
-        truncation=float(read_json(folder / SUMMARY)["settings"]["truncation"]),
-        indices=torch.tensor([int(row["index"])]),
-    )
+    place = folder / "synthesis" if (folder / "synthesis" / SELECTION).is_file() else folder
+    kept = _file_of(place, name)
+    row = _text_of(kept) if kept is not None else _row_of(place, name)
+    path = _generator_of(row, place, bundle)
+    pixels = _made(row, Sampler.load(path, device))
+    different = int((read_gray(kept) != pixels).sum()) if kept is not None else 0
+    return Remade(pixels, sha256_of(path), kept, different)
+
+
+def _made(row: Mapping[str, str], sampler: Sampler) -> NDArray[np.uint8]:
+    target, seed = sampler.classes.index(row["class"]), int(row["seed"])
+    truncation, steps = float(row["truncation"]), int(row.get("interpolation") or 0)
+    index = torch.tensor([int(row["index"])])
+    if steps:
+        samples = interpolate(
+            sampler, target, seed=seed, steps=steps, indices=index, truncation=truncation
+        )
+    else:
+        samples = sampler.sample(
+            torch.tensor([target]), seed=seed, truncation=truncation, indices=index
+        )
     pixels: NDArray[np.uint8] = samples.pixels[0, 0].numpy()
     return pixels
 
 
-def _row_of(path: Path, name: str) -> dict[str, str]:
+def _file_of(folder: Path, name: str) -> Path | None:
+    """The PNG of an accepted image: named after its id, at any depth."""
+    found = sorted(folder.rglob(f"{name}.png")) if _plain(name) else []
+    return found[0] if found else None
+
+
+def _plain(name: str) -> bool:
+    return bool(name) and not set(name) & set("*?[]/\\")
+
+
+def _text_of(path: Path) -> dict[str, str]:
+    """The text chunks of one of our PNG files."""
+    check_allowed(path)
+    with Image.open(path) as image:
+        text = {str(k): str(v) for k, v in getattr(image, "text", {}).items()}
+    missing = {"class", "seed", "index", "generator", "truncation"} - set(text)
+    if missing:
+        raise InputError(
+            f"Expected {path} to tell how it was made, but it lacks {sorted(missing)[0]!r}; "
+            "only images that this software wrote can be made again."
+        )
+    return text
+
+
+def _row_of(folder: Path, name: str) -> dict[str, str]:
+    """The row of a candidate that was not kept."""
+    path = folder / SELECTION
     if not path.is_file():
-        raise InputError(f"Expected candidates at {path}, but there are none; run `synthesize`.")
+        raise InputError(
+            f"Expected {name!r} among the images or candidates ({SELECTION}) in {folder}, but "
+            "there is neither."
+        )
     with path.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             if row["id"] == name:
-                return row
+                return row | _settings_of(folder)
     raise InputError(f"Expected {name!r} to be a candidate in {path}, but it is not.")
+
+
+def _settings_of(folder: Path) -> dict[str, str]:
+    """Truncation and interpolation of a folder's candidates."""
+    if (folder / SUMMARY).is_file():
+        return {"truncation": str(read_json(folder / SUMMARY)["settings"]["truncation"])}
+    document = read_json(folder / drawing.DOCUMENT)
+    return {key: str(document[key]) for key in ("truncation", "interpolation", "generator")}
+
+
+def _generator_of(row: Mapping[str, str], folder: Path, bundle: Path | None) -> Path:
+    """The snapshot with the recorded hash (or of the recorded round, for rows without one)."""
+    wanted = row.get("generator")
+    for path in _snapshots(row, folder, bundle):
+        if path.is_file() and wanted in (None, sha256_of(path)):
+            return path
+    raise InputError(
+        f"Expected the generator {(wanted or 'of round ' + row['round'])[:16]} of this image, but "
+        f"it is not in {bundle or folder}; give its bundle as --bundle."
+    )
+
+
+def _snapshots(row: Mapping[str, str], folder: Path, bundle: Path | None) -> Iterator[Path]:
+    name = snapshot_name(int(row["round"]))
+    places = [folder / GENERATORS, folder / "bundle"]
+    if bundle is not None:
+        places = [bundle, bundle / "bundle", bundle / "synthesis" / "bundle"]
+    for place in places:
+        yield place / name

@@ -14,7 +14,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.sampling import Samples
 from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.gates import Realism, Scores
-from sonobalance.synthesis.generator import ImageGenerator
+from sonobalance.synthesis.generator import ImageSource
 from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.provenance import describe_parents, parent_ids
 
@@ -56,7 +56,7 @@ class Pool:
 
 
 def make_pool(
-    generator: ImageGenerator,
+    generator: ImageSource,
     gates: GateModels,
     realism: Realism,
     *,

@@ -14,6 +14,7 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.files import read_json, write_json
 from sonobalance.synthesis.fidelity import measure_fidelity, memorisation_ratio
+from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.inner import Additions
 from sonobalance.synthesis.ledger import MANIFEST, RoundRecord
 from sonobalance.synthesis.yardstick import Yardstick
@@ -31,6 +32,7 @@ class Growth:
         best_round: the round that was best on the inner validation; 0 means no synthesis.
         reason: why the loop stopped.
         document: content of `synthesis.json`.
+        gates: as they were calibrated.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Growth:
     best_round: int
     reason: str
     document: dict[str, Any]
+    gates: GateModels
 
 
 def conclude(
@@ -74,7 +77,7 @@ def conclude(
     }
     write_json(folder / SUMMARY, document)
     manifest = read_manifest(folder / MANIFEST, folder)
-    return Growth(folder, manifest, best, reason, document)
+    return Growth(folder, manifest, best, reason, document, yardstick.gates)
 
 
 def _best_round(records: Sequence[RoundRecord]) -> int:
