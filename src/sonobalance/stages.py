@@ -186,8 +186,8 @@ def _explain(run: Run) -> None:
     from sonobalance.classify.predict import Predictor
     from sonobalance.data.images import read_gray, read_mask
     from sonobalance.data.loading import load_images
-    from sonobalance.explanation.cam import layer_of
     from sonobalance.explanation.explain import explain_images
+    from sonobalance.explanation.layers import layer_of
     from sonobalance.explanation.marks import read_marks
     from sonobalance.explanation.rival import Rival
 

@@ -8,15 +8,14 @@ from toy_networks import Toy, convolutional
 
 from sonobalance.errors import InputError
 from sonobalance.explanation.cam import (
-    Layer,
     evidence_of,
     explaining,
     grad_cam,
     grad_cam_plus_plus,
     hires_cam,
     layer_cam,
-    layer_of,
 )
+from sonobalance.explanation.layers import Layer, layer_of
 
 WEIGHTS, HEAD = [2.0, -1.0, 3.0], [[1.0, 4.0, -0.5], [-3.0, 1.0, 0.5]]
 

@@ -12,7 +12,8 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.images import letterbox, letterbox_of
 from sonobalance.errors import InputError
 from sonobalance.explanation.baselines import blurred, local_mean
-from sonobalance.explanation.cam import Layer, explaining, layer_of
+from sonobalance.explanation.cam import explaining
+from sonobalance.explanation.layers import Layer, layer_of
 from sonobalance.explanation.maps import (
     CAMS,
     GATE,

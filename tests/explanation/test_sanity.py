@@ -6,7 +6,7 @@ import torch
 from scipy.stats import spearmanr
 from toy_networks import Toy, blob_images, convolutional
 
-from sonobalance.explanation.cam import Layer
+from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.maps import Cost
 from sonobalance.explanation.sanity import (
     STAGES,

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sonobalance.explanation.cam import Layer
+from sonobalance.explanation.layers import Layer
 
 
 class Toy(nn.Module):

@@ -32,7 +32,7 @@ class GateMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetLayer:
-    """The layer whose output is the last spatial feature map: what Grad-CAM looks at.
+    """A layer whose output is a spatial feature map; the last one is what Grad-CAM looks at.
 
     Attributes:
         name: dotted name inside the backbone.
@@ -81,6 +81,7 @@ class AttentiveClassifier(nn.Module):
         mean, std: (1, 3, 1, 1) float32 statistics that the backbone's inputs are standardised by.
         target_layer: the last spatial feature map.
         last_layout: layout of the map that the head reads; with lesion attention only.
+        stages: the feature map that each stage ends with, first to last.
         gated: name of each gated stage → its gates.
 
     Raises:
@@ -114,9 +115,8 @@ class AttentiveClassifier(nn.Module):
         self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(cfg["std"]).view(1, 3, 1, 1))
         layouts, target = find_layouts(self.backbone, self._to_rgb, image_size_px)
-        self.target_layer = TargetLayer(
-            target.module, self.backbone.get_submodule(target.module), target
-        )
+        self.target_layer = self._layer(target)
+        self.stages = tuple(self._layer(layout) for layout in layouts)
         self.gated: dict[str, Gates] = {}
         self.attention = nn.ModuleList()
         for layout in layouts[-attention_stages:] if attention != "none" else []:
@@ -220,6 +220,9 @@ class AttentiveClassifier(nn.Module):
         black = self._to_rgb(torch.zeros(1, 1, image_size_px, image_size_px))
         self.last_layout, channels = last_features(self.backbone, black)
         self.lesion = LesionHead(channels, self.last_layout.channels, classes, dropout)
+
+    def _layer(self, layout: MapLayout) -> TargetLayer:
+        return TargetLayer(layout.module, self.backbone.get_submodule(layout.module), layout)
 
     def _gate(self, layout: MapLayout, attention: Attention) -> None:
         gates = Gates(layout.channels, attention)

@@ -8,35 +8,15 @@ also reads the channels-last and token layouts of transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from sonobalance.classify.networks import TargetLayer
 from sonobalance.errors import InputError
-
-
-def _as_it_is(output: torch.Tensor) -> torch.Tensor:
-    return output
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The layer that class activation maps look at.
-
-    Attributes:
-        name: what reports call it.
-        module: the module whose output is read.
-        to_map: brings that output, or its gradient, to (N, C, h, w).
-    """
-
-    name: str
-    module: nn.Module
-    to_map: Callable[[torch.Tensor], torch.Tensor] = _as_it_is
+from sonobalance.explanation.layers import Layer
 
 
 class Evidence(NamedTuple):
@@ -48,15 +28,6 @@ class Evidence(NamedTuple):
 
     features: torch.Tensor
     gradients: torch.Tensor
-
-
-def layer_of(target: Layer | TargetLayer | tuple[str, nn.Module]) -> Layer:
-    """The layer from a classifier's `target_layer`, or from a name and any (N, C, h, w) module."""
-    if isinstance(target, Layer):
-        return target
-    if isinstance(target, TargetLayer):
-        return Layer(target.name, target.module, target.layout.to_map)
-    return Layer(*target)
 
 
 @contextmanager
@@ -86,26 +57,60 @@ def evidence_of(
     Raises:
         InputError: the forward pass does not go through the layer.
     """
-    seen: list[torch.Tensor] = []
+    return evidence_at(model, [layer], images, targets)[0]
 
-    def cut(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        seen.append(output.detach().requires_grad_())
-        return seen[-1].clone()  # later layers may work in place
 
-    handle = layer.module.register_forward_hook(cut)
+def evidence_at(
+    model: nn.Module, layers: Sequence[Layer], images: torch.Tensor, targets: torch.Tensor
+) -> list[Evidence]:
+    """`evidence_of` for several layers at the price of the earliest: one pass for all of them.
+
+    Args:
+        model: as for `evidence_of`.
+        layers: in the order in which an image passes them.
+        images: (N, 1, S, S) float32 in [-1, 1].
+        targets: (N,) int64.
+
+    Raises:
+        InputError: the forward pass does not go through one of the layers.
+    """
+    seen: dict[int, torch.Tensor] = {}
+
+    def watch(place: int) -> Callable[..., torch.Tensor]:
+        def cut(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+            seen[place] = output if place else output.detach().requires_grad_()
+            return seen[place].clone()  # later layers may work in place
+
+        return cut
+
+    handles = [layer.module.register_forward_hook(watch(i)) for i, layer in enumerate(layers)]
     try:
         with torch.enable_grad():
             logits = model(images)
-            if not seen or not logits.requires_grad:
-                raise InputError(
-                    f"Expected the logits to depend on layer {layer.name!r}, but they do not; "
-                    "choose a layer that every image passes."
-                )
+            for place, layer in enumerate(layers):
+                _check_passed(layer, seen.get(place), logits)
             score = logits.gather(1, targets[:, None]).sum()
-            (gradient,) = torch.autograd.grad(score, seen[-1])
+            gradients = torch.autograd.grad(
+                score, [seen[place] for place in range(len(layers))], allow_unused=True
+            )
     finally:
-        handle.remove()
-    return Evidence(layer.to_map(seen[-1].detach()), layer.to_map(gradient))
+        for handle in handles:
+            handle.remove()
+    return [_evidence(layer, seen[place], gradients[place]) for place, layer in enumerate(layers)]
+
+
+def _check_passed(layer: Layer, output: torch.Tensor | None, logits: torch.Tensor) -> None:
+    if output is None or not output.requires_grad or not logits.requires_grad:
+        raise InputError(
+            f"Expected the logits to depend on layer {layer.name!r}, but they do not; "
+            "choose a layer that every image passes."
+        )
+
+
+def _evidence(layer: Layer, features: torch.Tensor, gradient: torch.Tensor | None) -> Evidence:
+    _check_passed(layer, None if gradient is None else features, features)
+    assert gradient is not None  # noqa: S101 - just checked
+    return Evidence(layer.to_map(features.detach()), layer.to_map(gradient))
 
 
 def grad_cam(evidence: Evidence) -> torch.Tensor:

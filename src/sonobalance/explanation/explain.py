@@ -38,9 +38,9 @@ from sonobalance.classify.networks import TargetLayer
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.images import Gray, Mask
 from sonobalance.data.loading import LabelledImages, to_unit
-from sonobalance.explanation.cam import Layer, layer_of
 from sonobalance.explanation.cases import pick_cases, write_case
 from sonobalance.explanation.dependence import faithfulness_of, passes
+from sonobalance.explanation.layers import Layer, layer_of
 from sonobalance.explanation.maps import HEAVY, SENTENCES, probabilities_of
 from sonobalance.explanation.measure import (
     CHEAP_PASSES,

@@ -22,7 +22,6 @@ from sonobalance.errors import InputError
 from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.cam import (
     Evidence,
-    Layer,
     evidence_of,
     explaining,
     grad_cam,
@@ -30,6 +29,7 @@ from sonobalance.explanation.cam import (
     hires_cam,
     layer_cam,
 )
+from sonobalance.explanation.layers import Layer
 
 GATE = "attention-gate"
 CAMS: dict[str, Callable[[Evidence], torch.Tensor]] = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sonobalance.evaluation.intervals import Interval, mean_interval, number_or_none
-from sonobalance.explanation.cam import Layer
+from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import RATIO, SCORES
 from sonobalance.explanation.maps import CAMS, GATE
 from sonobalance.explanation.measure import measure_cheap

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from sonobalance.explanation.cam import Layer
+from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import random_map
 from sonobalance.explanation.maps import Cost, cheap_maps, native_grids
 from sonobalance.randomness import numpy_generator, torch_generator

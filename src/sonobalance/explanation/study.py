@@ -16,7 +16,7 @@ from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
 from sonobalance.evaluation.intervals import group_weights
 from sonobalance.evaluation.metrics import Floats
-from sonobalance.explanation.cam import Layer
+from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import Regions
 from sonobalance.explanation.maps import Cost
 from sonobalance.randomness import numpy_generator
