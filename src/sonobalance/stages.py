@@ -20,7 +20,7 @@ from sonobalance.artefacts import (
     synthetic_of,
     trained_arms,
 )
-from sonobalance.files import read_json, write_json
+from sonobalance.files import write_json
 from sonobalance.runs import Run, Stage, now
 
 SYNTHESIS_FILES = (
@@ -183,38 +183,9 @@ def _evaluate(run: Run) -> None:
 
 
 def _explain(run: Run) -> None:
-    from sonobalance.classify.predict import Predictor
-    from sonobalance.data.images import read_gray, read_mask
-    from sonobalance.data.loading import load_images
-    from sonobalance.explanation.explain import explain_images
-    from sonobalance.explanation.layers import layer_of
-    from sonobalance.explanation.marks import read_marks
-    from sonobalance.explanation.rival import Rival
+    from sonobalance.explaining import explain_run
 
-    splits = splits_of(run)
-    test = splits.of("test")
-    arm = read_json(run.path("classifier/arms.json"))["chosen"]
-    predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
-    originals = [read_gray(test.file(r), r.frame) for r in test]
-    masks = [
-        read_mask(test.mask_files(r), *image.shape) if r.masks else None
-        for r, image in zip(test, originals, strict=True)
-    ]
-    images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
-    others = sorted(set(trained_arms(run)) - {arm}, key=lambda name: (name != "none", name))
-    rival = None
-    if others:
-        other = Predictor.load(run.path(f"classifier/{others[0]}"), device_of(run))
-        layer = layer_of(other.model.target_layer)
-        rival = Rival(others[0], other.model, layer, other.probabilities(images))
-    result = explain_images(
-        predictor.model, predictor.model.target_layer, images, originals, masks,
-        [splits.group[r.id] for r in test], run.settings.explanation,
-        seed=run.settings.seed, folder=run.folder, probabilities=predictor.probabilities(images),
-        marks=read_marks(run.path("marks.csv"), images.ids, [image.shape for image in originals]),
-        rival=rival,
-    )  # fmt: skip
-    write_json(run.path("explanation.json"), {"arm": arm, **result})
+    write_json(run.path("explanation.json"), explain_run(run))
 
 
 def _report(run: Run) -> None:

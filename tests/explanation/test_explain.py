@@ -105,12 +105,17 @@ def test_cases_are_drawn_and_described(explained):
         "right, benign, most confident", "right, malignant, most confident",
     ]  # fmt: skip
     for case in document["cases"]:
-        with Image.open(folder / case["image"]) as picture:
-            assert picture.size[0] > 300
+        for path in (case["image"], *(panel["image"] for panel in case["panels"])):
+            with Image.open(folder / path) as picture:
+                assert max(picture.size) == 480
         assert case["id"] in case["alt"]
+        assert all(panel["alt"] for panel in case["panels"])
         assert sum(case["probabilities"].values()) == pytest.approx(1, abs=1e-6)
-    assert document["cases"][0]["energy"] is None
-    assert document["cases"][1]["pointing_game"] == 1
+    first, second = ({p["map"]: p for p in case["panels"]} for case in document["cases"])
+    assert first["grad-cam"]["energy"] is None
+    assert second["grad-cam"]["pointing_game"] == 1
+    assert [len(case["outline"]) for case in document["cases"]] == [0, 1]
+    assert "the lesion, 6% of the image, lies in the" in document["cases"][1]["alt"]
 
 
 def test_same_seed_same_bytes_and_old_pictures_go(explained, tmp_path):
@@ -165,7 +170,7 @@ def test_a_gate_that_learned_nothing_scores_chance_and_is_called_unfit(tmp_path)
     document = explain_images(Gated(model), *rest, seed=0, folder=tmp_path)
     for score in document["maps"]["attention-gate"].values():
         assert score["value"] == pytest.approx(score["chance"])
-    assert set(document["faithfulness"]) == {"grad-cam"}
+    assert set(document["faithfulness"]) == {"grad-cam", "integrated-gradients"}
     assert document["map_info"]["attention-gate"]["fit"] is False
     assert "flat" in document["sanity"]["attention-gate"]["sentence"]
 
@@ -230,17 +235,24 @@ def test_before_and_after(tmp_path):
     other.features.weight.data *= -1
     p = torch.stack([images.targets == 0, images.targets == 1], 1).double().numpy()
 
-    def change(rival_model, rival_layer):
-        rival = Rival("none", rival_model, rival_layer, p)
+    def change(rival_model, rival_layer, after=False):
+        rival = Rival("none", rival_model, rival_layer, p, after=after)
         return explain_images(
-            model, layer, images, *rest, seed=0, folder=tmp_path, probabilities=p, rival=rival
-        )["before_after"]
+            model, layer, images, *rest, seed=0, folder=tmp_path, probabilities=p, rival=rival,
+            arm="dual-iterative",
+        )["before_after"]  # fmt: skip
 
     turned = change(other, other_layer)
-    assert turned["against"] == "none"
+    assert (turned["before"], turned["after"]) == ("none", "dual-iterative")
     scores = turned["maps"]["grad-cam"]
     assert scores["energy"]["verdict"] == scores["energy_ratio"]["verdict"] == "better"
-    assert scores["pointing_game"]["difference"] == 1
+    pointing = scores["pointing_game"]
+    assert (pointing["before"], pointing["after"], pointing["difference"]) == (0, 1, 1)
+    assert turned["by_class"]["malignant"]["grad-cam"]["energy"]["verdict"] == "better"
+    assert set(turned["by_class"]["benign"]["grad-cam"]) == {"border"}  # no lesions there
+    back = change(other, other_layer, after=True)
+    assert (back["before"], back["after"]) == ("dual-iterative", "none")
+    assert back["maps"]["grad-cam"]["energy"]["verdict"] == "worse"
     same = change(model, layer)["maps"]["grad-cam"]
     assert {row["verdict"] for row in same.values()} == {"no clear difference"}
     assert {row["difference"] for row in same.values()} == {0}

@@ -6,7 +6,9 @@ import torch
 from toy_networks import blob_images
 
 from sonobalance.data.images import letterbox_of
-from sonobalance.explanation.baselines import BASELINES
+from sonobalance.evaluation.intervals import Interval
+from sonobalance.explanation.baselines import FILLINGS, blurred, filling
+from sonobalance.explanation.dependence import sensitivity
 from sonobalance.explanation.faithfulness import Curves, area, curves_of, gain, pixel_order
 
 SIDE = 32
@@ -27,20 +29,19 @@ class Bright(torch.nn.Module):
         return torch.stack([100 * bright - 1, torch.zeros_like(bright)], dim=1)
 
 
-def curves(maps, images, baseline, steps=8):
-    model = Bright()
+def curves(maps, images, stand_in, steps=8):
+    model, images = Bright(), (images + 1) / 2
+    fill = filling(stand_in, images, BOXES, 0)
     order = pixel_order(maps, BOXES)
-    return curves_of(
-        model, (images + 1) / 2, TARGETS, order, baseline=baseline, steps=steps, batch_size=3
-    )
+    return curves_of(model, images, TARGETS, order, fill=fill, steps=steps, batch_size=3)
 
 
-@pytest.mark.parametrize("baseline", list(BASELINES))
-def test_the_true_map_beats_a_random_and_an_inverted_one(images, baseline):
+@pytest.mark.parametrize("stand_in", FILLINGS)
+def test_the_true_map_beats_a_random_and_an_inverted_one(images, stand_in):
     pixels, masks = images
     true = masks[:, None].float()
     noise = torch.rand(true.shape, generator=torch.Generator().manual_seed(0))
-    random, own, inverted = (curves(m, pixels, baseline) for m in (noise, true, -true))
+    random, own, inverted = (curves(m, pixels, stand_in) for m in (noise, true, -true))
     for kind, value in gain(own, random).items():
         assert (value > 0).all(), kind
     for kind, value in gain(inverted, random).items():
@@ -54,7 +55,7 @@ def test_curves_run_from_the_image_to_the_baseline(images):
     model = Bright()
     x = (pixels + 1) / 2
     whole = model(x).softmax(1)[:, 0].numpy()
-    gone = model(BASELINES["blur"](x)).softmax(1)[:, 0].numpy()
+    gone = model(blurred(x)).softmax(1)[:, 0].numpy()
     assert found.deletion.shape == found.insertion.shape == (4, 9)
     assert np.allclose(found.deletion[:, 0], whole, atol=1e-6)
     assert np.allclose(found.insertion[:, -1], whole, atol=1e-6)
@@ -68,7 +69,7 @@ def test_a_step_takes_away_the_highest_pixels(images):
     found = curves(masks[:, None].float(), pixels, "blur", steps=16)
     x = (pixels + 1) / 2
     model = Bright()
-    expected = model(torch.where(masks[:, None], BASELINES["blur"](x), x)).softmax(1)[:, 0]
+    expected = model(torch.where(masks[:, None], blurred(x), x)).softmax(1)[:, 0]
     assert np.allclose(found.deletion[:, 1], expected.numpy(), atol=1e-6)
 
 
@@ -92,3 +93,29 @@ def test_area_by_hand():
     found = gain(Curves(steep, flat), Curves(flat, steep))
     assert found["deletion"] == pytest.approx(0.75)
     assert found["insertion"] == pytest.approx(0.75)
+
+
+def test_nothing_is_filled_outside_of_the_images_box():
+    box = letterbox_of(16, 32, SIDE)
+    images = torch.rand(1, 1, SIDE, SIDE)
+    gone = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.bool)
+    gone[..., box.top : box.top + box.inner_height, :] = True
+    for name in FILLINGS:
+        filled = filling(name, images, [box], 0)(gone)
+        assert torch.equal(filled[~gone], images[~gone]), name
+        assert filled[gone].std() < images[gone].std(), name
+
+
+def test_sensitivity_says_when_the_stand_in_decides():
+    gains = {
+        f"{kind}_{name}": np.array([0.1, 0.2, 0.3]) * (-1 if name == "blur" else 1)
+        for kind in ("deletion", "insertion")
+        for name in FILLINGS
+    }
+    means = {key: Interval(g.mean(), g.mean() - 0.05, g.mean() + 0.05) for key, g in gains.items()}
+    found = sensitivity(gains, means)["deletion"]
+    assert found["verdict"] == "depends on the stand-in"
+    assert (found["lowest"], found["highest"]) == pytest.approx((-0.2, 0.2))
+    assert found["agreement"] == pytest.approx(-1 / 3)  # two pairs disagree, one agrees
+    same = dict.fromkeys(means, means["deletion_road"])
+    assert sensitivity(gains, same)["insertion"]["verdict"] == "faithful"

@@ -1,9 +1,10 @@
 """Cases are chosen by rule, and drawn."""
 
 import numpy as np
-from PIL import Image
+import pytest
+from matplotlib import colormaps
 
-from sonobalance.explanation.gallery import choose_cases, draw_case, file_name
+from sonobalance.explanation.gallery import choose_cases, outline, shown_size, stem, tinted
 
 IDS = tuple("abcdefgh")
 CLASSES = ("benign", "malignant", "normal")
@@ -37,7 +38,7 @@ def test_places_between_are_evenly_spaced():
 
 
 def test_file_names_are_safe_and_unique():
-    names = [file_name(key) for key in ("a/b (1)", "a-b-1", "../x", "ü" * 300, "")]
+    names = [stem(key) for key in ("a/b (1)", "a-b-1", "../x", "ü" * 300, "")]
     assert len(set(names)) == 5
     for name in names:
         assert name.isascii()
@@ -45,23 +46,32 @@ def test_file_names_are_safe_and_unique():
         assert len(name) < 60
 
 
-def test_a_picture_has_a_panel_per_map_and_marks_the_evidence(tmp_path):
+def test_colour_says_evidence_and_nothing_else():
     image = np.full((60, 90), 100, np.uint8)
-    lesion = np.zeros((60, 90), bool)
-    lesion[20:40, 30:60] = True
-    map_ = lesion.astype(np.float32) - 0.5
-    empty = np.full((60, 90), -1.0, np.float32)
-    path = tmp_path / "maps" / "case.png"
-    maps = {"cam": map_, "faint": 1e-4 * map_, "nothing": empty}
-    draw_case(path, image, lesion, maps, least_peaks={"faint": 0.1}, text={"Title": "case 1"})
-    with Image.open(path) as opened:
-        picture = np.asarray(opened).astype(int)
-        assert opened.text["Title"] == "case 1"
-    assert picture.ndim == 3
-    rows = slice(30, 30 + int(260 * 60 / 90))  # without titles and scales
-    panels = np.array_split(picture[rows], 4, axis=1)
-    plain, strong, faint, nothing = (np.ptp(panel, axis=2).mean() for panel in panels)
-    assert plain > 0.2  # the outline is the only colour
-    assert strong > 5 * plain
-    assert faint < 1.5 * plain
-    assert nothing < 1.2 * plain
+    map_ = np.full((60, 90), -1.0, np.float32)
+    map_[20:40, 30:60] = 2.0
+    strong, faint = tinted(image, map_, peak=2.0), tinted(image, map_, peak=200.0)
+    outside = np.ones(map_.shape, bool)
+    outside[20:40, 30:60] = False
+    assert (strong[outside] == 100).all()  # evidence against stays grey
+    inside = strong[~outside].astype(int)
+    full = np.array(colormaps["viridis"](1.0)[:3]) * 255
+    assert np.allclose(inside, 0.3 * 100 + 0.7 * full, atol=1)
+    assert np.ptp(faint[~outside].astype(int), axis=1).max() < 15
+
+
+def test_every_picture_has_the_same_longer_side():
+    assert shown_size(np.zeros((60, 90), np.uint8)).shape == (320, 480)
+    assert shown_size(np.zeros((900, 300, 3), np.uint8)).shape == (480, 160, 3)
+
+
+def test_outlines_run_around_the_lesion():
+    mask = np.zeros((50, 100), bool)
+    mask[10:20, 20:60] = True
+    mask[30:40, 70:90] = True
+    rings = sorted(outline(mask))
+    assert len(rings) == 2
+    x, y = np.array(rings[0]).T
+    assert (x.min(), x.max()) == pytest.approx((0.205, 0.595))
+    assert (y.min(), y.max()) == pytest.approx((0.21, 0.39))
+    assert outline(np.zeros((5, 5), bool)) == []

@@ -11,20 +11,26 @@ from toy_networks import Toy, blob_images, convolutional
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.images import letterbox, letterbox_of
 from sonobalance.errors import InputError
-from sonobalance.explanation.baselines import blurred, local_mean
-from sonobalance.explanation.cam import explaining
-from sonobalance.explanation.layers import Layer, layer_of
-from sonobalance.explanation.maps import (
-    CAMS,
-    GATE,
+from sonobalance.explanation.attributions import (
     HEAVY,
-    SENTENCES,
-    Cost,
-    cheap_maps,
     heavy_map,
     integrated_gradients,
-    native_grids,
     occlusion,
+)
+from sonobalance.explanation.baselines import blurred, local_mean
+from sonobalance.explanation.cam import explaining
+from sonobalance.explanation.layers import Layer, fine_layers, layer_of
+from sonobalance.explanation.maps import (
+    CAMS,
+    ENERGY,
+    FINE,
+    GATE,
+    SENTENCES,
+    Cost,
+    agreeing,
+    cheap_maps,
+    gradient_energy,
+    native_grids,
     probabilities_of,
     to_originals,
 )
@@ -42,8 +48,8 @@ def test_every_map_finds_what_speaks_for_and_what_speaks_against():
     for sign, k in ((1, 0), (-1, 1)):
         targets = torch.full((4,), k)
         for name, maps in all_maps(model, model.layer, (images + 1) / 2, targets).items():
-            if name in ("grad-cam++", "layer-cam") and k == 1:
-                continue  # these two look at rising scores only
+            if name in ("grad-cam++", "layer-cam", ENERGY) and (k == 1 or name == ENERGY):
+                continue  # two look at rising scores only, and one knows no sign
             assert maps.shape == images.shape, name
             assert maps.dtype == torch.float32
             for one, mask in zip(maps[:, 0], masks, strict=True):
@@ -132,23 +138,97 @@ def test_gate_is_relative_to_its_mean():
     assert gate.shape == images.shape
     assert gate.mean() == pytest.approx(0, abs=1e-6)
     assert (gate[:, 0][masks] > 0).float().mean() > 0.9
-    grids = native_grids(model, layer, images, targets)
+    grids = native_grids(model, layer, images)
     assert grids[GATE] == (8, 8)
     assert grids["grad-cam"] == (16, 16)
 
 
-@pytest.mark.parametrize(("backbone", "attention"), [("resnet10t", "both"), ("test_vit", "none")])
-def test_classifiers_of_several_layouts_are_explained(backbone, attention):
+BACKBONES = {  # name → side, last layer, its grid, fine layers
+    "resnet18": (64, "layer4", 2, ["layer1", "layer2"]),
+    "mobilenetv2_050": (64, "bn2", 2, ["blocks.1", "blocks.2"]),
+    "efficientnet_b0": (64, "bn2", 2, ["blocks.1", "blocks.2"]),
+    "convnext_atto": (64, "norm_pre", 2, ["stages.0", "stages.1"]),
+    "densenet121": (64, "features", 2, ["features.denseblock1", "features.denseblock2"]),
+    "test_vit": (160, "blocks.5.norm1", 10, []),
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("attention", ["both", "none"])
+def test_backbones_of_every_kind_are_explained_without_being_told_where(backbone, attention):
     torch.manual_seed(0)
-    side = 160 if backbone == "test_vit" else 64
+    side, last, grid, fine = BACKBONES[backbone]
     model = AttentiveClassifier(backbone, 3, attention, side)
     layer = layer_of(model.target_layer)
-    maps = cheap_maps(model, layer, torch.rand(2, 1, side, side), torch.tensor([0, 2]), Cost())
-    assert set(maps) == {*CAMS, *([GATE] if attention == "both" else [])}
-    assert maps["grad-cam"].shape == (2, 1, side, side)
-    assert maps["grad-cam"].std() > 0
+    images, targets = torch.rand(2, 1, side, side), torch.tensor([0, 2])
+    maps = cheap_maps(model, layer, images, targets, Cost())
+    grids = native_grids(model, layer, images[:1])
+    assert (layer.name, grids["grad-cam"]) == (last, (grid, grid))
+    assert [one.name for one in fine_layers(model, side, layer)] == fine
+    for name in (*CAMS, *([FINE] if fine else [])):
+        assert maps[name].shape == (2, 1, side, side)
+        assert torch.isfinite(maps[name]).all()
+        assert maps[name].std() > 0, name
+    assert (GATE in maps) == (attention == "both")
     if attention == "both":
         assert (maps[GATE] == 0).all()  # fresh gates are the identity
+
+
+def test_agreeing_is_the_signed_geometric_mean():
+    one = torch.tensor([4.0, -4.0, 4.0, 0.0, -9.0])
+    other = torch.tensor([9.0, -1.0, -9.0, 3.0, 4.0])
+    assert torch.allclose(agreeing(one, other), torch.tensor([6.0, -2.0, 0.0, 0.0, 0.0]))
+    assert torch.allclose(agreeing(one), one)
+
+
+def test_with_the_mirror_a_map_is_the_mean_of_both_views():
+    model, images = convolutional(), torch.randn(3, 1, 20, 20)
+    targets, layer = torch.tensor([0, 1, 2]), Layer("x", model[4])
+    plain = all_maps(model, layer, images, targets)
+    turned = all_maps(model, layer, images.flip(3), targets)
+    both = all_maps(model, layer, images, targets, Cost(4, 8, mirror=True))
+    assert set(both) == set(plain)
+    for name, maps in both.items():
+        assert torch.allclose(maps, (plain[name] + turned[name].flip(3)) / 2, atol=1e-6), name
+
+
+def test_gradient_energy_by_hand():
+    """Class 0 looks at the left half only: gradient 2 / pixels there, 0 elsewhere, smoothed."""
+
+    class Left(nn.Module):
+        def forward(self, images):
+            left = images[..., : images.shape[-1] // 2].mean((1, 2, 3))
+            return torch.stack([2 * left, -3 * left], 1)
+
+    images, model = torch.rand(2, 1, 54, 54), Left()
+    found = gradient_energy(model, images, torch.tensor([0, 1]))
+    per_pixel = torch.tensor([2.0, -3.0]) / (54 * 27)
+    assert torch.allclose(found[..., :20].mean((1, 2, 3)), per_pixel**2, rtol=1e-4)
+    assert torch.allclose(found[..., 34:], torch.zeros(1), atol=1e-12)
+    edge = found[..., 26] / found[..., 0]  # just left of the edge a little more than half is seen
+    assert ((edge > 0.5) & (edge < 0.7)).all()
+
+
+class Counting(nn.Module):
+    """Remembers the largest batch that it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.largest = convolutional(), 0
+
+    def forward(self, images):
+        self.largest = max(self.largest, len(images))
+        return self.inner(images)
+
+
+@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_no_pass_of_a_costly_map_holds_more_images_than_allowed(name, mirror):
+    model = Counting()
+    heavy_map(
+        name, model, torch.randn(11, 1, 20, 20), torch.arange(11) % 3, Cost(4, 50, mirror=mirror)
+    )
+    assert 1 < model.largest <= 4
 
 
 def test_probabilities_are_the_softmax_in_evaluation_mode():
@@ -167,7 +247,7 @@ def test_baselines_keep_brightness_and_lose_detail():
 
 
 def test_names_are_explained_and_unknown_ones_refused():
-    assert set(SENTENCES) == {*CAMS, *HEAVY, GATE}
+    assert set(SENTENCES) == {*CAMS, *HEAVY, ENERGY, FINE, GATE}
     model = Toy([1.0], [[1.0]])
     with pytest.raises(InputError, match="'lime'"):
         heavy_map("lime", model, torch.zeros(1, 1, 8, 8), torch.tensor([0]), Cost())

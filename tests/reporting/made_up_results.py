@@ -1,7 +1,6 @@
 """The made-up files about results: evaluation, choice of the arm, explanations."""
 
 import cv2
-import numpy as np
 from made_up_files import CLASSES, interval, speckle, write_document, write_rows
 
 ARMS = ("none", "dual-iterative")
@@ -80,6 +79,10 @@ def localisation(shift=0.0):
     }
 
 
+CHANGE = {"before": 0.5, "after": 0.6, "difference": 0.1, "low": 0.02, "high": 0.2,
+          "verdict": "better"}  # fmt: skip
+
+
 def explanation_file(run, rng):
     (run / "maps").mkdir(exist_ok=True)
     cases = []
@@ -87,21 +90,30 @@ def explanation_file(run, rng):
         label, predicted = CLASSES[i % 3], CLASSES[i % 3 if i < 3 else (i + 1) % 3]
         gray = speckle(rng, label)
         color = cv2.applyColorMap(cv2.GaussianBlur(gray, (0, 0), 9), cv2.COLORMAP_VIRIDIS)
-        cv2.imwrite(
-            str(run / "maps" / f"{i}.png"), np.hstack([np.dstack([gray] * 3), color, color])
-        )
+        cv2.imwrite(str(run / "maps" / f"{i}.png"), gray)
+        cv2.imwrite(str(run / "maps" / f"{i}-cam.png"), color)
         cases.append({
             "id": f"{label}/{label} ({i + 1})", "label": label, "predicted": predicted,
             "correct": label == predicted, "confidence": 0.7, "image": f"maps/{i}.png",
             "probabilities": {c: 0.7 if c == predicted else 0.15 for c in CLASSES},
-            "alt": f"Image {i} and its map.", "rule": "right, most confident",
-            "pointing_game": 1, "energy": 0.42 if label != "normal" else None,
+            "alt": f"Image {i}.", "rule": "right, most confident", "explained": predicted,
+            "outline": [[[0.2, 0.2], [0.6, 0.2], [0.4, 0.7]]] if label != "normal" else [],
+            "panels": [{
+                "map": name, "image": f"maps/{i}-cam.png", "peak": 0.034, "alt": f"{name} of {i}.",
+                "energy": 0.42 if label != "normal" else None, "pointing_game": 1,
+            } for name in ("grad-cam", "attention-gate")],
+            "set": {"classes": [predicted, label], "coverage": 0.9}, "strangeness": 0.2,
+            "channels": {"count": 320, "amplified": 12, "silenced": 3},
+            "neighbours": [
+                {"id": "missing", "label": label, "origin": "real", "likeness": 0.91},
+                {"id": "r1-missing", "label": label, "origin": "synthetic", "likeness": 0.88},
+            ],
         })  # fmt: skip
     maps = {"grad-cam": localisation(), "attention-gate": localisation(-0.1)}
     areas = {
         f"{k}_{b}": interval(0.12)
         for k in ("deletion", "insertion")
-        for b in ("blur", "local_mean")
+        for b in ("blur", "local_mean", "road")
     }
     curve = {"share": [0, 0.5, 1], "map": [0.9, 0.3, 0.1], "random": [0.9, 0.6, 0.1]}
     write_document(run / "explanation.json", {
@@ -113,8 +125,20 @@ def explanation_file(run, rng):
         "by_class": dict.fromkeys(CLASSES[:2], maps), "right_wrong": {"right": maps, "wrong": maps},
         "faithfulness": dict.fromkeys(maps, areas),
         "curves": {name: {"deletion_blur": curve, "insertion_blur": curve} for name in maps},
+        "sensitivity": {name: {kind: {
+            "lowest": 0.1, "highest": 0.2, "agreement": 0.7, "verdict": "faithful",
+        } for kind in ("deletion", "insertion")} for name in maps},
+        "before_after": {
+            "before": "none", "after": "dual-iterative",
+            "maps": {name: {"pointing_game": CHANGE, "border": CHANGE} for name in maps},
+            "by_class": {"benign": {name: {"border": CHANGE} for name in maps}},
+        },
+        "examples": {"neighbours": 5, "predicted": localisation()["iou"],
+                     "true": localisation()["iou"]},
+        "fine_layers": ["blocks.1", "blocks.2"], "mirror": True,
         "sanity": {name: {"stages": [{"randomised": "head", "share": 0, "rank_correlation": 0.4}],
-                          "fit": name == "grad-cam", "sentence": f"{name} changes."}
+                          "fit": name == "grad-cam", "sentence": f"{name} changes.",
+                          "labels": {"fit": True, "sentence": "It follows the labels."}}
                    for name in maps},
         "metrics": [
             {"name": "pointing_game", "higher_is_better": True, "sentence": "Peak in the lesion."},

@@ -8,7 +8,10 @@ from pydantic import Field
 
 from sonobalance.config.section import Section
 
-EvidenceMap = Literal["grad-cam", "grad-cam++", "hirescam", "layer-cam", "attention-gate"]
+EvidenceMap = Literal[
+    "grad-cam", "grad-cam++", "hirescam", "layer-cam", "fine-hirescam", "gradient-energy",
+    "attention-gate", "integrated-gradients", "occlusion",
+]  # fmt: skip
 
 
 class EvaluationSettings(Section):
@@ -48,11 +51,26 @@ class ExplanationSettings(Section):
     faithfulness_images: int = Field(
         16, ge=0, description="Images with deletion and insertion curves (0: none)."
     )
+    gallery_maps: tuple[EvidenceMap, ...] = Field(
+        ("gradient-energy", "fine-hirescam", "grad-cam", "attention-gate"),
+        min_length=1,
+        description="Maps shown in the gallery; costly ones where they were made.",
+    )
     faithfulness_maps: tuple[EvidenceMap, ...] = Field(
-        ("grad-cam", "attention-gate"), description="Maps with deletion and insertion curves."
+        (
+            "grad-cam",
+            "fine-hirescam",
+            "gradient-energy",
+            "attention-gate",
+            "integrated-gradients",
+        ),
+        description="Maps with deletion and insertion curves; costly ones on `heavy_images`.",
     )
     sanity_images: int = Field(
-        8, ge=0, description="Images of the weight-randomisation check (0: none)."
+        8, ge=0, description="Images of the checks by random weights and labels (0: none)."
+    )
+    relabelled_images: int = Field(
+        96, ge=0, description="TRAIN images whose shuffled labels are learned by heart (0: none)."
     )
     steps: int = Field(8, ge=2, le=100, description="Steps of the deletion and insertion curves.")
     gradient_steps: int = Field(

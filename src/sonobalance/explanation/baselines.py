@@ -1,12 +1,23 @@
-"""What stands in for image content that is taken away."""
+"""What stands in for image content that is taken away.
+
+No stand-in is neutral: a blurred patch is smooth, a local mean is flat, an imputed one is noisy,
+and a network may react to each in its own way. So faithfulness is measured with all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn.functional import avg_pool2d
 from torchvision.transforms.functional import gaussian_blur
+
+from sonobalance.data.images import Letterbox
+from sonobalance.explanation.road import imputed
+from sonobalance.randomness import numpy_generator
+
+ROAD_NOISE = 0.02
+Fill = Callable[[torch.Tensor], torch.Tensor]
 
 
 def blurred(images: torch.Tensor) -> torch.Tensor:
@@ -22,7 +33,39 @@ def local_mean(images: torch.Tensor) -> torch.Tensor:
     return avg_pool2d(images, 2 * half + 1, stride=1, padding=half, count_include_pad=False)
 
 
-BASELINES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "blur": blurred,
-    "local_mean": local_mean,
-}
+def fill_from(stand_in: torch.Tensor, images: torch.Tensor) -> Fill:
+    """Fill what is gone, (N, 1, S, S) bool, from a fixed stand-in of the images."""
+    return lambda gone: torch.where(gone, stand_in, images)
+
+
+def fill_by_road(images: torch.Tensor, boxes: Sequence[Letterbox], seed: int) -> Fill:
+    """Fill what is gone by noisy linear imputation (`road.imputed`) inside each image's box.
+
+    A pixel has the same noise whatever else is gone, so that maps are compared under equal noise.
+    """
+    side = images.shape[-1]
+    noise = ROAD_NOISE * numpy_generator(seed, "explain", "road").standard_normal((side, side))
+
+    def fill(gone: torch.Tensor) -> torch.Tensor:
+        out = images.clone()
+        for i, box in enumerate(boxes):
+            inner = (
+                slice(box.top, box.top + box.inner_height),
+                slice(box.left, box.left + box.inner_width),
+            )
+            pixels = imputed(images[i, 0][inner].numpy(), gone[i, 0][inner].numpy(), noise[inner])
+            out[i, 0][inner] = torch.from_numpy(pixels)
+        return out
+
+    return fill
+
+
+FILLINGS = ("blur", "local_mean", "road")
+
+
+def filling(name: str, images: torch.Tensor, boxes: Sequence[Letterbox], seed: int) -> Fill:
+    """One of `FILLINGS` for these images (N, 1, S, S), of which padding is never part."""
+    if name == "road":
+        return fill_by_road(images, boxes, seed)
+    stand_in = {"blur": blurred, "local_mean": local_mean}[name]
+    return fill_from(stand_in(images), images)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
-from sonobalance.evaluation.intervals import mean_interval
-from sonobalance.explanation.baselines import BASELINES
+from sonobalance.evaluation.intervals import Interval, mean_interval, number_or_none
+from sonobalance.explanation.baselines import FILLINGS, filling
 from sonobalance.explanation.faithfulness import Curves, curves_of, gain, pixel_order
 from sonobalance.explanation.localisation import random_map
 from sonobalance.explanation.measure import Kept
@@ -17,41 +20,97 @@ from sonobalance.explanation.study import Study
 from sonobalance.progress import Bar
 from sonobalance.randomness import numpy_generator
 
+KINDS = ("deletion", "insertion")
 Found = dict[str, dict[str, Any]]
+Gains = dict[str, NDArray[np.float64]]
 
 
-def passes(study: Study, sample: int) -> int:
+def passes(study: Study, sample: int, maps: int) -> int:
     """Forward passes that `faithfulness_of` makes at most."""
-    maps = len(study.settings.faithfulness_maps) + 1
-    return 2 * study.settings.steps * len(BASELINES) * maps * sample
+    return 2 * study.settings.steps * len(FILLINGS) * (maps + 1) * sample
 
 
 def faithfulness_of(
-    study: Study, kept: Kept, sample: Sequence[int], shown: Bar
-) -> tuple[Found, Found]:
-    """Deletion and insertion of the maps in the settings against a random map, on the sample.
+    study: Study, kept: Kept, names: Sequence[str], sample: Sequence[int], shown: Bar
+) -> tuple[Found, Found, Found]:
+    """Deletion and insertion of some maps against a random map, on the sample.
+
+    Args:
+        study: what is explained.
+        kept: the maps of the images of the sample.
+        names: which maps to follow; those that do not exist, or are flat on every image as an
+            untrained gate is, are left out.
+        sample: positions of the images.
+        shown: progress.
 
     Returns:
         Map → "deletion_blur" and so on → interval of the area by which the map beats the random
-        one; and map → the same key → mean curves {"share", "map", "random"}. A map that is flat on
-        every image, such as an untrained gate, is left out.
+        one; map → the same key → mean curves {"share", "map", "random"}; and map → kind →
+        `sensitivity` to what stands in for the pixels.
     """
-    if not sample:
-        return {}, {}
-    names = [name for name in study.settings.faithfulness_maps if _says_something(kept, name)]
-    gains: Found = {name: {} for name in names}
+    names = [name for name in names if _says_something(kept, name)]
+    if not names or not sample:
+        return {}, {}, {}
+    gains: dict[str, Gains] = {name: {} for name in names}
     curves: Found = {name: {} for name in names}
-    weights = study.resamples(sample)
-    for baseline in BASELINES:
-        random = _curves(study, _random_maps(study, sample), sample, baseline, shown)
+    for stand_in in FILLINGS:
+        random = _curves(study, _random_maps(study, sample), sample, stand_in, shown)
         for name in names:
             maps = torch.stack([kept[name][i] for i in sample])
-            own = _curves(study, maps, sample, baseline, shown)
+            own = _curves(study, maps, sample, stand_in, shown)
             for kind, value in gain(own, random).items():
-                interval = mean_interval(value, weights, study.settings.confidence)
-                gains[name][f"{kind}_{baseline}"] = interval.as_json()
-                curves[name][f"{kind}_{baseline}"] = _mean_curves(own, random, kind)
-    return gains, curves
+                gains[name][f"{kind}_{stand_in}"] = value
+                curves[name][f"{kind}_{stand_in}"] = _mean_curves(own, random, kind)
+    weights, level = study.resamples(sample), study.settings.confidence
+    means = {
+        name: {key: mean_interval(value, weights, level) for key, value in found.items()}
+        for name, found in gains.items()
+    }
+    return (
+        {name: {key: i.as_json() for key, i in found.items()} for name, found in means.items()},
+        curves,
+        {name: sensitivity(gains[name], means[name]) for name in names},
+    )
+
+
+def sensitivity(gains: Gains, means: dict[str, Interval]) -> dict[str, Any]:
+    """How much a map's faithfulness depends on what stands in for the pixels.
+
+    Args:
+        gains: "deletion_blur" and so on → (n,) area by which the map beats the random one.
+        means: the same keys → mean with its interval.
+
+    Returns:
+        Kind → {"lowest", "highest": mean gain over the stand-ins, "agreement": mean rank
+        correlation over images of the gains under two stand-ins (None where it has no value),
+        "verdict": "faithful", "unfaithful" or "no clear difference" where all stand-ins say so,
+        else "depends on the stand-in"}.
+    """
+    out = {}
+    for kind in KINDS:
+        keys = [f"{kind}_{name}" for name in FILLINGS]
+        values = [means[key].value for key in keys]
+        pairs = [_rank(gains[a], gains[b]) for a, b in combinations(keys, 2)]
+        verdicts = {_verdict(means[key]) for key in keys}
+        out[kind] = {
+            "lowest": min(values),
+            "highest": max(values),
+            "agreement": number_or_none(float(np.mean(pairs))),
+            "verdict": verdicts.pop() if len(verdicts) == 1 else "depends on the stand-in",
+        }
+    return out
+
+
+def _verdict(mean: Interval) -> str:
+    if mean.low > 0:
+        return "faithful"
+    return "unfaithful" if mean.high < 0 else "no clear difference"
+
+
+def _rank(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
 
 
 def _says_something(kept: Kept, name: str) -> bool:
@@ -60,13 +119,14 @@ def _says_something(kept: Kept, name: str) -> bool:
 
 
 def _curves(
-    study: Study, maps: torch.Tensor, sample: Sequence[int], baseline: str, shown: Bar
+    study: Study, maps: torch.Tensor, sample: Sequence[int], stand_in: str, shown: Bar
 ) -> Curves:
-    order = pixel_order(maps, [study.box(i) for i in sample])
+    boxes = [study.box(i) for i in sample]
     images, targets = study.inputs(sample)
     found = curves_of(
-        study.model, images, targets, order,
-        baseline=baseline, steps=study.settings.steps, batch_size=study.settings.batch_size,
+        study.model, images, targets, pixel_order(maps, boxes),
+        fill=filling(stand_in, images, boxes, study.seed), steps=study.settings.steps,
+        batch_size=study.settings.batch_size,
     )  # fmt: skip
     shown.advance(2 * study.settings.steps * len(sample), "deletion and insertion")
     return found

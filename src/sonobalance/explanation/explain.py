@@ -2,21 +2,22 @@
 
 Shape of the document, with SCORES = {SCORE: {"value", "low", "high", "chance"}}:
 
-    classes, n, n_with_mask, groups, target, target_layer
+    classes, n, n_with_mask, groups, target, mirror
+    target_layer, fine_layers                     where class activation maps look
     maps           {MAP: SCORES}                  lesion scores on images with a mask, `border` on
                                                   all, `marks` on images with burnt-in marks
-    map_info       {MAP: {sentence, n, fit}}      fit: false where the sanity check failed
+    map_info       {MAP: {sentence, n, fit}}      fit: false where a sanity check failed
     controls       {"random" | "centre": SCORES}  what any map must beat
     by_class       {CLASS: {MAP: SCORES}}         by true class
     right_wrong    {"right" | "wrong": {MAP: SCORES}}
     faithfulness   {MAP: {"deletion_blur" ...: {"value", "low", "high"}}}   > 0 = faithful
+    sensitivity    {MAP: {"deletion" | "insertion": see `dependence.sensitivity`}}
     curves         {MAP: {"deletion_blur" ...: {"share", "map", "random"}}}
-    sanity         {MAP: {stages, fit, sentence}}
+    sanity         {MAP: {stages, chance, fit, sentence, labels}}   labels: see `relabel`, or null
     metrics        [{name, higher_is_better, sentence}]
-    before_after   {against, maps: {MAP: {SCORE: {difference, low, high, verdict}}}} or null:
-                   this model less the rival, on the same images
-    cases          [{id, label, predicted, correct, confidence, probabilities, image, alt, rule,
-                     pointing_game, energy}]
+    before_after   see `rival.compared`, or null
+    examples       see `examples.agreement`, or null
+    cases          [see `cases.write_case`]
     settings, seed
 
 `maps/scores.csv` has every single score behind the means.
@@ -38,26 +39,31 @@ from sonobalance.classify.networks import TargetLayer
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.images import Gray, Mask
 from sonobalance.data.loading import LabelledImages, to_unit
-from sonobalance.explanation.cases import pick_cases, write_case
-from sonobalance.explanation.dependence import faithfulness_of, passes
-from sonobalance.explanation.layers import Layer, layer_of
-from sonobalance.explanation.maps import HEAVY, SENTENCES, probabilities_of
+from sonobalance.explanation.attributions import HEAVY
+from sonobalance.explanation.cases import Desk, Facts, pick_cases, pictures_of, write_case
+from sonobalance.explanation.dependence import Found, faithfulness_of, passes
+from sonobalance.explanation.examples import agreement, likeness
+from sonobalance.explanation.layers import Layer, fine_layers, layer_of
+from sonobalance.explanation.maps import SENTENCES, probabilities_of
 from sonobalance.explanation.measure import (
     CHEAP_PASSES,
     CONTROLS,
     HEAVY_PASSES,
+    Kept,
     measure_cheap,
     measure_heavy,
 )
+from sonobalance.explanation.relabel import label_check
 from sonobalance.explanation.rival import Rival, compared
 from sonobalance.explanation.sanity import cascade
 from sonobalance.explanation.scoring import LINE_COLUMNS, ScoreTable, score_infos
 from sonobalance.explanation.study import Study, check_lists
 from sonobalance.files import write_text
-from sonobalance.progress import bar
+from sonobalance.progress import Bar, bar
 
 CASE_PASSES = 5
-SANITY_PASSES = 20
+SANITY_PASSES = 200
+NOTHING = Facts()
 
 
 def explain_images(  # noqa: PLR0917
@@ -74,6 +80,9 @@ def explain_images(  # noqa: PLR0917
     probabilities: NDArray[np.float64] | None = None,
     marks: Sequence[Mask | None] | None = None,
     rival: Rival | None = None,
+    arm: str = "",
+    facts: Facts = NOTHING,
+    mirror: bool = False,
     title: str = "explaining",
 ) -> dict[str, Any]:
     """Map the evidence of a model's decisions, measure the maps, and draw chosen cases.
@@ -93,6 +102,9 @@ def explain_images(  # noqa: PLR0917
             may be, so that the gallery says what the predictions say; None: the model's softmax.
         marks: N burnt-in marks (H, W) bool, None where there are none.
         rival: another arm's model to compare with on the same images.
+        arm: name of the explained arm.
+        facts: what else is known: TRAIN images, conformal cutoff, strangeness.
+        mirror: whether probabilities are means over an image and its mirror; maps are then, too.
         title: name of the progress bar.
 
     Returns:
@@ -110,47 +122,87 @@ def explain_images(  # noqa: PLR0917
         probabilities = p.double().numpy()
     study = Study(
         model, layer_of(target_layer), images, originals, masks, marks,
-        np.asarray(groups, np.str_), probabilities, settings, seed,
+        np.asarray(groups, np.str_), probabilities, settings, seed, mirror,
     )  # fmt: skip
     table = ScoreTable()
-    parts = _measure(study, table, folder, title, rival)
-    _forget_others(folder / "maps", {Path(case["image"]).name for case in parts["cases"]})
+    parts = _measure(study, table, facts, rival, arm, folder=folder, title=title)
+    _forget_others(folder / "maps", pictures_of(parts["cases"]))
     _write_scores(study, table, folder / "maps" / "scores.csv")
     return _head(study) | _means(study, table, parts["sanity"]) | parts | _tail(study)
 
 
 def _measure(
-    study: Study, table: ScoreTable, folder: Path, title: str, rival: Rival | None
+    study: Study,
+    table: ScoreTable,
+    facts: Facts,
+    rival: Rival | None,
+    arm: str,
+    *,
+    folder: Path,
+    title: str,
 ) -> dict[str, Any]:
     """Everything that needs the model, under one progress bar."""
     settings, cases = study.settings, pick_cases(study)
     heavy = study.sample(settings.heavy_images, "heavy", with_lesion=True)
-    followed = study.sample(settings.faithfulness_images, "faithfulness")
+    followed = _followed(study)
     shaken = study.sample(settings.sanity_images, "sanity")
     total = (
         CHEAP_PASSES * len(study) * (1 if rival is None else 2)
         + HEAVY_PASSES * len(HEAVY) * len(heavy)
-        + passes(study, len(followed)) + SANITY_PASSES * len(shaken)
-        + CASE_PASSES * len(cases)
+        + passes(study, len(followed), len(settings.faithfulness_maps))
+        + SANITY_PASSES * len(shaken) + CASE_PASSES * len(cases)
     )  # fmt: skip
     with bar(title, total) as shown:
         kept = measure_cheap(study, table, {*followed, *(c.index for c in cases)}, shown)
-        change = None if rival is None else compared(study, table, rival, shown)
-        measure_heavy(study, table, heavy, shown)
-        faithfulness, curves = faithfulness_of(study, kept, followed, shown)
-        sanity = {}
-        if shaken:
-            inputs = study.inputs(shaken)
-            sanity = cascade(study.model, study.layer, *inputs, seed=study.seed, cost=study.cost)
-            shown.advance(SANITY_PASSES * len(shaken), "weight randomisation")
+        change = None if rival is None else compared(study, table, rival, arm, shown)
+        costly = measure_heavy(study, table, heavy, shown)
+        dependence = _dependence(study, kept, costly, shown)
+        sanity = _sanity(study, shaken, facts)
+        shown.advance(SANITY_PASSES * len(shaken), "sanity checks")
+        found = None if facts.known is None else likeness(study, facts.known)
+        desk = Desk(kept, table, facts, found, folder)
         drawn = []
         for case in cases:
-            drawn.append(write_case(study, case, kept, table, folder))
+            drawn.append(write_case(study, case, desk))
             shown.advance(CASE_PASSES, "gallery")
     return {
-        "before_after": change, "faithfulness": faithfulness, "curves": curves,
-        "sanity": sanity, "cases": drawn,
+        "before_after": change, **dependence, "sanity": sanity,
+        "examples": None if found is None else agreement(study, found), "cases": drawn,
     }  # fmt: skip
+
+
+def _followed(study: Study) -> list[int]:
+    return study.sample(study.settings.faithfulness_images, "faithfulness")
+
+
+def _dependence(study: Study, kept: Kept, costly: Kept, shown: Bar) -> dict[str, Found]:
+    """Faithfulness of the cheap maps on one sample, and of the costly ones on theirs."""
+    wanted, sample = study.settings.faithfulness_maps, _followed(study)
+    heavy = sorted(next(iter(costly.values()), {}))
+    cheap = [name for name in wanted if name not in HEAVY]
+    first = faithfulness_of(study, kept, cheap, sample, shown)
+    second = faithfulness_of(study, costly, [n for n in wanted if n in HEAVY], heavy, shown)
+    keys = ("faithfulness", "curves", "sensitivity")
+    return {key: a | b for key, a, b in zip(keys, first, second, strict=True)}
+
+
+def _sanity(study: Study, sample: Sequence[int], facts: Facts) -> dict[str, Any]:
+    """Random weights and, where TRAIN images are at hand, shuffled labels."""
+    if not sample:
+        return {}
+    heavy = HEAVY if study.settings.heavy_images else ()
+    found = cascade(
+        study.model, study.layer, *study.inputs(sample), seed=study.seed, cost=study.cost,
+        heavy=heavy,
+    )  # fmt: skip
+    train = None if facts.known is None else facts.known.real
+    if train is None or not study.settings.relabelled_images:
+        return {name: result | {"labels": None} for name, result in found.items()}
+    labels = label_check(study, train, sample, heavy)
+    return {
+        name: result | {"labels": labels[name], "fit": result["fit"] and labels[name]["fit"]}
+        for name, result in found.items()
+    }
 
 
 def _head(study: Study) -> dict[str, Any]:
@@ -161,6 +213,11 @@ def _head(study: Study) -> dict[str, Any]:
         "groups": len(np.unique(study.groups)),
         "target": study.settings.target,
         "target_layer": study.layer.name,
+        "fine_layers": [
+            layer.name
+            for layer in fine_layers(study.model, study.images.pixels.shape[-1], study.layer)
+        ],
+        "mirror": study.mirror,
     }
 
 

@@ -2,8 +2,8 @@
 
 Petsiuk, Das & Saenko 2018 (RISE): pixels are taken away, or put back, in the order of the map,
 and the probability of the explained class is followed. A good map makes it fall, or rise, sooner
-than a random map of the same coarseness. What stands in for a missing pixel matters, so two
-baselines are used side by side.
+than a random map of the same coarseness. What stands in for a missing pixel matters, so several
+fillings are used side by side; with the one called `road` the curves are those of Rong et al. 2022.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sonobalance.data.images import Letterbox
-from sonobalance.explanation.baselines import BASELINES
+from sonobalance.explanation.baselines import Fill
 from sonobalance.explanation.maps import probabilities_of
 
 Curve = NDArray[np.float64]
@@ -63,7 +63,7 @@ def curves_of(
     targets: torch.Tensor,
     order: torch.Tensor,
     *,
-    baseline: str,
+    fill: Fill,
     steps: int,
     batch_size: int,
 ) -> Curves:
@@ -74,26 +74,24 @@ def curves_of(
         images: (N, 1, S, S) float32 in [-1, 1].
         targets: (N,) int64 explained class.
         order: (N, 1, S, S) from `pixel_order`.
-        baseline: key of `BASELINES`.
+        fill: (N, 1, S, S) bool, what is gone → the images without it.
         steps: number of steps.
         batch_size: images in one pass.
     """
-    empty = torch.where(order < 1, BASELINES[baseline](images), images)  # padding stays
+    inside = order < 1  # padding stays
 
-    def point(mixed: torch.Tensor) -> Curve:
-        p = probabilities_of(model, mixed, batch_size).gather(1, targets[:, None])
+    def point(gone: torch.Tensor) -> Curve:
+        p = probabilities_of(model, fill(gone), batch_size).gather(1, targets[:, None])
         value: Curve = p[:, 0].double().numpy()
         return value
 
-    def between(front: torch.Tensor, back: torch.Tensor) -> list[Curve]:
-        """The inner points, with `front` where the turn has come and `back` elsewhere."""
-        shares = [step / steps for step in range(1, steps)]
-        return [point(torch.where(order < share, front, back)) for share in shares]
-
-    full, none = point(images), point(empty)
+    full, none = point(torch.zeros_like(inside)), point(inside)
+    shares = [step / steps for step in range(1, steps)]
+    deletion = [point(order < share) for share in shares]
+    insertion = [point(inside & (order >= share)) for share in shares]
     return Curves(
-        deletion=np.stack([full, *between(empty, images), none], axis=1),
-        insertion=np.stack([none, *between(images, empty), full], axis=1),
+        deletion=np.stack([full, *deletion, none], axis=1),
+        insertion=np.stack([none, *insertion, full], axis=1),
     )
 
 

@@ -1,27 +1,26 @@
-"""Which cases are shown, by rule and never by hand, and the picture of each."""
+"""Which cases are shown, by rule and never by hand, and the pictures of each.
+
+Pictures are kept apart, image, outline and maps, so that a page can lay them out for any width and
+switch the outline off.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+import cv2
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from sonobalance.data.images import Gray, Mask, write_png
+from sonobalance.data.images import Gray, Mask
 from sonobalance.explanation.localisation import Map
 
 COLOURS = "viridis"
-CONTOUR = "#ff8f00"
-PANEL_INCHES, GAP_INCHES, TITLE_INCHES, BAR_INCHES = 2.6, 0.1, 0.3, 0.4
-MAX_ASPECT = 1.5
-DPI = 100
+OPACITY = 0.7
+MAX_SIDE_PX = 480
 
 
 @dataclass(frozen=True)
@@ -81,73 +80,44 @@ def _rule(name: str, place: int, count: int, *, right: bool) -> str:
     return f"{'right' if right else 'wrong'}, {name}, {where}"
 
 
-def file_name(key: str) -> str:
-    """A file name for an image id that is safe everywhere and unique."""
+def stem(key: str) -> str:
+    """The start of a file name for an image id, safe everywhere and unique."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", key).strip("-")[-40:]
-    return f"{plain}-{hashlib.sha256(key.encode()).hexdigest()[:8]}.png"
+    return f"{plain}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-def draw_case(
-    path: Path,
-    image: Gray,
-    lesion: Mask | None,
-    maps: dict[str, Map],
-    *,
-    least_peaks: Mapping[str, float],
-    text: dict[str, str],
-) -> None:
-    """Write a row of panels: the image with its lesion's outline, then every map over the image.
+def tinted(image: Gray, map_: Map, peak: float) -> Gray:
+    """A map's positive evidence in colour over its image; evidence against stays grey.
 
-    The colours of a map are perceptually uniform and safe for colour-blind readers; its scale
-    runs from 0 to its own peak in the units of the map, or to its least peak, so that next to
-    nothing looks like next to nothing. Evidence against the class stays grey.
+    The colours are perceptually uniform and safe for colour-blind readers. Colour and opacity grow
+    from 0 to `peak`, so that next to nothing looks like next to nothing.
 
     Args:
-        path: the PNG file.
-        image: (H, W) grey values.
-        lesion: (H, W) bool, or None.
-        maps: title → (H, W) float32.
-        least_peaks: title → end of the scale of a map that stays below it.
-        text: what to keep in the file's text chunks.
+        image: (H, W) uint8.
+        map_: (H, W) float32.
+        peak: value with the last colour, in the units of the map; above 0.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
     """
-    tall = min(MAX_ASPECT, image.shape[0] / image.shape[1]) * PANEL_INCHES
-    size = ((PANEL_INCHES + GAP_INCHES) * (1 + len(maps)), tall + TITLE_INCHES + BAR_INCHES)
-    figure = Figure(size, dpi=DPI)
-    canvas = FigureCanvasAgg(figure)
-    axes = [_panel(figure, place, tall) for place in range(1 + len(maps))]
-    _show(axes[0], image, lesion, "image" if lesion is None else "image, lesion outlined")
-    for place, (title, map_) in enumerate(maps.items(), start=1):
-        flat = map_.max() <= 0
-        _show(axes[place], image, lesion, f"{title} (none anywhere)" if flat else title)
-        if not flat:
-            peak = max(float(map_.max()), least_peaks.get(title, 0.0))
-            _overlay(figure, axes[place], place, map_, peak)
-    canvas.draw()
-    write_png(path, np.asarray(canvas.buffer_rgba())[..., :3].copy(), text)
+    level = np.clip(map_ / peak, 0, 1)
+    colour = colormaps[COLOURS](level)[..., :3] * 255
+    opacity = (OPACITY * np.sqrt(level))[..., None]
+    out: Gray = (image[..., None] * (1 - opacity) + colour * opacity).round().astype(np.uint8)
+    return out
 
 
-def _panel(figure: Figure, place: int, tall: float) -> Axes:
-    width, height = figure.get_size_inches()
-    left = place * (PANEL_INCHES + GAP_INCHES) + GAP_INCHES / 2
-    box = (left / width, BAR_INCHES / height, PANEL_INCHES / width, tall / height)
-    return figure.add_axes(box)
+def shown_size(image: Gray) -> Gray:
+    """The image shrunk or enlarged so that its longer side is `MAX_SIDE_PX`."""
+    scale = MAX_SIDE_PX / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized: Gray = cv2.resize(image, size, interpolation=method)
+    return resized
 
 
-def _overlay(figure: Figure, axis: Axes, place: int, map_: Map, peak: float) -> None:
-    """The map over its panel, and its scale below."""
-    opacity = 0.65 * np.sqrt(np.clip(map_ / peak, 0, 1))
-    axis.imshow(map_, COLOURS, vmin=0, vmax=peak, alpha=opacity)
-    width, height = figure.get_size_inches()
-    left = place * (PANEL_INCHES + GAP_INCHES) + GAP_INCHES / 2 + 0.1 * PANEL_INCHES
-    below = figure.add_axes((left / width, 0.22 / height, 0.8 * PANEL_INCHES / width, 0.1 / height))
-    below.imshow(np.linspace(0, 1, 256)[None], COLOURS, aspect="auto", extent=(0, 1, 0, 1))
-    below.set_yticks([])
-    below.set_xticks([0, 1], ["0", f"{peak:.2g}"], fontsize=7)
-
-
-def _show(axis: Axes, image: Gray, lesion: Mask | None, title: str) -> None:
-    axis.imshow(image, "gray", vmin=0, vmax=255)
-    if lesion is not None:
-        axis.contour(lesion, levels=[0.5], colors=CONTOUR, linewidths=1)
-    axis.set_title(title, fontsize=8)
-    axis.set_axis_off()
+def outline(mask: Mask) -> list[list[list[float]]]:
+    """The closed outlines of a mask (H, W) as polygons of [x, y], each in [0, 1] of the image."""
+    found = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1)[0]
+    size = np.array(mask.shape[::-1])
+    return [((ring[:, 0] + 0.5) / size).round(4).tolist() for ring in found if len(ring) > 2]

@@ -44,16 +44,23 @@ def layer_of(target: Layer | TargetLayer | tuple[str, nn.Module]) -> Layer:
     return Layer(*target)
 
 
-def stage_layers(model: nn.Module) -> list[Layer]:
-    """The deepest feature map of each size, finest first, gates included.
+def fine_layers(model: nn.Module, side: int, last: Layer) -> list[Layer]:
+    """The feature maps before the last one with 1/8 to 1/4 of the input's resolution.
+
+    Args:
+        model: the network.
+        side: side S of its input, pixels.
+        last: the layer of the coarse maps.
 
     Returns:
-        As many layers as the backbone has resolutions: five for most convolutional networks, one
-        for a plain transformer, none for a network that is no `AttentiveClassifier`.
+        Two layers for most convolutional networks (strides 4 and 8), none for a plain transformer.
     """
     if not isinstance(model, AttentiveClassifier):
         return []
-    by_size = {(stage.layout.height, stage.layout.width): stage for stage in model.stages}
-    last = model.target_layer
-    by_size[last.layout.height, last.layout.width] = last
-    return [layer_of(stage) for stage in by_size.values()]
+    finest, coarsest = side / 4, side / 8
+    by_size = {
+        stage.layout.height: stage
+        for stage in model.stages
+        if coarsest <= stage.layout.height <= finest
+    }
+    return [layer_of(stage) for stage in by_size.values() if stage.module is not last.module]

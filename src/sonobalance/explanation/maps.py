@@ -1,7 +1,9 @@
 """The evidence maps by name, all in one convention.
 
 A map is signed float32 (N, 1, S, S): higher = more evidence for the named class, negative =
-evidence against it, in the units of its method. Nothing is rescaled per image.
+evidence against it, in the units of its method. Nothing is rescaled per image. Two maps know no
+class sign: the attention gate and the gradient energy. Where predictions
+are the mean over an image and its left-right mirror, so is a map.
 """
 
 from __future__ import annotations
@@ -12,26 +14,29 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, Occlusion
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import interpolate
+from torchvision.transforms.functional import gaussian_blur
 
 from sonobalance.data.images import Letterbox, unletterbox
-from sonobalance.errors import InputError
 from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.cam import (
     Evidence,
-    evidence_of,
+    evidence_at,
     explaining,
     grad_cam,
     grad_cam_plus_plus,
     hires_cam,
     layer_cam,
 )
-from sonobalance.explanation.layers import Layer
+from sonobalance.explanation.layers import Layer, fine_layers
 
 GATE = "attention-gate"
+FINE = "fine-hirescam"
+ENERGY = "gradient-energy"
+ENERGY_POINTS = (0.25, 0.75)
+ENERGY_CELLS = 14  # a random map as coarse as its local mean has so many positions per side
 CAMS: dict[str, Callable[[Evidence], torch.Tensor]] = {
     "grad-cam": grad_cam,
     "grad-cam++": grad_cam_plus_plus,
@@ -43,30 +48,33 @@ SENTENCES = {
     "grad-cam++": "Grad-CAM whose weights look only at the places where the score rises.",
     "hirescam": "Features times gradients, place by place: what the class score adds up.",
     "layer-cam": "Features weighted place by place by the rises of the class score.",
+    FINE: "Where HiResCAM at two finer layers agrees: the geometric mean, with their common sign.",
+    ENERGY: "Where small changes of the image change the class score most, for or against it.",
     GATE: "Where the network's own spatial attention is above its mean; it knows no class.",
     "integrated-gradients": "Each pixel's share in the change from a blurred image to this one.",
     "occlusion": "How much the class score falls when a patch is blurred.",
 }
-HEAVY = ("integrated-gradients", "occlusion")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """How much work one pass may hold, and how fine the costly maps are.
+    """How much work one pass may hold, and how much work a map may be.
 
     Attributes:
         batch_size: images in one pass, which bounds the memory.
         gradient_steps: points on the path of integrated gradients.
+        mirror: average with the map of the left-right mirror, for networks that predict so.
     """
 
     batch_size: int = 16
     gradient_steps: int = 24
+    mirror: bool = False
 
 
 def cheap_maps(
     model: nn.Module, layer: Layer, images: torch.Tensor, targets: torch.Tensor, cost: Cost
 ) -> dict[str, torch.Tensor]:
-    """Every map that one forward pass gives: the class activation maps, and the gate if any.
+    """Every map that one pass gives: class activation maps, and the gate if any.
 
     Args:
         model: (N, 1, S, S) → (N, K) logits.
@@ -79,28 +87,79 @@ def cheap_maps(
         Name → (N, 1, S, S) float32 on the CPU.
     """
     device, side = device_of(model), images.shape[-1]
+    fine = fine_layers(model, side, layer)
     parts: dict[str, list[torch.Tensor]] = {}
     with explaining(model):
-        for some, wanted in _batches(images, targets, cost.batch_size):
-            evidence = evidence_of(model, layer, some.to(device), wanted.to(device))
-            found = {name: cam(evidence) for name, cam in CAMS.items()}
-            gate = attention_gate(model)
-            if gate is not None:
-                found[GATE] = gate
+        for some, wanted in batches(images, targets, cost.batch_size):
+            given = some.to(device), wanted.to(device)
+            found = _one_pass(model, layer, fine, *given)
+            if cost.mirror:
+                other = _one_pass(model, layer, fine, given[0].flip(3), given[1])
+                found = {name: (value + other[name].flip(3)) / 2 for name, value in found.items()}
             for name, value in found.items():
-                parts.setdefault(name, []).append(_resized(value, side).float().cpu())
+                parts.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
+def _one_pass(
+    model: nn.Module, layer: Layer, fine: list[Layer], images: torch.Tensor, targets: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    side = images.shape[-1]
+    *finer, last = evidence_at(model, [*fine, layer], images, targets)
+    found = {name: _resized(cam(last), side) for name, cam in CAMS.items()}
+    gate = attention_gate(model)
+    if gate is not None:
+        found[GATE] = _resized(gate, side)
+    if finer:
+        found[FINE] = agreeing(*(_resized(hires_cam(e), side) for e in finer))
+    return found | {ENERGY: gradient_energy(model, images, targets)}
+
+
+def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Local mean of the squared gradient of the logit with respect to the image.
+
+    SmoothGrad-squared (Hooker et al. 2019, section 4), but at points between the blurred image and
+    the image instead of under noise, which in ultrasound looks like speckle. The local mean is a
+    Gaussian of σ = S / 27. The map knows no sign: it is high where the decision hangs on the
+    pixels, whichever way, and it is not multiplied by the image, so that bright places have no
+    head start.
+
+    Returns:
+        (N, 1, S, S), at least 0, in logit² per unit of brightness².
+    """
+    stand_in, total = blurred(images), torch.zeros_like(images)
+    for share in ENERGY_POINTS:
+        point = (stand_in + share * (images - stand_in)).requires_grad_()
+        with torch.enable_grad():
+            score = model(point).gather(1, targets[:, None]).sum()
+            (gradient,) = torch.autograd.grad(score, point)
+        total += gradient.detach() ** 2 / len(ENERGY_POINTS)
+    sigma = images.shape[-1] / 27
+    size = 2 * min(int(3 * sigma), images.shape[-1] - 1) + 1
+    return gaussian_blur(total, [size, size], [sigma, sigma])
+
+
+def agreeing(*maps: torch.Tensor) -> torch.Tensor:
+    """Signed geometric mean of maps of one shape where all have the same sign, else 0."""
+    stacked = torch.stack(maps)
+    size = stacked.abs().log().mean(0).exp()
+    up, down = (stacked > 0).all(0), (stacked < 0).all(0)
+    return size * (up.to(size) - down.to(size))
+
+
 def native_grids(
-    model: nn.Module, layer: Layer, images: torch.Tensor, targets: torch.Tensor
+    model: nn.Module, layer: Layer, images: torch.Tensor
 ) -> dict[str, tuple[int, int]]:
     """The (h, w) at which each cheap map is computed before it is resized to the input."""
-    device = device_of(model)
+    device, targets = device_of(model), torch.zeros(len(images), dtype=torch.int64)
     with explaining(model):
-        features = evidence_of(model, layer, images.to(device), targets.to(device)).features
+        layers = [*fine_layers(model, images.shape[-1], layer), layer]
+        *fine, last = evidence_at(model, layers, images.to(device), targets.to(device))
         gate = attention_gate(model)
-    grids = dict.fromkeys(CAMS, (features.shape[2], features.shape[3]))
+    grids = dict.fromkeys(CAMS, (last.features.shape[2], last.features.shape[3]))
+    grids[ENERGY] = (ENERGY_CELLS, ENERGY_CELLS)
+    if fine:
+        grids[FINE] = (fine[-1].features.shape[2], fine[-1].features.shape[3])
     return grids if gate is None else grids | {GATE: (gate.shape[2], gate.shape[3])}
 
 
@@ -111,64 +170,6 @@ def attention_gate(model: nn.Module) -> torch.Tensor | None:
     if spatial is None:
         return None
     return cast("torch.Tensor", spatial - spatial.mean((2, 3), keepdim=True))
-
-
-def integrated_gradients(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
-    """Sundararajan et al. 2017, equation 1, from the blurred image to the image, by captum.
-
-    A black baseline would call every dark pixel, and so most lesions, no evidence by definition.
-    The map of an image sums to logit(image) - logit(blurred image).
-
-    Returns:
-        (N, 1, S, S) float32 on the CPU.
-    """
-    method = IntegratedGradients(model)
-
-    def attribute(some: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return cast("torch.Tensor", method.attribute(
-            some, baselines=blurred(some), target=wanted, n_steps=cost.gradient_steps,
-            internal_batch_size=max(cost.batch_size, len(some)),
-        ))  # fmt: skip
-
-    return _attributed(model, images, targets, cost.batch_size, attribute)
-
-
-def occlusion(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
-    """Zeiler & Fergus 2014, by captum: fall of the logit when a square of side S / 7 is blurred.
-
-    Squares move by S / 10; each pixel has the mean over the squares that cover it.
-
-    Returns:
-        (N, 1, S, S) float32 on the CPU.
-    """
-    method, side = Occlusion(model), images.shape[-1]
-    window, stride = max(1, side // 7), max(1, side // 10)
-
-    def attribute(some: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return cast("torch.Tensor", method.attribute(
-            some, sliding_window_shapes=(1, window, window), strides=(1, stride, stride),
-            baselines=blurred(some), target=wanted, perturbations_per_eval=cost.batch_size,
-        ))  # fmt: skip
-
-    return _attributed(model, images, targets, 1, attribute)
-
-
-def heavy_map(
-    name: str, model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
-    """A map of `HEAVY` by its name.
-
-    Raises:
-        InputError: there is no such map.
-    """
-    methods = {"integrated-gradients": integrated_gradients, "occlusion": occlusion}
-    if name not in methods:
-        raise InputError(f"Expected a map of {', '.join(methods)}, but got {name!r}.")
-    return methods[name](model, images, targets, cost)
 
 
 def to_originals(maps: torch.Tensor, boxes: list[Letterbox]) -> list[NDArray[np.float32]]:
@@ -193,23 +194,8 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def _attributed(
-    model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    batch_size: int,
-    attribute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> torch.Tensor:
-    device = device_of(model)
-    with explaining(model):
-        parts = [
-            attribute(some.to(device), wanted.to(device)).detach().float().cpu()
-            for some, wanted in _batches(images, targets, batch_size)
-        ]
-    return torch.cat(parts)
-
-
-def _batches(images: torch.Tensor, targets: torch.Tensor, size: int) -> Any:
+def batches(images: torch.Tensor, targets: torch.Tensor, size: int) -> Any:
+    """Images and their targets, at most `size` at a time."""
     return zip(images.split(size), targets.split(size), strict=True)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 
 import torch
 
+from sonobalance.explanation.attributions import HEAVY, heavy_map
 from sonobalance.explanation.localisation import Map, centre_map, random_map
-from sonobalance.explanation.maps import HEAVY, cheap_maps, heavy_map, to_originals
+from sonobalance.explanation.maps import cheap_maps, to_originals
 from sonobalance.explanation.scoring import ScoreTable
 from sonobalance.explanation.study import Study
 from sonobalance.progress import Bar
@@ -46,13 +47,20 @@ def measure_cheap(study: Study, table: ScoreTable, keep: Collection[int], shown:
     return kept
 
 
-def measure_heavy(study: Study, table: ScoreTable, sample: Sequence[int], shown: Bar) -> None:
-    """Score the costly maps on a sample; progress advances `HEAVY_PASSES` per map and image."""
-    for name in HEAVY:
+def measure_heavy(study: Study, table: ScoreTable, sample: Sequence[int], shown: Bar) -> Kept:
+    """Score the costly maps on a sample; progress advances `HEAVY_PASSES` per map and image.
+
+    Returns:
+        Map → position → (1, S, S) float32.
+    """
+    kept: Kept = {}
+    for name in HEAVY if sample else ():
         for i in sample:
             value = heavy_map(name, study.model, *study.inputs([i]), study.cost)
             _score(study, table, [i], {name: value})
+            kept.setdefault(name, {})[i] = value[0]
             shown.advance(HEAVY_PASSES, name)
+    return kept
 
 
 def in_original(study: Study, i: int, square: torch.Tensor) -> Map:

@@ -12,8 +12,7 @@ from torch import nn
 from sonobalance.evaluation.intervals import Interval, mean_interval, number_or_none
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import RATIO, SCORES
-from sonobalance.explanation.maps import CAMS, GATE
-from sonobalance.explanation.measure import measure_cheap
+from sonobalance.explanation.measure import CONTROLS, measure_cheap
 from sonobalance.explanation.scoring import ScoreTable
 from sonobalance.explanation.study import Study
 from sonobalance.progress import Bar
@@ -28,45 +27,64 @@ class Rival:
         model: (N, 1, S, S) float32 in [-1, 1] → (N, K) logits; the same images and size.
         layer: where its class activation maps look.
         probabilities: (N, K) float64 that it predicts for the images.
+        after: whether this arm is what the explained one is to be compared to, as an arm with
+            synthetic images is to one without; else it comes before.
     """
 
     name: str
     model: nn.Module
     layer: Layer
     probabilities: NDArray[np.float64]
+    after: bool = False
 
 
-def compared(study: Study, table: ScoreTable, rival: Rival, shown: Bar) -> dict[str, Any]:
-    """Paired change of every score from the rival's maps to this model's, on the same images.
+def compared(study: Study, table: ScoreTable, rival: Rival, arm: str, shown: Bar) -> dict[str, Any]:
+    """Paired change of every score from one arm's maps to the other's, on the same images.
 
     Each model explains the class that it predicts, or both the true one.
 
     Returns:
-        {"against", "maps": {MAP: {SCORE: {"difference", "low", "high", "verdict"}}}}.
+        {"before", "after": arms, "maps": {MAP: {SCORE: {"before", "after": means, "difference",
+        "low", "high", "verdict"}}}}, and "by_class": {CLASS: the same maps} for the shortcuts.
     """
     other = replace(study, model=rival.model, layer=rival.layer, probabilities=rival.probabilities)
-    before = ScoreTable()
-    measure_cheap(other, before, (), shown)
-    names = [name for name in (*CAMS, GATE) if name in table.rows and name in before.rows]
+    others = ScoreTable()
+    measure_cheap(other, others, (), shown)
+    tables = (table, others) if rival.after else (others, table)
+    names = [name for name in table.rows if name not in CONTROLS and name in others.rows]
+    classes = {name: study.labels == k for k, name in enumerate(study.images.classes)}
     return {
-        "against": rival.name,
-        "maps": {name: _changes(study, table, before, name) for name in names},
+        "before": arm if rival.after else rival.name,
+        "after": rival.name if rival.after else arm,
+        "maps": {name: _changes(study, tables, name) for name in names},
+        "by_class": {
+            label: {name: _changes(study, tables, name, keep) for name in names}
+            for label, keep in classes.items()
+            if keep.any()
+        },
     }
 
 
-def _changes(study: Study, table: ScoreTable, before: ScoreTable, name: str) -> dict[str, Any]:
+def _changes(
+    study: Study,
+    tables: tuple[ScoreTable, ScoreTable],
+    name: str,
+    keep: NDArray[np.bool_] | None = None,
+) -> dict[str, Any]:
     out = {}
     for score in SCORES:
-        index = table.images(name, score.name)
+        index = [i for i in tables[0].images(name, score.name) if keep is None or keep[i]]
         if not index:
             continue
-        now, then = (t.column(name, score.name, index) for t in (table, before))
+        then, now = (t.column(name, score.name, index) for t in tables)
         weights, level = study.resamples(index), study.settings.confidence
-        change = now[:, 0] - then[:, 0]
-        up = score.higher_is_better
-        out[score.name] = _row(mean_interval(change, weights, level), up)
+        change, up = now[:, 0] - then[:, 0], score.higher_is_better
+        means = {"before": float(then[:, 0].mean()), "after": float(now[:, 0].mean())}
+        out[score.name] = means | _row(mean_interval(change, weights, level), up)
         if score.name == "energy":
-            out[RATIO] = _row(mean_interval(change, weights, level, now[:, 1]), up)
+            chance = float(now[:, 1].mean())
+            ratios = {when: value / chance for when, value in means.items()}
+            out[RATIO] = ratios | _row(mean_interval(change, weights, level, now[:, 1]), up)
     return out
 
 

@@ -18,7 +18,6 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import cg
 
 Floats = NDArray[np.float64]
-NOISE = 0.02
 TOLERANCE = 1e-3
 _WEIGHTS = {
     (y, x): 1 / 6 if y == 0 or x == 0 else 1 / 12
@@ -30,22 +29,22 @@ _WEIGHTS = {
 def imputed(
     image: NDArray[np.float32],
     missing: NDArray[np.bool_],
-    generator: np.random.Generator | None = None,
+    noise: NDArray[np.floating] | float = 0.0,
 ) -> NDArray[np.float32]:
     """An image with its missing pixels imputed (Rong et al. 2022, equation 8).
 
     Args:
         image: (H, W) float32 in [-1, 1].
         missing: (H, W) bool; where every pixel is missing, all become the image's mean.
-        generator: source of the noise of standard deviation 0.02; None: no noise.
+        noise: (H, W) added where pixels are missing; the paper's is normal.
     """
     out = image.copy()
     count = int(missing.sum())
     if count == 0:
         return out
     solved = np.full(count, image.mean()) if missing.all() else _solved(image, missing)
-    noise = 0.0 if generator is None else NOISE * generator.standard_normal(count)
-    out[missing] = np.clip(solved + noise, -1, 1)
+    added = np.broadcast_to(np.asarray(noise), image.shape)[missing]
+    out[missing] = np.clip(solved + added, -1, 1)
     return out
 
 

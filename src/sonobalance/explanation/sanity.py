@@ -7,7 +7,7 @@ zero. A map that stays the same shows the image or the architecture, not what wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from sonobalance.explanation.attributions import heavy_map
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import random_map
 from sonobalance.explanation.maps import Cost, cheap_maps, native_grids
@@ -34,8 +35,9 @@ def cascade(
     *,
     seed: int,
     cost: Cost,
+    heavy: Sequence[str] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Rank correlation of every cheap map with itself while weights are redrawn from the head down.
+    """Rank correlation of every map with itself while weights are redrawn from the head down.
 
     Args:
         model: (N, 1, S, S) → (N, K) logits; its weights are the same afterwards.
@@ -44,17 +46,15 @@ def cascade(
         targets: (N,) int64 explained class.
         seed: seed of the redrawn weights.
         cost: size of a pass.
+        heavy: costly maps to check as well, with all weights redrawn only.
 
     Returns:
         Map → {"stages": [{"randomised", "share", "rank_correlation", "absolute"}], "chance", "fit",
         "sentence"}; `rank_correlation` and `absolute` are means over the images of ρ and |ρ|,
         `chance` is the |ρ| of a random map of the same coarseness.
     """
-    original = cheap_maps(model, layer, images, targets, cost)
-    chance = {
-        name: _chance(original[name], cells, seed)
-        for name, cells in native_grids(model, layer, images[:1], targets[:1]).items()
-    }
+    original = maps_of(model, layer, images, targets, cost=cost, heavy=heavy)
+    chance = chance_of(model, layer, images, original, seed)
     stages: dict[str, list[dict[str, Any]]] = {name: [] for name in original}
     names = weight_names(model)
     with restored(model):
@@ -63,7 +63,8 @@ def cascade(
             redraw(model, names[first:last], seed)
             if first == last:
                 continue
-            now = cheap_maps(model, layer, images, targets, cost)
+            wanted = heavy if last == len(names) else ()
+            now = maps_of(model, layer, images, targets, cost=cost, heavy=wanted)
             for name, maps in now.items():
                 stages[name].append({
                     "randomised": names[last - 1],
@@ -71,6 +72,32 @@ def cascade(
                     **rank_correlation(original[name], maps),
                 })  # fmt: skip
     return {name: _judged(found, chance[name]) for name, found in stages.items()}
+
+
+def maps_of(
+    model: nn.Module,
+    layer: Layer,
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    cost: Cost,
+    heavy: Sequence[str],
+) -> dict[str, torch.Tensor]:
+    """Every cheap map and these costly ones, each (N, 1, S, S)."""
+    found = cheap_maps(model, layer, images, targets, cost)
+    return found | {name: heavy_map(name, model, images, targets, cost) for name in heavy}
+
+
+def chance_of(
+    model: nn.Module,
+    layer: Layer,
+    images: torch.Tensor,
+    maps: dict[str, torch.Tensor],
+    seed: int,
+) -> dict[str, float]:
+    """Per map: mean |ρ| of the maps (N, 1, S, S) with random maps of the same coarseness."""
+    grids = native_grids(model, layer, images[:1])
+    return {name: _chance(own, grids.get(name, (GRID, GRID)), seed) for name, own in maps.items()}
 
 
 def weight_names(model: nn.Module) -> list[str]:
@@ -129,13 +156,17 @@ def _chance(original: torch.Tensor, cells: tuple[int, int], seed: int) -> float:
     return rank_correlation(original, torch.from_numpy(random)[:, None])["absolute"]
 
 
+def is_fit(absolute: float, chance: float) -> bool:
+    """Unfit is a map that stays closer to unchanged than to chance, or that is flat."""
+    return 0 < absolute < (1 + chance) / 2
+
+
 def _judged(stages: list[dict[str, Any]], chance: float) -> dict[str, Any]:
-    """Unfit is a map that, with nothing learned left, is closer to unchanged than to chance."""
     last = stages[-1]["absolute"] if stages else 1.0
-    fit = bool(last < (1 + chance) / 2)
+    fit = is_fit(last, chance)
     said = "follows what was learned" if fit else "is unfit, it hardly depends on what was learned"
     if last == 0:
-        fit, said = False, "is unfit, it is flat"
+        said = "is unfit, it is flat"
     return {
         "stages": stages,
         "chance": chance,

@@ -18,7 +18,7 @@ from sonobalance.evaluation.intervals import group_weights
 from sonobalance.evaluation.metrics import Floats
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import Regions
-from sonobalance.explanation.maps import Cost
+from sonobalance.explanation.maps import Cost, probabilities_of
 from sonobalance.randomness import numpy_generator
 
 
@@ -37,6 +37,7 @@ class Study:
         probabilities: (N, K) float64 of the model.
         settings: see `config.ExplanationSettings`.
         seed: seed of samples and controls.
+        mirror: whether the probabilities, and so the maps, are means over an image and its mirror.
     """
 
     model: nn.Module
@@ -49,6 +50,7 @@ class Study:
     probabilities: NDArray[np.float64]
     settings: ExplanationSettings
     seed: int
+    mirror: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,7 +75,7 @@ class Study:
     @property
     def cost(self) -> Cost:
         """How much one pass may hold."""
-        return Cost(self.settings.batch_size, self.settings.gradient_steps)
+        return Cost(self.settings.batch_size, self.settings.gradient_steps, self.mirror)
 
     def lesion(self, i: int) -> Mask | None:
         """The lesion of image `i`, or None where no pixel is marked."""
@@ -97,6 +99,15 @@ class Study:
         """The (n, 1, S, S) float32 inputs in [-1, 1] and (n,) int64 explained classes."""
         rows = np.asarray(index, np.int64)
         return to_unit(self.images.pixels[rows]), torch.from_numpy(self.explained[rows])
+
+    def channel_gates(self, index: Sequence[int]) -> NDArray[np.float32] | None:
+        """(n, C) gates of the last gated stage for these images; None for a network without."""
+        read = getattr(self.model, "gates", None)
+        if not callable(read):
+            return None
+        probabilities_of(self.model, self.inputs(index)[0], len(index))
+        channel = read().channel
+        return None if channel is None else channel.float().cpu().numpy()
 
     def sample(self, size: int, name: str, *, with_lesion: bool = False) -> list[int]:
         """Positions of a random sample that takes the true classes in turn.

@@ -107,7 +107,8 @@ METRIC_NAMES = {
     "energy": "Evidence inside lesion", "kappa": "Cohen’s kappa", "below": "In the band below",
     "border": "On the border", "deletion_blur": "Deletion (blur)",
     "deletion_local_mean": "Deletion (local mean)", "insertion_blur": "Insertion (blur)",
-    "insertion_local_mean": "Insertion (local mean)",
+    "insertion_local_mean": "Insertion (local mean)", "deletion_road": "Deletion (ROAD)",
+    "insertion_road": "Insertion (ROAD)", "marks": "On burnt-in marks",
 }  # fmt: skip
 LOWER_IS_BETTER = ("ece", "brier", "log_loss", "nll", "error")
 

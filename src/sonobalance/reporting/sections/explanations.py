@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sonobalance.reporting.artefacts import RunFiles, as_dict, as_list
-from sonobalance.reporting.pictures import overlay
+from sonobalance.reporting.formatting import finite
 from sonobalance.reporting.score_figures import faithfulness_figure, localisation_figure
 from sonobalance.reporting.section import Section
+from sonobalance.reporting.sections.cases import cards, scale_colours
 
 LOCALISATION = ("pointing_game", "energy_ratio")
-CASE_PX = 1200
+SHORTCUTS = ("border", "marks")
+CHANGED = (*LOCALISATION, "iou", *SHORTCUTS)
 
 
 def explanations(run: RunFiles) -> Section:
@@ -21,7 +23,9 @@ def explanations(run: RunFiles) -> Section:
     rows = [(_named(name, unfit), as_dict(scores)) for name, scores in maps.items()]
     controls = as_dict(document.get("controls"))
     rows += [(f"{name} (control)", as_dict(scores)) for name, scores in controls.items()]
-    first = next(iter(maps), "")
+    best = _clearest(maps, unfit)
+    faithful = as_dict(document.get("faithfulness"))
+    shown = best if best in faithful else next(iter(faithful), "")
     values = {
         "present": bool(document),
         "arm": document.get("arm", ""),
@@ -30,6 +34,10 @@ def explanations(run: RunFiles) -> Section:
         "groups": document.get("groups"),
         "target": document.get("target", "predicted"),
         "target_layer": document.get("target_layer", ""),
+        "fine_layers": as_list(document.get("fine_layers")),
+        "mirror": bool(document.get("mirror")),
+        "classes": as_list(document.get("classes")),
+        "scale": scale_colours(),
         "metrics": _metrics(document, maps),
         "rows": rows,
         "unfit": unfit,
@@ -38,20 +46,64 @@ def explanations(run: RunFiles) -> Section:
             localisation_figure([(n, as_dict(s.get(m))) for n, s in rows], m, f"loc-{m}")
             for m in LOCALISATION
         ],
-        "faithfulness": as_dict(document.get("faithfulness")),
-        "faithfulness_columns": list(
-            dict.fromkeys(k for v in as_dict(document.get("faithfulness")).values() for k in v)
-        ),
+        "faithfulness": faithful,
+        "faithfulness_columns": list(dict.fromkeys(k for v in faithful.values() for k in v)),
+        "sensitivity": as_dict(document.get("sensitivity")),
         "curves": [
-            f for key in ("deletion_blur", "insertion_blur")
-            if (f := faithfulness_figure(as_dict(as_dict(document.get("curves")).get(first)), key))
+            f for key in ("deletion_road", "insertion_road", "deletion_blur", "insertion_blur")
+            if (f := faithfulness_figure(as_dict(as_dict(document.get("curves")).get(shown)), key))
         ],
-        "curve_map": first,
+        "curve_map": shown,
+        "best": best,
         "sanity": as_dict(document.get("sanity")),
-        "right_wrong": _right_wrong(document, first),
-        "cases": [_case(run, as_dict(case)) for case in as_list(document.get("cases"))],
+        "right_wrong": _right_wrong(document, best),
+        "shortcuts": _shortcuts(document),
+        "change": _change(as_dict(document.get("before_after")), unfit),
+        "examples": as_dict(document.get("examples")),
+        "cases": cards(run, document),
     }  # fmt: skip
     return Section("explanations", "Explanations", values, ("explanation.json", "maps/"))
+
+
+def _clearest(maps: dict[str, Any], unfit: list[str]) -> str:
+    """The map with the highest energy ratio of those that passed the sanity checks."""
+
+    def ratio(name: str) -> float:
+        return finite(as_dict(as_dict(maps[name]).get("energy_ratio")).get("value")) or 0.0
+
+    return max((name for name in maps if name not in unfit), key=ratio, default="")
+
+
+def _shortcuts(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Share of the evidence on burnt-in marks and on the border, per class and map."""
+    return [
+        {"class": label, "map": name, "border": scores.get("border"), "marks": scores.get("marks")}
+        for label, maps in as_dict(document.get("by_class")).items()
+        for name, scores in as_dict(maps).items()
+        if as_dict(scores).get("border") or as_dict(scores).get("marks")
+    ]
+
+
+def _change(change: dict[str, Any], unfit: list[str]) -> dict[str, Any]:
+    """The paired changes from one arm to the other as table rows; empty without a second arm."""
+    rows = [
+        {"map": _named(name, unfit), "class": label, "score": score, **as_dict(row)}
+        for label, maps in {"": change.get("maps"), **as_dict(change.get("by_class"))}.items()
+        for name, scores in as_dict(maps).items()
+        for score, row in as_dict(scores).items()
+        if (score in CHANGED)
+        if not label or score in SHORTCUTS
+    ]
+    arms = {"before": change.get("before", ""), "after": change.get("after", "")}
+    return (
+        arms
+        | {
+            "rows": [row for row in rows if not row["class"]],
+            "by_class": [row for row in rows if row["class"]],
+        }
+        if rows
+        else {}
+    )
 
 
 def unfit_maps(document: dict[str, Any]) -> list[str]:
@@ -76,14 +128,3 @@ def _right_wrong(document: dict[str, Any], name: str) -> list[tuple[str, dict[st
     """Scores of one map over rightly and wrongly classified images and per class."""
     parts = {**as_dict(document.get("right_wrong")), **as_dict(document.get("by_class"))}
     return [(part, as_dict(as_dict(maps).get(name))) for part, maps in parts.items()]
-
-
-def _case(run: RunFiles, case: dict[str, Any]) -> dict[str, Any]:
-    words = str(case.get("alt") or f"Evidence map of {case.get('id')}")
-    path = run.folder / str(case.get("image", ""))
-    return case | {
-        "picture": overlay(path, CASE_PX, words),
-        "probabilities": {
-            label: float(p) for label, p in as_dict(case.get("probabilities")).items()
-        },
-    }

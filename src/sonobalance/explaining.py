@@ -1,0 +1,89 @@
+"""What the stage `explain` gathers from a run: models, TEST images, masks, marks, TRAIN images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sonobalance.arms import TREATMENTS
+from sonobalance.artefacts import device_of, splits_of, synthetic_of, trained_arms
+from sonobalance.classify.predict import Predictor
+from sonobalance.config import Arm
+from sonobalance.data.images import Gray, Mask, read_gray, read_mask
+from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.data.manifest import Manifest
+from sonobalance.data.split import Splits
+from sonobalance.evaluation.calibration import conformal_cutoff
+from sonobalance.evaluation.predictions import arm_predictions, read_predictions
+from sonobalance.explanation.cases import Facts
+from sonobalance.explanation.examples import Known
+from sonobalance.explanation.explain import explain_images
+from sonobalance.explanation.layers import layer_of
+from sonobalance.explanation.marks import read_marks
+from sonobalance.explanation.rival import Rival
+from sonobalance.files import read_json
+from sonobalance.runs import Run
+
+
+def explain_run(run: Run) -> dict[str, Any]:
+    """Explain the chosen arm on TEST, beside the arm it is compared with; writes `maps/`."""
+    splits = splits_of(run)
+    test = splits.of("test")
+    arm = read_json(run.path("classifier/arms.json"))["chosen"]
+    predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
+    originals, masks = pictures_of(test)
+    images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
+    found = explain_images(
+        predictor.model, predictor.model.target_layer, images, originals, masks,
+        [splits.group[r.id] for r in test], run.settings.explanation,
+        seed=run.settings.seed, folder=run.folder, probabilities=predictor.probabilities(images),
+        marks=read_marks(run.path("marks.csv"), images.ids, [image.shape for image in originals]),
+        rival=rival_of(run, arm, images), arm=arm, facts=facts_of(run, splits, arm, predictor),
+        mirror=predictor.mirror,
+    )  # fmt: skip
+    return {"arm": arm, **found}
+
+
+def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
+    """Every image (H, W) uint8 in its own size, and its lesion (H, W) bool where one is marked."""
+    originals = [read_gray(images.file(r), r.frame) for r in images]
+    masks = [
+        read_mask(images.mask_files(r), *image.shape) if r.masks else None
+        for r, image in zip(images, originals, strict=True)
+    ]
+    return originals, masks
+
+
+def rival_of(run: Run, arm: Arm, images: LabelledImages) -> Rival | None:
+    """The model on the other side of "before and after synthesis"; None for a run of one arm.
+
+    Before is the arm `none`, after is one with synthetic images, `dual-iterative` where there is
+    one; without such a pair, the first other arm comes before.
+    """
+    name = _other(arm, trained_arms(run))
+    if name is None:
+        return None
+    other = Predictor.load(run.path(f"classifier/{name}"), device_of(run))
+    return Rival(
+        name, other.model, layer_of(other.model.target_layer), other.probabilities(images),
+        after=TREATMENTS[arm].objective is None and TREATMENTS[name].objective is not None,
+    )  # fmt: skip
+
+
+def _other(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
+    with_images = [name for name in arms if TREATMENTS[name].objective is not None]
+    without = [name for name in arms if TREATMENTS[name].objective is None]
+    wanted = with_images if arm in without else without
+    best: tuple[Arm, ...] = ("dual-iterative", "none")
+    ranked = sorted(wanted or arms, key=lambda name: name not in best)
+    return next((name for name in ranked if name != arm), None)
+
+
+def facts_of(run: Run, splits: Splits, arm: Arm, predictor: Predictor) -> Facts:
+    """TRAIN images, accepted synthetic ones, and the conformal cutoff fitted on VAL."""
+    size, classes = predictor.image_size_px, predictor.classes
+    table = read_predictions(run.path("predictions.csv"))
+    val, coverage = arm_predictions(table, arm, "val"), run.settings.evaluation.coverage
+    cutoff = conformal_cutoff(val.targets, val.probabilities, coverage) if len(val) else None
+    train = load_images(splits.of("train"), size, classes, "TRAIN")
+    return Facts(Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage)
