@@ -210,7 +210,7 @@ def test_the_style_sheet_knows_light_dark_and_paper():
     style = stylesheet()
     for words in ("prefers-color-scheme: dark", "@media print", "prefers-reduced-motion"):
         assert words in style
-    defined = set(re.findall(r"(--[a-z0-9-]+):", style)) | {"--share"}
+    defined = set(re.findall(r"(--[a-z0-9-]+):", style)) | {"--share", "--scale"}
     assert set(re.findall(r"var\((--[a-z0-9-]+)\)", style)) <= defined
 
 
