@@ -23,6 +23,7 @@ from sonobalance.explanation.layers import Layer, fine_layers, layer_of
 from sonobalance.explanation.maps import (
     CAMS,
     ENERGY,
+    EXACT,
     FINE,
     GATE,
     SENTENCES,
@@ -174,6 +175,21 @@ def test_backbones_of_every_kind_are_explained_without_being_told_where(backbone
         assert (maps[GATE] == 0).all()  # fresh gates are the identity
 
 
+def test_lesion_attention_gives_its_own_exact_map():
+    torch.manual_seed(0)
+    model = AttentiveClassifier("test_resnet", 3, "none", 64, lesion_attention=True)
+    torch.nn.init.normal_(model.lesion.classify.weight)
+    images, targets = torch.rand(2, 1, 64, 64), torch.tensor([0, 2])
+    layer = layer_of(model.target_layer)
+    maps = cheap_maps(model, layer, images, targets, Cost())
+    exact = model.eval().evidence(images, targets).detach()
+    assert next(iter(maps)) == EXACT
+    assert maps[EXACT].shape == images.shape
+    pooled = nn.functional.adaptive_avg_pool2d(maps[EXACT], exact.shape[-2:])
+    assert torch.corrcoef(torch.stack([pooled.flatten(), exact.flatten()]))[0, 1] > 0.99
+    assert native_grids(model, layer, images)[EXACT] == tuple(exact.shape[-2:])
+
+
 def test_agreeing_is_the_signed_geometric_mean():
     one = torch.tensor([4.0, -4.0, 4.0, 0.0, -9.0])
     other = torch.tensor([9.0, -1.0, -9.0, 3.0, 4.0])
@@ -247,7 +263,7 @@ def test_baselines_keep_brightness_and_lose_detail():
 
 
 def test_names_are_explained_and_unknown_ones_refused():
-    assert set(SENTENCES) == {*CAMS, *HEAVY, ENERGY, FINE, GATE}
+    assert set(SENTENCES) == {*CAMS, *HEAVY, ENERGY, EXACT, FINE, GATE}
     model = Toy([1.0], [[1.0]])
     with pytest.raises(InputError, match="'lime'"):
         heavy_map("lime", model, torch.zeros(1, 1, 8, 8), torch.tensor([0]), Cost())

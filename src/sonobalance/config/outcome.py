@@ -9,8 +9,8 @@ from pydantic import Field
 from sonobalance.config.section import Section
 
 EvidenceMap = Literal[
-    "grad-cam", "grad-cam++", "hirescam", "layer-cam", "fine-hirescam", "gradient-energy",
-    "attention-gate", "integrated-gradients", "occlusion",
+    "grad-cam", "grad-cam++", "hirescam", "layer-cam", "class-evidence", "fine-hirescam",
+    "gradient-energy", "attention-gate", "integrated-gradients", "occlusion",
 ]  # fmt: skip
 
 
@@ -52,12 +52,13 @@ class ExplanationSettings(Section):
         16, ge=0, description="Images with deletion and insertion curves (0: none)."
     )
     gallery_maps: tuple[EvidenceMap, ...] = Field(
-        ("gradient-energy", "fine-hirescam", "grad-cam", "attention-gate"),
+        ("class-evidence", "gradient-energy", "fine-hirescam", "grad-cam", "attention-gate"),
         min_length=1,
         description="Maps shown in the gallery; costly ones where they were made.",
     )
     faithfulness_maps: tuple[EvidenceMap, ...] = Field(
         (
+            "class-evidence",
             "grad-cam",
             "fine-hirescam",
             "gradient-energy",

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
+from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.images import Letterbox, unletterbox
 from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.cam import (
@@ -33,6 +34,7 @@ from sonobalance.explanation.cam import (
 from sonobalance.explanation.layers import Layer, fine_layers
 
 GATE = "attention-gate"
+EXACT = "class-evidence"
 FINE = "fine-hirescam"
 ENERGY = "gradient-energy"
 ENERGY_POINTS = (0.25, 0.75)
@@ -44,6 +46,7 @@ CAMS: dict[str, Callable[[Evidence], torch.Tensor]] = {
     "layer-cam": layer_cam,
 }
 SENTENCES = {
+    EXACT: "What each place adds to the class score, exactly, by the network's lesion attention.",
     "grad-cam": "Features of the last layer, weighted by how much the class score follows them.",
     "grad-cam++": "Grad-CAM whose weights look only at the places where the score rises.",
     "hirescam": "Features times gradients, place by place: what the class score adds up.",
@@ -112,7 +115,20 @@ def _one_pass(
         found[GATE] = _resized(gate, side)
     if finer:
         found[FINE] = agreeing(*(_resized(hires_cam(e), side) for e in finer))
+    exact = exact_evidence(model, images, targets)
+    if exact is not None:
+        found = {EXACT: _resized(exact, side)} | found
     return found | {ENERGY: gradient_energy(model, images, targets)}
+
+
+def exact_evidence(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor | None:
+    """The network's own account (N, 1, h, w) of a logit, place by place; None without one."""
+    if not isinstance(model, AttentiveClassifier):
+        return None
+    with torch.no_grad():
+        return model.evidence(images, targets)
 
 
 def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -156,7 +172,10 @@ def native_grids(
         layers = [*fine_layers(model, images.shape[-1], layer), layer]
         *fine, last = evidence_at(model, layers, images.to(device), targets.to(device))
         gate = attention_gate(model)
+        exact = exact_evidence(model, images.to(device), targets.to(device))
     grids = dict.fromkeys(CAMS, (last.features.shape[2], last.features.shape[3]))
+    if exact is not None:
+        grids[EXACT] = (exact.shape[2], exact.shape[3])
     grids[ENERGY] = (ENERGY_CELLS, ENERGY_CELLS)
     if fine:
         grids[FINE] = (fine[-1].features.shape[2], fine[-1].features.shape[3])

@@ -120,17 +120,12 @@ def relabelled(
 
 def _refit_head(model: nn.Module, images: LabelledImages) -> None:
     """Fit a linear head on the features exactly; other heads learn by steps alone."""
-    head = model.head if isinstance(model, AttentiveClassifier) else None
     present = images.targets.unique().tolist() == list(range(len(images.classes)))
-    if not isinstance(model, AttentiveClassifier) or head is None or not present:
+    if not isinstance(model, AttentiveClassifier) or not present:
         return
     features = model_features(model, images, image_size_px=images.pixels.shape[-1])
-    if features.shape[1] != head.in_features or head.bias is None:
-        return
     probe = fit_probe(features, images.targets.numpy(), c=EXACT_C)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(probe.weight))
-        head.bias.copy_(torch.from_numpy(probe.bias))
+    model.set_head(torch.from_numpy(probe.weight), torch.from_numpy(probe.bias))
 
 
 def _learn(model: nn.Module, images: LabelledImages, batch_size: int, seed: int) -> None:
