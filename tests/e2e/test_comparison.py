@@ -7,18 +7,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from sonobalance import api
 from sonobalance.arms import CHEAP, TREATMENTS
-from sonobalance.artefacts import splits_of
+from sonobalance.artefacts import groups_of, manifest_of, splits_of
 from sonobalance.comparison.benchmark import DEFAULT_ARMS
+from sonobalance.comparison.external import class_map, translated
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
 from sonobalance.config import Settings
+from sonobalance.data.dealing import grouped_folds
 from sonobalance.data.phantoms import make_phantoms
+from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError
 from sonobalance.runs import open_run
 
@@ -201,3 +205,98 @@ def test_bad_questions_are_refused(tmp_path: Path, phantoms: Path) -> None:
 
 def test_splits_of_the_base_stay_grouped(finished: Path) -> None:
     assert not splits_of(open_run(finished / "base")).leaky
+
+
+def test_a_leaky_split_is_marked_and_uses_every_image(phantoms: Path, tmp_path: Path) -> None:
+    settings = Settings.model_validate(TINY | {"arms": ["probe"], "split": {"leaky": True}})
+    path = api.benchmark(phantoms, out=tmp_path / "out", folds=2, settings=settings)
+    document = json.loads(path.read_text())
+    assert document["protocol"]["leaky"]
+    assert "too good" in document["protocol"]["warning"]
+    assert document["n"] == 90
+    assert "too good" in (tmp_path / "out" / "benchmark.html").read_text()
+    assert "--split.leaky" in document["command"]
+
+
+def test_a_subset_alone_is_tested(phantoms: Path, finished: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(finished / "predictions.csv")
+    ids = sorted(table["id"].unique())[::-1][:70]
+    listed = tmp_path / "curated.csv"
+    listed.write_text("image\n" + "\n".join(f"{key}.png" for key in ids) + "\n")
+    out = tmp_path / "out"
+    path = api.benchmark(phantoms, out=out, folds=2, subset=listed, settings=tiny("probe"))
+    assert set(pd.read_csv(out / "predictions.csv")["id"]) == set(ids)
+    document = json.loads(path.read_text())
+    assert document["protocol"]["subset"]["file"] == "curated.csv"
+    listed.write_text("image\nnobody.png\n")
+    with pytest.raises(InputError, match=r"1 are unknown, first 'nobody.png'"):
+        api.benchmark(phantoms, out=tmp_path / "b", folds=2, subset=listed, settings=tiny("probe"))
+
+
+def test_published_folds_are_used_as_they_are(
+    finished: Path, phantoms: Path, tmp_path: Path
+) -> None:
+    base = open_run(finished / "base")
+    manifest, groups = manifest_of(base), groups_of(base)
+    whole = independent_groups(manifest, groups)
+    folds = grouped_folds([r.label for r in manifest], [whole[r.id] for r in manifest], 3, seed=5)
+    official = tmp_path / "folds.csv"
+    official.write_text(
+        "ID,kFold\n" + "".join(f"{r.id},{f + 1}\n" for r, f in zip(manifest, folds, strict=True))
+    )
+    settings = Settings.model_validate(
+        TINY | {"arms": ["probe"], "split": {"official_csv": str(official)}}
+    )
+    out = tmp_path / "out"
+    document = json.loads(api.benchmark(phantoms, out=out, seeds=2, settings=settings).read_text())
+    table = pd.read_csv(out / "predictions.csv")
+    given = {r.id: int(f) for r, f in zip(manifest, folds, strict=True)}
+    assert {(row.id, row.fold) for row in table.itertuples()} <= set(given.items())
+    assert sorted(table["seed"].unique()) == [0, 1]
+    assert document["protocol"]["name"] == "official folds"
+    assert (document["protocol"]["folds"], document["protocol"]["seeds"]) == (3, 2)
+
+
+def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    other = make_phantoms(tmp_path / "other", images=40, size_px=32, seed=9)
+    for path in [*other.glob("*.csv"), other / "truth.json"]:
+        path.unlink()  # found by its folders instead
+    (other / "normal").rename(other / "healthy")
+    for path in sorted((phantoms / "benign").glob("*.png"))[:4]:
+        (other / "benign" / f"copied-{path.name}").write_bytes(path.read_bytes())
+    settings = Settings.model_validate(
+        TINY | {"arms": ["probe", "none"]}
+        | {"evaluation": {"resamples": 100, "external_classes": {
+            "benign": "benign", "malignant": "malignant", "normal": "benign"}}}
+    )  # fmt: skip
+    out = tmp_path / "out"
+    path = api.benchmark(phantoms, out=out, folds=2, external=other, settings=settings)
+    document = json.loads(path.read_text())["external"]
+    table = pd.read_csv(out / "external.csv")
+    copies = table[table["id"].str.contains("copied")]
+    assert document["classes"] == ["benign", "malignant"]
+    assert document["left_out_as_shared"] > 0
+    assert copies.empty
+    assert set(table["label"]) == {"benign", "malignant"}
+    assert table.groupby(["arm", "fold"])["id"].nunique().nunique() == 1
+    per_model = [
+        (fold["label"] == fold["predicted"]).mean()
+        for _, fold in table[table["arm"] == "none"].groupby("fold")
+    ]
+    assert document["arms"]["none"]["accuracy"]["value"] == pytest.approx(sum(per_model) / 2)
+
+
+def test_classes_are_translated_by_adding_up_or_ruling_out() -> None:
+    p = np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+    classes = ("benign", "malignant", "normal")
+    merged, names = translated(p, classes, {"benign": "b", "malignant": "m", "normal": "b"})
+    assert names == ("b", "m")
+    np.testing.assert_allclose(merged, [[0.7, 0.3], [1.0, 0.0]], atol=1e-9)
+    ruled_out, _ = translated(p, classes, {"benign": "benign", "malignant": "malignant"})
+    np.testing.assert_allclose(ruled_out, [[0.4, 0.6], [0.5, 0.5]])
+    with pytest.raises(InputError, match="two or more classes in common"):
+        class_map(classes, ("cat", "dog"), {})
+    with pytest.raises(InputError, match="'normal' → 'dog'"):
+        class_map(classes, ("benign", "malignant"), {"normal": "dog"})

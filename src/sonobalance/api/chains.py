@@ -56,6 +56,7 @@ def benchmark(
     folds: int = 5,
     seeds: int = 1,
     subset: Path | None = None,
+    external: Path | None = None,
     scarce: float = 1.0,
     scarce_class: str = "malignant",
     preset: Preset | None = None,
@@ -76,6 +77,8 @@ def benchmark(
             `--split.leaky` splits image by image, for comparison with papers only.
         seeds: repetitions with other folds and other random choices.
         subset: CSV whose first column names the images to use (short for --split.subset-csv).
+        external: another data set that every model is tested on; the setting
+            `evaluation.external_classes` matches classes of other names.
         scarce: share of the groups of `scarce_class` that stays in TRAIN.
         scarce_class: the class that is made scarcer.
         preset: demo, cpu or gpu.
@@ -87,7 +90,7 @@ def benchmark(
     from sonobalance.comparison.benchmark import run_benchmark
     from sonobalance.comparison.protocol import Protocol
 
-    protocol = Protocol(folds, seeds, scarce=scarce, scarce_class=scarce_class)
+    protocol = Protocol(folds, seeds, external, scarce=scarce, scarce_class=scarce_class)
     resolved = pipeline.resolve_all(preset, config, weights, settings)
     if subset:
         split = resolved.split.model_copy(update={"subset_csv": subset.absolute()})

@@ -21,7 +21,6 @@ from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe
 from sonobalance.classify.record import scores, write_model
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
-from sonobalance.classify.train import effective
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError, SettingsError
@@ -69,17 +68,19 @@ def train_frozen(
     if not len(val):
         raise InputError("Expected real images in VAL to fit the temperature by, but got none.")
     folder.mkdir(parents=True, exist_ok=True)
-    settings = effective(settings, train)
+    if settings.init is None:  # nothing frozen has learnt where lesions are
+        settings = settings.model_copy(update={"lesion_attention": False})
     learner = new_learner(
         train, settings.model_copy(update={"head_start": "random"}), seed=seed, device=device
     )
     store = store or FeatureStore(None)
     images = train if synthetic is None else train.join(synthetic)
     views = [images, mirrored(images), *_strong_views(images, settings, seed)]
-    x = np.concatenate([store.features(learner.model, view) for view in views])
+    network = learner.average
+    x = np.concatenate([store.features(network, view) for view in views])
     y = np.tile(images.targets.numpy(), len(views))
     weights = np.tile(_weights(images, len(train), settings, seed), len(views)) / len(views)
-    real = store.features(learner.model, train)
+    real = store.features(network, train)
     c = fit_probe(real, train.targets.numpy(), np.asarray(groups), seed).c
     if settings.focal_gamma:
         probe = fit_focal(x, y, weights, c=c, gamma=settings.focal_gamma)
@@ -176,7 +177,7 @@ def _weights(
 
 def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:
     weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
-    if not learner.model.set_head(weight, bias):
+    if not learner.average.set_head(weight, bias):
         raise SettingsError(
             f"Expected `classifier.backbone` to end in a linear layer on its pooled features for "
             f"frozen training, but {settings.backbone} does not; choose another backbone."
@@ -185,10 +186,9 @@ def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> N
 
 def _note(learner: Learner, val: LabelledImages) -> None:
     """Make the fitted network what is kept, and note how it does on VAL."""
-    learner.average = learner.model
-    state = learner.model.state_dict()
+    state = learner.average.state_dict()
     learner.best = {name: value.detach().cpu().clone() for name, value in state.items()}
-    logits, targets = model_logits(learner.model, val), val.targets.numpy()
+    logits, targets = model_logits(learner.average, val), val.targets.numpy()
     loss = mean_log_loss(logits / fit_temperature(logits, targets), targets)
     learner.rows = [
         {"epoch": 0, "train_loss": None, "val_log_loss": loss, **scores(logits, targets)}

@@ -12,9 +12,10 @@ from sonobalance import runs
 from sonobalance.arms import CHEAP
 from sonobalance.artefacts import splits_of
 from sonobalance.comparison.command import command_of
+from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, write_outcome
-from sonobalance.comparison.pooling import blocks_by_arm
+from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
 from sonobalance.comparison.protocol import Protocol, describe, folds_of
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.work import finished, perform, prepare
@@ -32,6 +33,11 @@ DEFAULT_ARMS: tuple[Arm, ...] = (
     "dual-one-shot", "dual-iterative",
 )  # fmt: skip
 REFERENCES = (*CHEAP, "single")
+EXTERNAL_METHOD = (
+    "Each model of the cross-validation was tested on the whole external set, of which nothing "
+    "was used before; the mean over the models is reported. Intervals: paired bootstrap of the "
+    "external set's groups; the trained models are taken as given."
+)
 
 
 def run_benchmark(
@@ -49,6 +55,8 @@ def run_benchmark(
         InputError: the data, a CSV, or the settings do not allow the comparison.
     """
     check_source(folder)
+    if protocol.external:
+        check_source(protocol.external)
     _check_arms(settings)
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
@@ -56,9 +64,11 @@ def run_benchmark(
         base = _base(folder, out, settings, protocol, preset, redo=redo)
         folds = folds_of(base, protocol)
         units = list(units_of(base, folds, arms))
-        _perform_all(units, base, arms)
+        external = open_external(protocol.external, out, base) if protocol.external else None
+        _perform_all(units, base, arms, external)
         document = _document(units, base, protocol, preset)
-        return write_outcome(out, document, units)
+        document["external"] = _external(units, base, external) if external else None
+        return write_outcome(out, document, units, external.name if external else None)
 
 
 def _check_arms(settings: Settings) -> None:
@@ -95,24 +105,26 @@ def _base(
     return base
 
 
-def _perform_all(units: Sequence[Unit], base: Run, arms: Sequence[Arm]) -> None:
+def _perform_all(
+    units: Sequence[Unit], base: Run, arms: Sequence[Arm], external: External | None
+) -> None:
     """Do what is left, showing the table as it grows."""
-    done = [unit for unit in units if finished(unit)]
+    done = [unit for unit in units if finished(unit, external)]
     left = [unit for unit in units if unit not in done]
     if done:
         console.print(f"{len(done)} of {len(units)} units were finished before.")
     with Live(table_of(done, units, arms), console=console, auto_refresh=False) as live:
-        for unit in _executed(left, base):
+        for unit in _executed(left, base, external):
             done.append(unit)
             console.print(f"[bold]{len(done)}/{len(units)}[/bold] {unit.title}")
             live.update(table_of(done, units, arms), refresh=True)
 
 
-def _executed(units: Sequence[Unit], base: Run) -> Iterator[Unit]:
+def _executed(units: Sequence[Unit], base: Run, external: External | None) -> Iterator[Unit]:
     for unit in units:
         prepare(unit, base)
     for unit in units:
-        perform(unit.folder, unit.arm)
+        perform(unit.folder, unit.arm, external)
         yield unit
 
 
@@ -128,3 +140,18 @@ def _document(
     described |= {"method": METHOD, "collapsed": collapses(units)}
     command = command_of(base, protocol, preset, [u.arm for u in units if u.arm])
     return {**result, "protocol": described, "command": command}
+
+
+def _external(units: Sequence[Unit], base: Run, external: External) -> dict[str, Any]:
+    """How every model does on the external set: the mean over the models."""
+    settings = base.settings
+    result = evaluate_repeated(
+        external_blocks(units, external.name), external.classes, settings.evaluation,
+        seed=settings.seed, references=REFERENCES, test_to_train=None,
+    )  # fmt: skip
+    return result | {
+        "data": runs.open_run(external.folder).source.name,
+        "class_map": dict(external.mapped),
+        "left_out_as_shared": external.shared,
+        "method": EXTERNAL_METHOD,
+    }

@@ -19,17 +19,21 @@ from sonobalance.runs import open_run
 BENCHMARK = "benchmark.json"
 
 
-def write_outcome(out: Path, document: dict[str, Any], units: Sequence[Unit]) -> Path:
+def write_outcome(
+    out: Path, document: dict[str, Any], units: Sequence[Unit], external: str | None = None
+) -> Path:
     """Write everything and return the path of `benchmark.json`.
 
     Args:
         out: folder of the benchmark.
         document: arms, paired differences, protocol, command.
         units: all finished.
+        external: name of the predictions of an external set in the units' folders.
     """
     document["verdicts"] = verdicts(document)
-    predictions = prediction_rows(units)
-    write_text(out / "predictions.csv", _csv(predictions))
+    write_text(out / "predictions.csv", _csv(prediction_rows(units)))
+    if external:
+        write_text(out / "external.csv", _csv(prediction_rows(units, external)))
     write_text(out / "benchmark.csv", _csv(pd.DataFrame(tables.long_rows(document))))
     write_text(out / "benchmark.tex", tables.latex(document))
     write_text(out / "benchmark.html", tables.html(document))

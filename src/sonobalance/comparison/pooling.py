@@ -23,6 +23,14 @@ def blocks_by_arm(units: Iterable[Unit], name: str = PREDICTIONS) -> dict[str, B
     return dict(out)
 
 
+def external_blocks(units: Iterable[Unit], name: str) -> dict[str, Blocks]:
+    """Arm → (model, 0) → its predictions of the external set: each model is tested on all of it."""
+    return {
+        arm: {(i, 0): blocks[place] for i, place in enumerate(sorted(blocks))}
+        for arm, blocks in blocks_by_arm(units, name).items()
+    }
+
+
 def prediction_rows(units: Iterable[Unit], name: str = PREDICTIONS) -> pd.DataFrame:
     """One row per arm, seed, fold and image: the whole of `predictions.csv`."""
     tables = []

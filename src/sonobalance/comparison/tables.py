@@ -76,9 +76,10 @@ def html(document: Mapping[str, Any]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(filters())
+    environment.filters.update(metrics_in=metrics_in, best_values=best_values)
     metrics = metrics_in(document)
     return environment.get_template("benchmark.html.j2").render(
-        document=document, metrics=metrics, best=best_values(document), style=stylesheet(),
+        document=document, style=stylesheet(),
         sentences={arm: what.sentence for arm, what in TREATMENTS.items()},
         forest=forest_figure(document["verdicts"]),
         references=list(dict.fromkeys(row["against"] for row in document["paired"])),

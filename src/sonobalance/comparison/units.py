@@ -17,8 +17,8 @@ from typing import Any
 from sonobalance.arms import TREATMENTS
 from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
-from sonobalance.files import sha256_of
-from sonobalance.runs import Run
+from sonobalance.files import sha256_of, tree_digest
+from sonobalance.runs import Run, flat
 from sonobalance.version import __version__
 
 UNITS = "units"
@@ -111,17 +111,14 @@ def _unit(
 
 
 def _relevant(settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
-    """The settings a unit depends on, with the bytes of weights in place of their path."""
-    dumped = settings.model_dump(mode="json", include={*sections, "classifier"})
-    classifier = dumped["classifier"]
-    classifier["weights"] = _bytes_of(settings.classifier.weights)
-    if "classifier" not in sections:
-        dumped["classifier"] = {key: classifier[key] for key in ("backbone", "weights")}
-    return dumped
-
-
-def _bytes_of(path: Path | None) -> str | None:
-    return sha256_of(path) if path else None
+    """The settings a unit depends on, with what is in a file in place of its path."""
+    dumped = flat(settings.model_dump(include=set(sections)))
+    classifier = settings.classifier
+    dumped |= {"classifier.backbone": classifier.backbone, "classifier.weights": classifier.weights}
+    return {
+        name: tree_digest(value) if isinstance(value, Path) else value
+        for name, value in dumped.items()
+    }
 
 
 def _rows(splits: Splits) -> list[list[str]]:

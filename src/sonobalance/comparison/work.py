@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sonobalance import runs
 from sonobalance.artefacts import collapsed
+from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import Unit
 from sonobalance.errors import CollapseError
 from sonobalance.progress import console
@@ -37,7 +38,7 @@ def prepare(unit: Unit, base: Run) -> Path:
     return folder
 
 
-def perform(folder: Path, arm: str | None) -> str:
+def perform(folder: Path, arm: str | None, external: External | None = None) -> str:
     """Do what is left of a prepared unit; returns its name.
 
     A GAN that collapses leaves its arms without synthetic images; they are trained and counted all
@@ -52,17 +53,20 @@ def perform(folder: Path, arm: str | None) -> str:
                 run.perform(STAGES[name])
             except CollapseError as error:
                 console.print(f"  {error} Its arms go on with real images alone.")
+        if arm and external:
+            predict_external(folder, arm, external)
     return folder.name
 
 
-def finished(unit: Unit) -> bool:
+def finished(unit: Unit, external: External | None = None) -> bool:
     """Whether the unit's last stage is done."""
     if not (unit.folder / runs.RECORD).is_file():
         return False
     run = runs.open_run(unit.folder)
     last = (ARM_STAGES if unit.arm else GAN_STAGES)[-1]
     ended = run.record["stages"].get(last, {}).get("status") == "finished"
-    return ended or (unit.arm is None and collapsed(run))
+    predicted = not (unit.arm and external) or (unit.folder / external.name).is_file()
+    return (ended and predicted) or (unit.arm is None and collapsed(run))
 
 
 def _link(link: Path, target: Path) -> None:

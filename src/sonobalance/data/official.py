@@ -18,8 +18,8 @@ import numpy as np
 
 from sonobalance.config import SplitSettings
 from sonobalance.data.dealing import deal, deal_images, tabulate
-from sonobalance.data.manifest import Manifest, Record
-from sonobalance.data.relatives import read_columns, read_csv
+from sonobalance.data.manifest import Manifest
+from sonobalance.data.relatives import names_of, read_columns, read_csv
 from sonobalance.errors import InputError
 from sonobalance.randomness import numpy_generator
 
@@ -142,7 +142,9 @@ def _column(manifest: Manifest, settings: SplitSettings, column: str) -> list[st
     rows = read_columns(path, (settings.official_id_column, column))
     value = {row[0]: row[1] for row in rows}
     stems = Counter(PurePosixPath(r.path).stem for r in manifest)
-    found = [_look_up(record, value, stems) for record in manifest]
+    found = [
+        next((value[name] for name in names_of(r, stems) if name in value), None) for r in manifest
+    ]
     missing = [r.id for r, text in zip(manifest, found, strict=True) if text is None]
     if missing:
         raise InputError(
@@ -150,13 +152,6 @@ def _column(manifest: Manifest, settings: SplitSettings, column: str) -> list[st
             f"{len(missing)} are missing there, first {missing[0]!r}."
         )
     return [text.strip() for text in found if text is not None]
-
-
-def _look_up(record: Record, value: Mapping[str, str], stems: Mapping[str, int]) -> str | None:
-    file = PurePosixPath(record.path)
-    named = (file.name, file.stem) if stems[file.stem] == 1 else ()
-    keys = (record.id, record.path, *named)
-    return next((value[key] for key in keys if key in value), None)
 
 
 def _header(settings: SplitSettings) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -73,6 +73,35 @@ def relabelled(manifest: Manifest, path: Path) -> Manifest:
         )
     records = tuple(replace(r, label=label.get(r.id, r.label)) for r in manifest)
     return replace(manifest, records=records)
+
+
+def in_subset(manifest: Manifest, path: Path) -> Manifest:
+    """The images that the first column of a CSV names by id, path, file name or its stem.
+
+    Raises:
+        InputError: the file is missing or malformed, or names an image that is not there.
+    """
+    wanted = set(read_csv(path).iloc[:, 0])
+    stems = Counter(PurePosixPath(r.path).stem for r in manifest)
+    found = {name: r.id for r in manifest for name in names_of(r, stems)}
+    unknown = sorted(wanted - found.keys())
+    if unknown:
+        raise InputError(
+            f"Expected the first column of {path} to name images by id, path or file name, but "
+            f"{len(unknown)} are unknown, first {unknown[0]!r}."
+        )
+    return manifest.select(found[name] for name in wanted)
+
+
+def names_of(record: Record, stems: Mapping[str, int]) -> tuple[str, ...]:
+    """What a CSV may call an image: its id, its path, and its file name where that is unique.
+
+    Args:
+        record: the image.
+        stems: how many images of the manifest have each file name without its suffix.
+    """
+    file = PurePosixPath(record.path)
+    return (record.id, record.path, *((file.name, file.stem) if stems[file.stem] == 1 else ()))
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

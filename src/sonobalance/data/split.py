@@ -18,6 +18,7 @@ from sonobalance.data.official import EXCLUDED, PARTS, Part, official_folds, off
 from sonobalance.data.relatives import (
     conflicting,
     content_key,
+    in_subset,
     independent_groups,
     read_columns,
     relabelled,
@@ -170,7 +171,9 @@ def make_splits(
     Relatives are near-duplicates, images of one patient, and identical files. Images without a
     label are excluded. Near-duplicates under different labels are excluded (`drop`), or stand in
     TRAIN with all their relatives and in no test fold (`keep`), or take the labels of a CSV and
-    are excluded where these do not settle it (`relabel`). Published parts or folds are used when
+    are excluded where these do not settle it (`relabel`). Images outside the subset of the settings
+    are excluded; they still tie together the relatives they stand between. `leaky` uses every
+    labelled image, as papers that split that way do. Published parts or folds are used when
     the settings name a CSV; see `data.official`.
 
     Args:
@@ -186,13 +189,14 @@ def make_splits(
     _check_input(manifest, group)
     if settings.labels_csv:
         manifest = relabelled(manifest, settings.labels_csv)
+    used = in_subset(manifest, settings.subset_csv) if settings.subset_csv else manifest
     whole = independent_groups(manifest, group)
-    conflicts = conflicting(manifest, group)
+    conflicts = set() if settings.leaky else conflicting(used, group)
     kept = {whole[key] for key in conflicts} if settings.label_conflicts == "keep" else set()
     part: dict[str, Part] = dict.fromkeys(manifest.ids, "excluded")
-    part |= {r.id: "train" for r in manifest if r.label and whole[r.id] in kept}
-    dealt = manifest.select(
-        r.id for r in manifest if r.label and part[r.id] == "excluded" and r.id not in conflicts
+    part |= {r.id: "train" for r in used if r.label and whole[r.id] in kept}
+    dealt = used.select(
+        r.id for r in used if r.label and part[r.id] == "excluded" and r.id not in conflicts
     )
     _check_classes(manifest, dealt)
     together = {r.id: r.id if settings.leaky else whole[r.id] for r in dealt}
