@@ -33,7 +33,7 @@ class Treatment:
 TREATMENTS: dict[Arm, Treatment] = {
     "probe": Treatment(
         "real images, frozen features and a regularised logistic regression",
-        (("frozen", True), ("attention", "none")),
+        (("frozen", True), ("attention", "none"), ("lesion_attention", False)),
     ),
     "none": Treatment("real images only"),
     "class-weights": Treatment(

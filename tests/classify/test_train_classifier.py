@@ -176,3 +176,24 @@ def test_a_diverging_training_says_what_to_lower(tmp_path, make_images, small_se
     settings = small_settings.model_copy(update={"backbone_lr": 1e30, "head_lr": 1e30})
     with pytest.raises(SettingsError, match="lower `classifier"):
         fit(tmp_path, make_images(9), make_images(6, seed=1), settings)
+
+
+def test_synthetic_images_cost_no_extra_steps(tmp_path, make_images, small_settings, monkeypatch):
+    """Arms of the benchmark are given the same number of images to see."""
+    seen = []
+    real = module.learn
+
+    def spying(learner, images, weights, settings, **options):
+        seen.append(images.ids)
+        return real(learner, images, weights, settings, **options)
+
+    monkeypatch.setattr(module, "learn", spying)
+    train, val = make_images(12), make_images(6, seed=1, prefix="v")
+    fit(tmp_path / "plain", train, val, small_settings)
+    plain, _ = [len(ids) for ids in seen], seen.clear()
+    synthetic = make_images(12, seed=2, prefix="s")
+    fit(tmp_path / "more", train, val, small_settings, synthetic=synthetic)
+    assert [len(ids) for ids in seen] == plain
+    shown = {key for ids in seen for key in ids}
+    assert shown & set(synthetic.ids)
+    assert shown & set(train.ids)

@@ -66,8 +66,9 @@ class FeatureStore:
 
 
 def digest_of_features(model: AttentiveClassifier) -> str:
-    """A digest of everything that features depend on: all weights but the head's."""
-    head = {id(value) for value in model.head.parameters()} if model.head is not None else set()
+    """A digest of everything that features depend on: all weights but those of the linear head."""
+    heads = (model.head, model.lesion.classify if model.lesion is not None else None)
+    head = {id(value) for layer in heads if layer is not None for value in layer.parameters()}
     whole = hashlib.sha256()
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     for name in sorted(tensors):

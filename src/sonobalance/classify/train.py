@@ -84,7 +84,10 @@ def train_classifier(
     warm = _warm_epochs(learner, settings)
     with bar("training", warm + settings.epochs, learner.epoch) as shown:
         while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
-            loss = _epoch(learner, images, weights, settings, seed=seed, warm=warm, shown=shown)
+            loss = _epoch(
+                learner, images, weights, settings, size=len(train), seed=seed, warm=warm,
+                shown=shown,
+            )  # fmt: skip
             learner.epoch += 1
             _note_epoch(learner, val, settings.precision, loss)
             save_learner(learner, checkpoint, fingerprint)
@@ -148,15 +151,20 @@ def _epoch(
     weights: torch.Tensor,
     settings: ClassifierSettings,
     *,
+    size: int,
     seed: int,
     warm: int,
     shown: Bar,
 ) -> float:
-    """Go once through the images; returns the mean loss."""
+    """Show as many images as there are real ones; returns the mean loss.
+
+    With synthetic images an epoch is a random part of all, so that every arm of a comparison
+    takes the same number of steps.
+    """
     head_only = learner.epoch < warm
     order = epoch_order(
         images.targets.numpy(), balance=settings.balance, seed=seed, epoch=learner.epoch
-    )
+    )[:size]
     batches = np.array_split(order, max(1, round(len(order) / settings.batch_size)))
     training_mode(learner.model, frozen_statistics=learner.pretrained, head_only=head_only)
     decay = _average_decay(settings, len(batches))
