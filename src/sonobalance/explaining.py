@@ -22,7 +22,10 @@ from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.marks import read_marks
 from sonobalance.explanation.rival import Rival
 from sonobalance.files import read_json
+from sonobalance.gan.snapshot import read_snapshot
 from sonobalance.runs import Run
+
+SNAPSHOT = "gan/snapshot.safetensors"
 
 
 def explain_run(run: Run) -> dict[str, Any]:
@@ -86,4 +89,8 @@ def facts_of(run: Run, splits: Splits, arm: Arm, predictor: Predictor) -> Facts:
     val, coverage = arm_predictions(table, arm, "val"), run.settings.evaluation.coverage
     cutoff = conformal_cutoff(val.targets, val.probabilities, coverage) if len(val) else None
     train = load_images(splits.of("train"), size, classes, "TRAIN")
-    return Facts(Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage)
+    generator = run.path(SNAPSHOT)
+    return Facts(
+        Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage,
+        snapshot=read_snapshot(generator, device_of(run)) if generator.is_file() else None,
+    )  # fmt: skip

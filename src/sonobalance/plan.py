@@ -27,7 +27,7 @@ from sonobalance.gan.snapshot import make_generator
 SHARE_OF_BOUND = {"gan": 0.55, "classifier": 0.2, "inference": 0.2}
 AUDIT_SECONDS_PER_IMAGE = 0.14
 SYNTHESIS_SECONDS_PER_IMAGE = 0.07  # and round: features, likeness, gates
-EXPLAIN_PASSES = 40  # forward passes per explained image, curves and sanity checks included
+EXPLAIN_PASSES = 80  # forward passes per explained image, curves and sanity checks included
 BASE_MEMORY_GIB = 1.2  # interpreter, torch and the other libraries
 CLASSES = 3  # the number of classes hardly matters for the cost
 

@@ -165,7 +165,7 @@ def test_backbones_of_every_kind_are_explained_without_being_told_where(backbone
     maps = cheap_maps(model, layer, images, targets, Cost())
     grids = native_grids(model, layer, images[:1])
     assert (layer.name, grids["grad-cam"]) == (last, (grid, grid))
-    assert [one.name for one in fine_layers(model, side, layer)] == fine
+    assert [one.name for one in fine_layers(model, side)] == fine
     for name in (*CAMS, *([FINE] if fine else [])):
         assert maps[name].shape == (2, 1, side, side)
         assert torch.isfinite(maps[name]).all()

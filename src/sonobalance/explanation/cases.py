@@ -11,6 +11,7 @@ import numpy as np
 
 from sonobalance.data.images import Gray, write_png
 from sonobalance.evaluation.calibration import conformal_sets
+from sonobalance.explanation.counterfactual import counterfactual
 from sonobalance.explanation.examples import Known, Likeness
 from sonobalance.explanation.gallery import (
     Case,
@@ -24,6 +25,7 @@ from sonobalance.explanation.maps import GATE, SENTENCES
 from sonobalance.explanation.measure import Kept, in_original
 from sonobalance.explanation.scoring import ScoreTable
 from sonobalance.explanation.study import Study
+from sonobalance.gan.snapshot import Snapshot
 
 LEAST_GATE = 0.1
 AMPLIFIED, SILENCED = 1.1, 0.9
@@ -37,6 +39,7 @@ class Facts:
         known: the images that the network learned from.
         cutoff: of the conformal sets, fitted on VAL.
         coverage: that the cutoff was fitted for, in (0, 1).
+        snapshot: the run's generator, for counterfactual strips.
         strangeness: image id → out-of-distribution score in [0, 1], higher = less like TRAIN.
     """
 
@@ -44,6 +47,7 @@ class Facts:
     cutoff: float | None = None
     coverage: float | None = None
     strangeness: Mapping[str, float] | None = None
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,7 @@ def write_case(study: Study, case: Case, desk: Desk) -> dict[str, Any]:
         "panels": panels,
         "channels": _channels(study, i),
         "neighbours": [] if desk.likeness is None else desk.likeness.nearest(i),
+        "counterfactual": _counterfactual(study, i, desk),
         "rule": case.rule,
     }
 
@@ -131,6 +136,20 @@ def _panel_alt(study: Study, i: int, name: str, peak: float, inside: float | Non
     if inside is None:
         return f"{of}. {SENTENCES[name]}"
     return f"{of}: {inside:.0%} of it in the lesion."
+
+
+def _counterfactual(study: Study, i: int, desk: Desk) -> dict[str, Any] | None:
+    """The strip of a case, where there are a generator and TRAIN images it knows."""
+    if desk.likeness is None or desk.facts.snapshot is None:
+        return None
+    made = counterfactual(study, i, desk.likeness, desk.facts.snapshot)
+    if made is None:
+        return None
+    strip, told = made
+    path = f"maps/{stem(study.images.ids[i])}-counterfactual.png"
+    text = {"Title": f"Generated from {told['start']}", "Description": "experimental, synthetic"}
+    write_png(desk.folder / path, strip, text)
+    return told | {"image": path}
 
 
 def _conformal_set(study: Study, i: int, facts: Facts) -> dict[str, Any] | None:
@@ -175,4 +194,5 @@ def pictures_of(cases: Sequence[Mapping[str, Any]]) -> set[str]:
     """File names of every picture that the cases show."""
     paths = [case["image"] for case in cases]
     paths += [panel["image"] for case in cases for panel in case["panels"]]
+    paths += [case["counterfactual"]["image"] for case in cases if case["counterfactual"]]
     return {Path(path).name for path in paths}

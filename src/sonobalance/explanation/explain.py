@@ -192,7 +192,7 @@ def _sanity(study: Study, sample: Sequence[int], facts: Facts) -> dict[str, Any]
         return {}
     heavy = HEAVY if study.settings.heavy_images else ()
     found = cascade(
-        study.model, study.layer, *study.inputs(sample), seed=study.seed, cost=study.cost,
+        study.model, study.layer, *study.inputs(sample), seed=study.seed, cost=study.cost_of_checks,
         heavy=heavy,
     )  # fmt: skip
     train = None if facts.known is None else facts.known.real
@@ -214,8 +214,7 @@ def _head(study: Study) -> dict[str, Any]:
         "target": study.settings.target,
         "target_layer": study.layer.name,
         "fine_layers": [
-            layer.name
-            for layer in fine_layers(study.model, study.images.pixels.shape[-1], study.layer)
+            layer.name for layer in fine_layers(study.model, study.images.pixels.shape[-1])
         ],
         "mirror": study.mirror,
     }

@@ -44,23 +44,22 @@ def layer_of(target: Layer | TargetLayer | tuple[str, nn.Module]) -> Layer:
     return Layer(*target)
 
 
-def fine_layers(model: nn.Module, side: int, last: Layer) -> list[Layer]:
+def fine_layers(model: nn.Module, side: int) -> list[Layer]:
     """The feature maps before the last one with 1/8 to 1/4 of the input's resolution.
 
     Args:
         model: the network.
         side: side S of its input, pixels.
-        last: the layer of the coarse maps.
 
     Returns:
         Two layers for most convolutional networks (strides 4 and 8), none for a plain transformer.
     """
     if not isinstance(model, AttentiveClassifier):
         return []
-    finest, coarsest = side / 4, side / 8
+    finest, coarsest, last = side / 4, side / 8, model.target_layer.module
     by_size = {
         stage.layout.height: stage
         for stage in model.stages
         if coarsest <= stage.layout.height <= finest
     }
-    return [layer_of(stage) for stage in by_size.values() if stage.module is not last.module]
+    return [layer_of(stage) for stage in by_size.values() if stage.module is not last]

@@ -90,7 +90,7 @@ def cheap_maps(
         Name → (N, 1, S, S) float32 on the CPU.
     """
     device, side = device_of(model), images.shape[-1]
-    fine = fine_layers(model, side, layer)
+    fine = fine_layers(model, side)
     parts: dict[str, list[torch.Tensor]] = {}
     with explaining(model):
         for some, wanted in batches(images, targets, cost.batch_size):
@@ -114,7 +114,7 @@ def _one_pass(
     if gate is not None:
         found[GATE] = _resized(gate, side)
     if finer:
-        found[FINE] = agreeing(*(_resized(hires_cam(e), side) for e in finer))
+        found[FINE] = _fine(finer, side)
     exact = exact_evidence(model, images, targets)
     if exact is not None:
         found = {EXACT: _resized(exact, side)} | found
@@ -155,6 +155,18 @@ def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tenso
     return gaussian_blur(total, [size, size], [sigma, sigma])
 
 
+def fine_hirescam(
+    model: nn.Module, images: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor | None:
+    """The map `FINE` alone, (N, 1, S, S), for a model inside `explaining`; None without layers."""
+    layers = fine_layers(model, images.shape[-1])
+    return _fine(evidence_at(model, layers, images, targets), images.shape[-1]) if layers else None
+
+
+def _fine(evidence: list[Evidence], side: int) -> torch.Tensor:
+    return agreeing(*(_resized(hires_cam(e), side) for e in evidence))
+
+
 def agreeing(*maps: torch.Tensor) -> torch.Tensor:
     """Signed geometric mean of maps of one shape where all have the same sign, else 0."""
     stacked = torch.stack(maps)
@@ -169,7 +181,7 @@ def native_grids(
     """The (h, w) at which each cheap map is computed before it is resized to the input."""
     device, targets = device_of(model), torch.zeros(len(images), dtype=torch.int64)
     with explaining(model):
-        layers = [*fine_layers(model, images.shape[-1], layer), layer]
+        layers = [*fine_layers(model, images.shape[-1]), layer]
         *fine, last = evidence_at(model, layers, images.to(device), targets.to(device))
         gate = attention_gate(model)
         exact = exact_evidence(model, images.to(device), targets.to(device))

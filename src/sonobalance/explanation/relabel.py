@@ -2,9 +2,9 @@
 
 Label randomisation (Adebayo et al. 2018, section 4.2): a network that learned by heart which of
 shuffled labels belongs to which image decides by other things; a map that stays the same shows the
-image and not the decision. The paper trains from scratch. Here the head is fitted anew, exactly, on
-shuffled TRAIN labels, and the last fifth of the weights learns on with it: the layers that class
-activation maps look at forget what they knew, at the price of seconds instead of a training.
+image and not the decision. The paper trains from scratch. Here the last fifth of the weights learns
+shuffled TRAIN labels for a few epochs and the head is then fitted to them exactly: the layers that
+class activation maps look at forget what they knew, at the price of seconds instead of a training.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def label_check(
         "absolute": means over images of ρ and |ρ|, "chance", "fit", "sentence"}.
     """
     inputs = study.inputs(sample)
-    ask = partial(maps_of, study.model, study.layer, *inputs, cost=study.cost, heavy=heavy)
+    ask = partial(
+        maps_of, study.model, study.layer, *inputs, cost=study.cost_of_checks, heavy=heavy
+    )
     before = ask()
     chance = chance_of(study.model, study.layer, inputs[0], before, study.seed)
     shuffled = shuffled_labels(train, study.settings.relabelled_images, study.seed)
@@ -109,8 +111,8 @@ def relabelled(
     with restored(model):
         model.eval().requires_grad_(False)
         try:
-            _refit_head(model, images)
             _learn(model, images, batch_size, seed)
+            _refit_head(model, images)
             yield _accuracy(model, images, batch_size)
         finally:
             model.train(training)

@@ -21,6 +21,8 @@ from sonobalance.explanation.localisation import Regions
 from sonobalance.explanation.maps import Cost, probabilities_of
 from sonobalance.randomness import numpy_generator
 
+CHECK_POINTS = 8
+
 
 @dataclass(frozen=True)
 class Study:
@@ -76,6 +78,12 @@ class Study:
     def cost(self) -> Cost:
         """How much one pass may hold."""
         return Cost(self.settings.batch_size, self.settings.gradient_steps, self.mirror)
+
+    @property
+    def cost_of_checks(self) -> Cost:
+        """The same for sanity checks, which compare maps with themselves: coarser paths do."""
+        points = min(CHECK_POINTS, self.settings.gradient_steps)
+        return Cost(self.settings.batch_size, points)
 
     def lesion(self, i: int) -> Mask | None:
         """The lesion of image `i`, or None where no pixel is marked."""

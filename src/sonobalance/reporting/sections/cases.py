@@ -9,10 +9,10 @@ from matplotlib.colors import to_hex
 
 from sonobalance.explanation.gallery import COLOURS
 from sonobalance.reporting.artefacts import RunFiles, as_dict, as_list
-from sonobalance.reporting.formatting import compact, finite
+from sonobalance.reporting.formatting import compact, finite, percent
 from sonobalance.reporting.pictures import overlay, scan
 
-PANEL_PX, NEIGHBOUR_PX = 480, 160
+PANEL_PX, NEIGHBOUR_PX, STRIP_PX = 480, 160, 900
 STOPS = 9
 
 
@@ -48,6 +48,7 @@ def _card(
         "coverage": finite(held.get("coverage")),
         "strangeness": finite(case.get("strangeness")),
         "channels": as_dict(case.get("channels")),
+        "counterfactual": _strip(run, as_dict(case.get("counterfactual"))),
         "neighbours": [_neighbour(run, as_dict(n)) for n in as_list(case.get("neighbours"))],
     }
 
@@ -68,6 +69,19 @@ def _neighbour(run: RunFiles, neighbour: dict[str, Any]) -> dict[str, Any]:
     images = run.synthetic if synthetic else run.real
     key = str(neighbour.get("id", ""))
     return neighbour | {"picture": scan(images, key, NEIGHBOUR_PX, ""), "synthetic": synthetic}
+
+
+def _strip(run: RunFiles, strip: dict[str, Any]) -> dict[str, Any] | None:
+    if not strip:
+        return None
+    shares = [finite(p) for p in as_list(strip.get("probability"))]
+    words = (
+        f"Synthetic pictures from {strip.get('from')} towards {strip.get('towards')}; the "
+        f"classifier's probability of {strip.get('towards')}: "
+        + ", ".join(percent(p) for p in shares)
+    )
+    picture = overlay(run.folder / str(strip.get("image", "")), STRIP_PX, words)
+    return strip | {"picture": picture, "probability": shares}
 
 
 def _path(ring: Any) -> str:
