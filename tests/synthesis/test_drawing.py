@@ -141,8 +141,12 @@ def test_a_walk_starts_and_ends_at_the_generators_images(grown):
     steps = walk.pixels.float().diff(dim=0).abs().mean((1, 2, 3))
     one, other = own.parents[0], own.parents[1]
     for name, weight in zip(walk.parents[1].ids, walk.parents[1].weights, strict=True):
-        shares = [w * share for parents, share in ((one, 2 / 3), (other, 1 / 3))
-                  for n, w in zip(parents.ids, parents.weights, strict=True) if n == name]  # fmt: skip
+        shares = [
+            w * share
+            for parents, share in ((one, 2 / 3), (other, 1 / 3))
+            for n, w in zip(parents.ids, parents.weights, strict=True)
+            if n == name
+        ]
         assert weight == pytest.approx(sum(shares))
     assert (steps > 0).all()
 
