@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from sonobalance.api import (
         audit,
         benchmark,
+        bundle,
         demo,
         doctor,
         evaluate,
         explain,
+        export_onnx,
         fetch,
         index,
         memorisation,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         synthesize,
         train,
         train_gan,
+        verify,
     )
     from sonobalance.config import Settings
 
@@ -39,10 +42,12 @@ __all__ = [
     "__version__",
     "audit",
     "benchmark",
+    "bundle",
     "demo",
     "doctor",
     "evaluate",
     "explain",
+    "export_onnx",
     "fetch",
     "index",
     "memorisation",
@@ -55,6 +60,7 @@ __all__ = [
     "synthesize",
     "train",
     "train_gan",
+    "verify",
 ]
 
 

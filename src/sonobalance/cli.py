@@ -18,6 +18,7 @@ COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
     "predict", "evaluate", "explain", "report", "benchmark", "fetch",
     "memorisation", "sample", "regenerate",
+    "bundle", "verify", "export-onnx", "serve",
 )  # fmt: skip
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -77,6 +77,11 @@ def run_all(
     return out / "report.html"
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a path is a run folder."""
+    return (folder / runs.RECORD).is_file()
+
+
 def check_source(folder: Path) -> None:
     """Raise `InputError` unless the folder or index file is there."""
     if not folder.exists():

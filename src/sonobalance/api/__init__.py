@@ -2,6 +2,7 @@
 
 from sonobalance.api.aids import doctor, fetch
 from sonobalance.api.chains import benchmark, demo, run
+from sonobalance.api.delivery import bundle, export_onnx, verify
 from sonobalance.api.stages import (
     audit,
     evaluate,
@@ -19,10 +20,12 @@ from sonobalance.api.synthetic import memorisation, regenerate, sample
 __all__ = [
     "audit",
     "benchmark",
+    "bundle",
     "demo",
     "doctor",
     "evaluate",
     "explain",
+    "export_onnx",
     "fetch",
     "index",
     "memorisation",
@@ -35,4 +38,5 @@ __all__ = [
     "synthesize",
     "train",
     "train_gan",
+    "verify",
 ]

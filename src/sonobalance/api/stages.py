@@ -7,6 +7,7 @@ as an override.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from sonobalance import pipeline
 from sonobalance.config import (
@@ -141,16 +142,41 @@ def train(run: Path, *, classifier: ClassifierSettings | None = None, redo: bool
     return pipeline.continue_run(run, "train", {"classifier": classifier}, redo=redo) / "classifier"
 
 
-def predict(run: Path, *, redo: bool = False) -> Path:
-    """Predict VAL and TEST with the classifier of every arm.
+def predict(
+    source: Path,
+    *paths: Path,
+    out: Path | None = None,
+    layout: Literal["csv", "jsonl"] = "csv",
+    frames_per_clip: int = 1,
+    batch_size: int = 16,
+    redo: bool = False,
+) -> Path | int:
+    """Predict images with a bundle, or VAL and TEST of a run with the classifier of every arm.
 
-    Writes `predictions.csv`.
+    Of a bundle, a table goes to standard output or `--out`: predicted class, refusal, conformal
+    set, calibrated probabilities; a file that cannot be read gets a row that says why. The exit
+    code is 0 when every file could be read and 3 when some could not. Of a run folder, it writes
+    `predictions.csv` there.
 
     Args:
-        run: run folder with trained classifiers.
-        redo: repeat the stage even if its inputs or settings changed.
+        source: a bundle (folder or ZIP) with images behind it, or a run folder alone.
+        paths: images and folders of images, DICOM included.
+        out: file for the table.
+        layout: csv, or jsonl for one JSON object per line.
+        frames_per_clip: evenly spaced frames taken of a clip; 1 is the middle one.
+        batch_size: images per forward pass.
+        redo: of a run: repeat the stage even if its inputs or settings changed.
+
+    Raises:
+        InputError: the bundle or run cannot be used, or no file could be read.
     """
-    return pipeline.continue_run(run, "predict", {}, redo=redo) / "predictions.csv"
+    if not pipeline.is_run(source) or paths:
+        from sonobalance.deployment.command import predict_paths
+
+        return predict_paths(
+            source, paths, out, layout, frames_per_clip=frames_per_clip, batch_size=batch_size
+        )
+    return pipeline.continue_run(source, "predict", {}, redo=redo) / "predictions.csv"
 
 
 def evaluate(

@@ -185,6 +185,16 @@ class AttentiveClassifier(nn.Module):
                 layer.weight.copy_(part)
         return True
 
+    def logits_and_features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 1, S, S) float32 in [-1, 1] → logits (N, K) and features (N, F), in one pass."""
+        if self.lesion is None:
+            maps = self.backbone.forward_features(self._to_rgb(images))
+            return self.backbone.forward_head(maps), self._averaged(maps)
+        seen = self._look(images)
+        logits = self.backbone.forward_head(seen.maps) + self.lesion(seen.features, seen.outline)
+        features = [self._averaged(seen.maps), pooled(seen.features, seen.outline)]
+        return logits, torch.cat(features, 1)
+
     @property
     def head(self) -> nn.Linear | None:
         """The linear layer between features and logits; None where timm's head is another kind."""

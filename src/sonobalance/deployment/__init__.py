@@ -1,0 +1,1 @@
+"""What leaves the run: a bundle that checks itself, predictions of files, ONNX."""

@@ -1,0 +1,108 @@
+"""From a finished run to the files of a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonobalance.artefacts import splits_of, trained_arms
+from sonobalance.classify.features import model_features
+from sonobalance.classify.predict import Predictor
+from sonobalance.data.guard import reading_only
+from sonobalance.data.loading import load_images
+from sonobalance.deployment.archive import (
+    CARD,
+    DESCRIPTION,
+    GOLDEN,
+    SUMS,
+    WEIGHTS,
+    sums_of,
+    write_bundle,
+)
+from sonobalance.deployment.card import model_card
+from sonobalance.deployment.describe import Identity, describe
+from sonobalance.deployment.examples import FILE as EXAMPLES
+from sonobalance.deployment.examples import write_examples
+from sonobalance.deployment.golden import draw_golden, expect
+from sonobalance.deployment.predictor import BundlePredictor
+from sonobalance.deployment.reference import FILE as REFERENCE
+from sonobalance.deployment.reference import fit_reference, write_reference
+from sonobalance.errors import InputError
+from sonobalance.files import read_json
+from sonobalance.runs import Run
+
+if TYPE_CHECKING:
+    from sonobalance.data.loading import LabelledImages
+
+
+def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: bool) -> Path:
+    """Write the bundle of one arm of a finished run as folder and ZIP.
+
+    Args:
+        run: evaluated.
+        out: the folder; `out`.zip is written beside it.
+        identity: what the run does not know.
+        arm: empty is the arm that was chosen on VAL.
+        examples: put small TRAIN images into the bundle; the owner of the data must allow it.
+
+    Raises:
+        InputError: the run is not evaluated, has no such arm, or `out` exists or is unwritable.
+    """
+    chosen = _arm(run, arm)
+    splits, predictor = splits_of(run), Predictor.load(run.path(f"classifier/{chosen}"))
+    with reading_only(splits.of("train"), splits.of("val")):
+        train, val = (
+            load_images(splits.of(part), predictor.image_size_px, predictor.classes, part.upper())
+            for part in ("train", "val")
+        )
+    evaluation = read_json(run.path("evaluation.json"))
+    description = describe(run, splits, predictor.description, evaluation, identity,
+                           arm=chosen, examples=examples)  # fmt: skip
+    files = {
+        DESCRIPTION: _json(description.model_dump(mode="json")),
+        WEIGHTS: run.path(f"classifier/{chosen}/weights.safetensors").read_bytes(),
+        CARD: model_card(description).encode(),
+        REFERENCE: _reference(predictor, train, val),
+    }
+    if examples:
+        files[EXAMPLES] = write_examples(train)
+    return write_bundle(out, with_golden(files, out))
+
+
+def with_golden(files: Mapping[str, bytes], path: Path) -> dict[str, bytes]:
+    """The files of a bundle with phantoms and what its model says about them."""
+    images = draw_golden()
+    whole = {**files, **images, GOLDEN: b"{}"}
+    predictor = BundlePredictor.of_files(whole | {SUMS: sums_of(whole)}, path)
+    return whole | {GOLDEN: _json(expect(predictor, images))}
+
+
+def _arm(run: Run, wanted: str) -> str:
+    for name in ("classifier/arms.json", "evaluation.json"):
+        if not run.path(name).is_file():
+            raise InputError(
+                f"Expected {run.path(name)} before a bundle is made, but it is missing; finish the "
+                "run first."
+            )
+    arm = wanted or str(read_json(run.path("classifier/arms.json"))["chosen"])
+    if arm not in trained_arms(run):
+        raise InputError(
+            f"Expected the arm to be one of {', '.join(trained_arms(run))}, but got {arm!r}."
+        )
+    return arm
+
+
+def _reference(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> bytes:
+    features, unseen = (
+        model_features(predictor.model, part, image_size_px=predictor.image_size_px)
+        for part in (train, val)
+    )
+    return write_reference(fit_reference(features, np.asarray(train.targets), unseen))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

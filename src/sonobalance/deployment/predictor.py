@@ -1,0 +1,150 @@
+"""From a bundle to answers: the one path of command, Python, service and ONNX check."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.temperature import tempered
+from sonobalance.data.images import Gray, letterbox
+from sonobalance.data.loading import to_unit
+from sonobalance.deployment.answers import Answer, answer
+from sonobalance.deployment.archive import DESCRIPTION, SUMS, WEIGHTS, check_sums, read_files
+from sonobalance.deployment.description import Description, read_description
+from sonobalance.deployment.examples import read_examples
+from sonobalance.deployment.reference import Reference, read_reference
+from sonobalance.deployment.tensors import read_tensors
+from sonobalance.errors import InputError, SettingsError
+
+Squares = NDArray[np.uint8]  # (N, S, S) letterboxed grey images in [0, 255]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network gives for N images.
+
+    Attributes:
+        probabilities: (N, K) float64, calibrated.
+        logits: (N, K) float32, before the temperature; of image and mirror image, averaged.
+        features: (N, F) float32 pooled features of the image as it is.
+    """
+
+    probabilities: NDArray[np.float64]
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BundlePredictor:
+    """A bundle, ready to answer.
+
+    Attributes:
+        description: `model.json`.
+        model: the network in evaluation mode.
+        reference: TRAIN features, for refusals and nearest examples; None where there is none.
+        examples: (N, 1, 96, 96) uint8 TRAIN images in the order of the reference, where allowed.
+        digest: hex SHA-256 of `SHA256SUMS`: names this very bundle.
+    """
+
+    description: Description
+    model: AttentiveClassifier
+    reference: Reference | None
+    examples: torch.Tensor | None
+    digest: str
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | str = "cpu") -> BundlePredictor:
+        """Read a bundle, folder or ZIP, after checking its version and every byte of it.
+
+        Raises:
+            InputError: see `archive.read_files`, `archive.check_sums`, `read_description`; or the
+                weights do not fit the network.
+        """
+        return cls.of_files(read_files(path), path, device)
+
+    @classmethod
+    def of_files(
+        cls, files: Mapping[str, bytes], path: Path, device: torch.device | str = "cpu"
+    ) -> BundlePredictor:
+        """As `load`, from files that were read already; `path` is for messages."""
+        if DESCRIPTION not in files:
+            raise InputError(f"Expected {DESCRIPTION} in the bundle {path}, but it is missing.")
+        description = read_description(files[DESCRIPTION], path)
+        check_sums(files, path)
+        model = _network(description, path)
+        try:
+            model.load_state_dict(read_tensors(files[WEIGHTS], f"{WEIGHTS} of {path}"))
+        except RuntimeError as error:
+            raise InputError(
+                f"Expected the weights of {path} to fit its network, but {_first_line(error)}."
+            ) from None
+        reference = read_reference(files, len(description.classes))
+        count = len(reference.features) if reference else 0
+        return cls(
+            description, model.to(device).eval().requires_grad_(False),
+            reference=reference, examples=read_examples(files, count),
+            digest=hashlib.sha256(files[SUMS]).hexdigest(),
+        )  # fmt: skip
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; index = column."""
+        return self.description.classes
+
+    def squares(self, images: Sequence[Gray]) -> Squares:
+        """Letterbox (H, W) uint8 images to (N, S, S) uint8, as for training."""
+        side = self.description.preprocessing.image_size_px
+        return np.stack([letterbox(image, side) for image in images])
+
+    def outputs(self, squares: Squares) -> Outputs:
+        """Probabilities, logits and features of (N, S, S) uint8 letterboxed images."""
+        calibration, model = self.description.calibration, self.model
+        unit = to_unit(torch.from_numpy(squares)[:, None].to(model.mean.device))
+        with torch.inference_mode():
+            both = torch.cat([unit, unit.flip(3)]) if calibration.mirror_test else unit
+            logits, features = model.logits_and_features(both)
+            if calibration.mirror_test:
+                logits = (logits[: len(unit)] + logits[len(unit) :]) / 2
+        z = logits.float().cpu().numpy()
+        kept = features[: len(unit)].float().cpu().numpy()
+        return Outputs(tempered(z, calibration.temperature), z, kept)
+
+    def answers(self, squares: Squares) -> list[Answer]:
+        """The answer to each of (N, S, S) uint8 letterboxed images."""
+        return self.answers_to(self.outputs(squares))
+
+    def answers_to(self, outputs: Outputs) -> list[Answer]:
+        """The answers that these outputs mean."""
+        reference, count = self.reference, len(outputs.probabilities)
+        if reference is None:
+            far: list[float | None] = [None] * count
+        else:
+            far = [float(d) for d in reference.distances(outputs.features)]
+        limit = reference.limit if reference else None
+        rows = zip(outputs.probabilities, far, strict=True)
+        return [answer(self.description, row, distance, limit) for row, distance in rows]
+
+
+def _network(description: Description, path: Path) -> AttentiveClassifier:
+    network = description.network
+    try:
+        return AttentiveClassifier(
+            network.backbone, len(description.classes), network.attention, network.image_size_px,
+            attention_stages=network.attention_stages, lesion_attention=network.lesion_attention,
+        )  # fmt: skip
+    except SettingsError:
+        raise InputError(
+            f"Expected the network {network.backbone!r} of {path} to be a model of the installed "
+            "timm, but it is not; install the timm version that its model.json names."
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,115 @@
+"""`predict BUNDLE PATHS`: every file gets a row, whatever the others are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonobalance import api, cli
+from sonobalance.data.images import letterbox, read_gray
+from sonobalance.deployment.batch import find_files, predict_files
+from sonobalance.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/1.png", "a/b/2.jpg", "a/b/3.tif"):
+        image = rng.integers(0, 256, (40 + len(name), 60), np.uint8)
+        Image.fromarray(image).save(tmp_path / name)
+    (tmp_path / "a" / "1_mask.png").write_bytes((tmp_path / "a" / "1.png").read_bytes())
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "a" / "film.mp4").write_bytes(b"no image")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    frames = [Image.fromarray(np.full((40, 40), 40 * i, np.uint8)) for i in range(5)]
+    frames[0].save(tmp_path / "a" / "clip.gif", save_all=True, append_images=frames[1:])
+    return tmp_path / "a"
+
+
+def call(*words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(word) for word in words])
+    return int(stop.value.code or 0)
+
+
+def test_folders_are_searched_for_images_without_masks(folder):
+    names = [path.name for path in find_files([folder])]
+    assert names == ["1.png", "2.jpg", "3.tif", "broken.png", "clip.gif", "film.mp4"]
+    assert find_files([folder / "notes.txt"]) == [folder / "notes.txt"]
+
+
+def test_rows_equal_single_answers_whatever_the_batch(folder, predictor):
+    files = find_files([folder])
+    for size in (1, 3, 16):
+        rows = list(predict_files(predictor, files, batch_size=size))
+        assert [row.frame.path for row in rows] == [str(path) for path in files]
+        for row in rows:
+            if row.answer is None:
+                assert row.frame.error
+                continue
+            gray = read_gray(next(p for p in files if str(p) == row.frame.path), row.frame.index)
+            alone = predictor.answers(letterbox(gray, 32)[None])[0]
+            assert row.answer.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+
+def test_a_clip_gives_its_middle_frame_or_evenly_spaced_ones(folder, predictor):
+    clip = [folder / "clip.gif"]
+    assert [r.frame.index for r in predict_files(predictor, clip)] == [2]
+    rows = list(predict_files(predictor, clip, frames_per_clip=5))
+    assert [r.frame.index for r in rows] == [0, 1, 2, 3, 4]
+
+
+def test_the_table_on_standard_output(folder, whole, capsys, predictor):
+    assert call("predict", whole, folder) == 3
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    assert [bool(row["error"]) for row in rows] == [False, False, False, True, False, True]
+    assert sum(float(rows[0][f"p_{name}"]) for name in predictor.classes) == pytest.approx(1)
+    assert "4 answered, 0 refused" in captured.err
+    assert "2 could not be read" in captured.err
+    assert "not a medical device" in captured.err
+
+
+def test_csv_and_json_lines_hold_the_same_numbers(folder, whole, tmp_path, capsys):
+    out = tmp_path / "predictions.csv"
+    assert call("predict", f"{whole}.zip", folder / "1.png", folder / "b", "--out", out) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert call("predict", whole, folder / "1.png", folder / "b", "--layout", "jsonl") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    with out.open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    for row, line in zip(rows, lines, strict=True):
+        assert row["predicted"] == (line["predicted"] or "")
+        for name, value in line["probabilities"].items():
+            assert float(row[f"p_{name}"]) == value
+
+
+def test_nothing_readable_is_bad_input_and_leaves_no_file(folder, whole, tmp_path, capsys):
+    out = tmp_path / "predictions.csv"
+    assert call("predict", whole, folder / "broken.png", "--out", out) == cli.BAD_INPUT
+    assert "none of the 1 could be" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("words", [(), ("nowhere.png",)])
+def test_bad_input_is_one_sentence(whole, words, capsys):
+    assert call("predict", whole, *words) == cli.BAD_INPUT
+    assert capsys.readouterr().err.startswith("sonobalance: Expected")
+
+
+def test_what_is_neither_bundle_nor_run_is_named(tmp_path):
+    with pytest.raises(InputError, match="run folder"):
+        api.predict(tmp_path, tmp_path)
+
+
+def test_verify_says_so(whole, capsys):
+    assert call("verify", whole) == 0
+    assert "every file is as it was written" in " ".join(capsys.readouterr().err.split())
+    (whole.parent / "empty").mkdir()
+    assert call("verify", whole.parent / "empty") == cli.BAD_INPUT
