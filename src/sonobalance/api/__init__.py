@@ -2,7 +2,7 @@
 
 from sonobalance.api.aids import doctor, fetch
 from sonobalance.api.chains import benchmark, demo, run
-from sonobalance.api.delivery import bundle, export_onnx, verify
+from sonobalance.api.delivery import bundle, export_onnx, serve, verify
 from sonobalance.api.stages import (
     audit,
     evaluate,
@@ -34,6 +34,7 @@ __all__ = [
     "report",
     "run",
     "sample",
+    "serve",
     "split",
     "synthesize",
     "train",

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from sonobalance.config.service import ServiceSettings
+
+Flat = Parameter(name="*")
 
 
 def bundle(
@@ -95,3 +102,35 @@ def export_onnx(bundle: Path, *, out: Path, int8: Path | None = None) -> Path:
             "it on your own images before you use it."
         )
     return out
+
+
+def serve(
+    bundle: Path,
+    *,
+    generator: Path | None = None,
+    service: Annotated[ServiceSettings, Flat] = ServiceSettings(),  # noqa: B008 - frozen
+) -> int:
+    """Serve a bundle over HTTP with a web page at `/`; needs the extra `serve`.
+
+    Listens on this machine alone. Any other --host needs a token, from --token-file or the
+    environment variable SONOBALANCE_TOKEN, or --insecure spelled out. Uploads stay in memory.
+
+    Args:
+        bundle: folder or ZIP; verified before the first request.
+        generator: generator bundle, or a run folder with one, for the tab `Synthesise`.
+        service: address, access and limits.
+
+    Raises:
+        InputError: the bundle cannot be used, the address is taken, or the extra is missing.
+        SettingsError: the address needs a token.
+    """
+    from sonobalance.errors import InputError
+
+    try:
+        from sonobalance.service.server import serve_bundle
+    except ImportError as error:
+        raise InputError(
+            f"Expected the extra for the service, but {error.name} is not installed; install "
+            "sonobalance[serve]."
+        ) from None
+    return serve_bundle(bundle, generator, service)

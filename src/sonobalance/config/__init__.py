@@ -8,6 +8,7 @@ from sonobalance.config.data import AuditSettings, Conflicts, DataSettings, Spli
 from sonobalance.config.gan import GanSettings, Objective
 from sonobalance.config.outcome import EvaluationSettings, EvidenceMap, ExplanationSettings
 from sonobalance.config.section import Section
+from sonobalance.config.service import ServiceSettings
 from sonobalance.config.settings import PRESETS, Arm, Preset, Settings
 from sonobalance.config.synthesis import SynthesisSettings
 
@@ -28,6 +29,7 @@ __all__ = [
     "Objective",
     "Preset",
     "Section",
+    "ServiceSettings",
     "Settings",
     "SplitSettings",
     "SynthesisSettings",

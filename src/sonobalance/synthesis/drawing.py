@@ -77,10 +77,8 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
         InputError: there is no such class, or the folder is not empty.
     """
     _check(bundle, request, out)
-    target = bundle.document["classes"].index(request.label)
     gated = request.gates and not request.interpolation
-    found = _gated(bundle, request, target) if gated else _plain(bundle, request, target)
-    candidates, pixels = found
+    candidates, pixels = make_images(bundle, request)
     kept = [c for c in candidates if c.kept]
     for candidate, image in zip(kept, pixels, strict=True):
         text = text_chunks(
@@ -94,6 +92,14 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
     document = _document(bundle, request, candidates, gated=gated)
     write_json(out / DOCUMENT, document)
     return document
+
+
+def make_images(bundle: GeneratorBundle, request: Request) -> tuple[list[Candidate], Tensor]:
+    """Candidates, and the pixels (n, 1, S, S) uint8 of those that were kept; writes nothing."""
+    target = bundle.document["classes"].index(request.label)
+    if request.gates and not request.interpolation:
+        return _gated(bundle, request, target)
+    return _plain(bundle, request, target)
 
 
 def _check(bundle: GeneratorBundle, request: Request, out: Path) -> None:

@@ -1,0 +1,1 @@
+"""The HTTP service and web page of a bundle; needs the extra `serve`."""
