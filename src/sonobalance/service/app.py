@@ -57,7 +57,6 @@ def make_app(service: Service) -> Gate:
     app = FastAPI(
         title="sonobalance", version=__version__, description=f"{service.name}. {NOTICE}",
         lifespan=lifespan, docs_url=None, redoc_url=None,
-        # the security scheme is added below: the gate checks it, not FastAPI
     )  # fmt: skip
     _add_images(app, service)
     _add_about(app, service)
@@ -152,7 +151,7 @@ def _add_pages(app: FastAPI) -> None:
     def page(name: str) -> Response:
         return Response((STATIC / name).read_bytes(), media_type="text/html; charset=utf-8")
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def index() -> Response:
         return page("index.html")
 

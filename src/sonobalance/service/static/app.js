@@ -82,8 +82,8 @@ async function one(item) {
     const onWait = (text) => { $("status").textContent = text; };
     item.answer = await ask("/predict?preview=true&neighbours=5", { body: item.file, onWait });
     redraw(item);
-    await showResult(item);
     $("drop").classList.add("small");
+    if (!waiting.length) showResult(item).catch(fail);
   } catch (error) {
     item.error = error.message;
     redraw();
