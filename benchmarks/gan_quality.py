@@ -1,11 +1,18 @@
-"""Per-class quality of the GAN's objectives at equal computing time, beside real-versus-real.
+"""Per-class quality of the GAN's objectives and of `lightweight-gan`, beside real-versus-real.
 
     python benchmarks/gan_quality.py RUN --weights WEIGHTS --minutes 10 --out FILE.json
 
-RUN is the folder of a run that has finished the stages index, audit and split; only its TRAIN part
-is read. Every objective has the same warm-up; then it trains until it has used `--minutes` of
-processor time (all threads together), the warm-up included. As many images of each class are
-generated as TRAIN has. The kernel distance depends on the backbone: compare within one file only.
+RUN is a folder with the stages index, audit and split done; only its TRAIN part is read. The budget
+is processor time of one thread, the warm-up, snapshots and their judgement included: it means the
+same on a busy machine. `lightweight-gan` is not conditional, so that each class gets a third (one
+over the number of classes) of the budget. As many images of each class are generated as TRAIN has.
+
+Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
+density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
+same measure of one real half against the other, halves being made of whole groups. `held_back` is
+KID to the TRAIN images that the method never saw. The features of `--weights` also serve our GANs
+(branch, choice of the snapshot); those of `--referee`, where given, serve nothing but this table.
+Values depend on the backbone: compare them within one file only. Finished rows are kept.
 """
 
 from __future__ import annotations
@@ -13,24 +20,40 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
+from lightweight import Rival
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from sonobalance.classify.features import cross_fitted, extract_features
-from sonobalance.config import GanSettings
+from sonobalance.artefacts import eyes_of, splits_of
+from sonobalance.classify.features import cross_fitted, extract_features, resized
 from sonobalance.data.guard import reading_only
-from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.data.images import write_png
+from sonobalance.data.loading import LabelledImages, load_images, to_pixels, to_unit
+from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
+from sonobalance.gan.framing import fill, find_frames, refit
+from sonobalance.gan.grids import contact_sheet
+from sonobalance.gan.held import hold_back
+from sonobalance.gan.judging import REPORT
 from sonobalance.gan.sampling import Sampler
-from sonobalance.gan.train import REPORT, train_gan
-from sonobalance.runs import environment, open_run
-from sonobalance.stages import splits_of
-from sonobalance.synthesis.fidelity import measure_fidelity
+from sonobalance.gan.train import train_gan
+from sonobalance.randomness import torch_generator
+from sonobalance.runs import open_run
+from sonobalance.synthesis.fidelity import (
+    density_coverage,
+    split_halves,
+    subset_kernel_distance,
+)
+
+METHODS = ("d2gan", "real_class", "single", "lightweight-gan")
+Features = NDArray[np.float64]
 
 
 def arguments() -> argparse.Namespace:
@@ -38,89 +61,202 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
-    parser.add_argument("--objectives", nargs="+", default=["d2gan", "single"])
+    parser.add_argument("--referee", type=Path, help="safetensors of mobilenet_edgetpu_100")
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")
+    parser.add_argument("--warmup-kimg", type=float, help="instead of the run's setting")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("docs/results/gan-quality-cpu.json"))
+    parser.add_argument("--grids", type=Path, help="folder for sample grids; never commit it")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/gan-quality-busi.json"))
     return parser.parse_args()
 
 
-def train_for(
-    minutes: float,
-    images: LabelledImages,
-    settings: GanSettings,
-    *,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-) -> tuple[Sampler, float]:
-    """Train, snapshot by snapshot, until the processor time is used up."""
-    began, kimg = time.process_time(), 0.0
-    while time.process_time() - began < 60 * minutes:
-        kimg += settings.snapshot_kimg
-        path = train_gan(images, settings, seed=seed, folder=folder, device=device, total_kimg=kimg)
-        if read_json(folder / REPORT)["collapsed"]:
-            break
-    return Sampler.load(path, device), time.process_time() - began
+class Study:
+    """TRAIN, its features, and the measures on them."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given, self.device = given, torch.device(given.device)
+        run = open_run(given.run)
+        splits = splits_of(run)
+        train = splits.of("train")
+        changes = {"image_size_px": given.size, "snapshot_kimg": 1.0, "patience_kimg": 1e9}
+        if given.warmup_kimg:
+            changes["autoencoder_kimg"] = given.warmup_kimg
+        self.settings = run.settings.gan.model_copy(update=changes)
+        classifier = {"backbone": given.backbone, "weights": given.weights}
+        settings = run.settings.model_copy(update={
+            "gan": self.settings,
+            "classifier": run.settings.classifier.model_copy(update=classifier),
+        })  # fmt: skip
+        run.settings = settings
+        self.eyes = eyes_of(run)
+        with reading_only(train):
+            self.images = load_images(train, given.size, splits.manifest.classes)
+        self.groups = [splits.group[key] for key in self.images.ids]
+        self.real = self.look(self.images)
+
+    def look(self, images: LabelledImages) -> dict[str, Features]:
+        """Features by the name of the backbone."""
+        given = self.given
+        found = {given.backbone: extract_features(images, given.backbone, given.weights)}
+        if given.referee:
+            found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
+        return {key: value.astype(np.float64) for key, value in found.items()}
+
+    def floor(self) -> dict[str, Any]:
+        """One half of TRAIN against the other, no group in both."""
+        return {key: self._floor(value) for key, value in self.real.items()}
+
+    def _floor(self, real: Features) -> dict[str, Any]:
+        real, out = _standardised(real, real), {}
+        groups = np.asarray(self.groups)
+        for k, label in enumerate(self.images.classes):
+            mine = (self.images.targets == k).numpy()
+            first = split_halves(groups[mine].tolist(), 0)
+            a, b = real[mine][first], real[mine][~first]
+            kid, spread = subset_kernel_distance(a, b, 0)
+            density, coverage = density_coverage(a, b)
+            out[label] = {"n": [len(a), len(b)], "kid": kid, "kid_std": spread,
+                          "density": density, "coverage": coverage}  # fmt: skip
+        halves = split_halves(self.groups, 0)
+        told = cross_fitted(real, halves.astype(int), groups, seed=0)[:, 1]
+        return {"classes": out, "probe_auc": float(roc_auc_score(halves, told))}
+
+    def measure(self, fake: LabelledImages, held: LabelledImages, seed: int) -> dict[str, Any]:
+        """A method's images against TRAIN and against what it never saw."""
+        seen = self.look(fake)
+        return {key: self._measure(self.real[key], seen[key], held, seed) for key in seen}
+
+    def _measure(
+        self, real: Features, fake: Features, held: LabelledImages, seed: int
+    ) -> dict[str, Any]:
+        fake, real, out = _standardised(fake, real), _standardised(real, real), {}
+        groups, away = np.asarray(self.groups), np.isin(self.images.ids, held.ids)
+        for k, label in enumerate(self.images.classes):
+            mine = (self.images.targets == k).numpy()
+            kid, spread = subset_kernel_distance(real[mine], fake[mine], seed)
+            apart, _ = subset_kernel_distance(real[mine & away], fake[mine], seed)
+            first = split_halves(groups[mine].tolist(), 0)
+            density, coverage = density_coverage(real[mine][first], fake[mine][~first])
+            out[label] = {"kid": kid, "kid_std": spread, "kid_held_back": apart,
+                          "density": density, "coverage": coverage}  # fmt: skip
+        both = np.concatenate([real, fake])
+        is_fake = np.repeat([0, 1], [len(real), len(fake)])
+        relatives = np.array([*groups, *(f"synthetic-{i}" for i in range(len(fake)))])
+        told = cross_fitted(both, is_fake, relatives, seed=seed)[:, 1]
+        return {"classes": out, "probe_auc": float(roc_auc_score(is_fake, told))}
 
 
-def generate(sampler: Sampler, images: LabelledImages, seed: int) -> LabelledImages:
-    """As many images of each class as there are real ones."""
-    samples = sampler.sample(images.targets, seed=seed)
+def _standardised(x: Features, by: Features) -> Features:
+    return np.asarray((x - by.mean(0)) / (by.std(0) + 1e-6))
+
+
+@torch.inference_mode()
+def referee_features(images: LabelledImages, weights: Path) -> NDArray[np.float32]:
+    """Pooled features (N, 1280) of a network that no GAN here has seen."""
+    model = timm.create_model("mobilenet_edgetpu_100", pad_type="same", num_classes=0)
+    model.blocks[0][0].bn1.act = torch.nn.Identity()  # as these weights were trained
+    model.load_state_dict(
+        {k: v for k, v in load_file(weights).items() if not k.startswith("classifier")}
+    )
+    model.eval()
+    parts = [model(resized(to_unit(x), 224).expand(-1, 3, -1, -1)) for x in images.pixels.split(32)]
+    found: NDArray[np.float32] = torch.cat(parts).numpy()
+    return found
+
+
+def ours(study: Study, objective: str, seed: int) -> tuple[LabelledImages, dict[str, Any]]:
+    """Train one of our objectives within the budget; images and what to record."""
+    settings = study.settings.model_copy(update={"objective": objective})
+    began, deadline = time.process_time(), 60 * study.given.minutes
+    with tempfile.TemporaryDirectory() as name:
+        path = train_gan(
+            study.images, settings, seed=seed, folder=Path(name), device=study.device,
+            total_kimg=1e6, groups=study.groups, eyes=study.eyes,
+            goes_on=lambda: time.process_time() - began < deadline,
+        )  # fmt: skip
+        seconds, report = time.process_time() - began, read_json(Path(name) / REPORT)
+        samples = Sampler.load(path, study.device).sample(study.images.targets, seed=seed)
+    keys = ("kimg", "best_kimg", "collapsed", "parameters", "kid_features")
+    return _named(study.images, samples.pixels), {
+        "processor_seconds": round(seconds, 1), **{key: report[key] for key in keys},
+    }  # fmt: skip
+
+
+def lightweight(study: Study, seed: int) -> tuple[LabelledImages, dict[str, Any]]:
+    """One `lightweight-gan` per class, each on its share of the budget; it learns the same images.
+
+    Like our generators it sees images without letterbox bars, mirrored at random; each of its
+    images gets the frame of a TRAIN image of the class.
+    """
+    images, given = study.images, study.given
+    fit, _ = hold_back(images, study.groups, study.settings.held_back, seed)
+    frames = find_frames(images.pixels)
+    pixels, steps, spent = torch.empty_like(images.pixels), {}, 0.0
+    for k, label in enumerate(images.classes):
+        began = time.process_time()
+        of = fit.pixels[fit.targets == k]
+        real = (fill(of, find_frames(of)) + 1) / 2
+        rival = Rival(given.size, study.settings.batch_size, seed, study.device)
+        random = torch_generator(seed, "lightweight-gan", label)
+        while time.process_time() - began < 60 * given.minutes / len(images.classes):
+            drawn = real[torch.randint(len(real), (rival.batch_size,), generator=random)]
+            flips = torch.randint(2, (len(drawn), 1, 1, 1), generator=random).bool()
+            rival.step(torch.where(flips, drawn.flip(3), drawn).to(study.device))
+        steps[label], spent = rival.steps, spent + time.process_time() - began
+        mine = images.targets == k
+        made = rival.generate(int(mine.sum())) * 2 - 1
+        pixels[mine] = to_pixels(refit(made, frames[mine]))
+    count = sum(p.numel() for p in rival.gan.G.parameters())
+    judge = sum(p.numel() for p in rival.gan.D.parameters())
+    return _named(images, pixels), {
+        "processor_seconds": round(spent, 1),
+        "kimg": {k: n * study.settings.batch_size / 1000 for k, n in steps.items()},
+        "parameters": {"G": count, "D": judge},
+    }  # fmt: skip
+
+
+def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
     ids = tuple(f"synthetic-{i}" for i in range(len(images)))
-    return LabelledImages(samples.pixels, images.targets, ids, images.classes)
-
-
-def compare(
-    real: np.ndarray, fake: np.ndarray, images: LabelledImages, groups: list[str], seed: int
-) -> dict[str, Any]:
-    """Fidelity of each class, and how well a probe tells real from synthetic images."""
-    mean, spread = real.mean(0), real.std(0) + 1e-6
-    real, fake = (real - mean) / spread, (fake - mean) / spread
-    classes = {}
-    for target, label in enumerate(images.classes):
-        mine = (images.targets == target).numpy()
-        its = [group for group, keep in zip(groups, mine, strict=True) if keep]
-        found = measure_fidelity(label, real[mine], its, fake[mine], seed=seed, memorisation=0.0)
-        if found is not None:
-            classes[label] = {k: v for k, v in asdict(found).items() if k != "memorisation"}
-    both = np.concatenate([real, fake])
-    is_fake = np.repeat([0, 1], [len(real), len(fake)])
-    relatives = np.array([*groups, *(f"synthetic-{i}" for i in range(len(fake)))])
-    told = cross_fitted(both, is_fake, relatives, seed=seed)[:, 1]
-    return {"classes": classes, "real_or_synthetic_auc": float(roc_auc_score(is_fake, told))}
+    return LabelledImages(pixels, images.targets, ids, images.classes)
 
 
 def main() -> None:
     given = arguments()
-    run, device = open_run(given.run), torch.device(given.device)
-    splits = splits_of(run)
-    train = splits.of("train")
-    base = run.settings.gan.model_copy(update={"image_size_px": given.size})
-    rows = []
-    with reading_only(train):
-        images = load_images(train, given.size, splits.manifest.classes)
-    groups = [splits.group[key] for key in images.ids]
-    look = {"backbone": given.backbone, "weights": given.weights, "device": device}
-    real = extract_features(images, **look)
+    torch.set_num_threads(1)
+    study = Study(given)
+    budget = {
+        "processor_minutes": given.minutes, "size": given.size,
+        "settings": study.settings.model_dump(mode="json"),
+    }  # fmt: skip
+    old = read_json(given.out) if given.out.is_file() else {}
+    rows = old["rows"] if old.get("budget") == budget else []
     for seed in given.seeds:
-        for objective in given.objectives:
-            settings = base.model_copy(update={"objective": objective})
-            with tempfile.TemporaryDirectory() as folder:
-                sampler, seconds = train_for(
-                    given.minutes, images, settings, seed=seed, device=device, folder=Path(folder)
+        _, held = hold_back(study.images, study.groups, study.settings.held_back, seed)
+        for method in given.methods:
+            if any((row["method"], row["seed"]) == (method, seed) for row in rows):
+                continue
+            began = time.monotonic()
+            make = lightweight if method == "lightweight-gan" else ours
+            fake, facts = make(study, seed) if make is lightweight else ours(study, method, seed)
+            row = {"method": method, "seed": seed, **facts}
+            row["wall_seconds"] = round(time.monotonic() - began, 1)
+            row["features"] = study.measure(fake, held.images, seed)
+            now = read_json(given.out) if given.out.is_file() else {}
+            rows = [*(now["rows"] if now.get("budget") == budget else []), row]
+            if given.grids:
+                sheet = contact_sheet(
+                    study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
                 )
-                report = read_json(Path(folder) / REPORT)
-            fake = extract_features(generate(sampler, images, seed), **look)
-            row = {"objective": objective, "seed": seed, "processor_seconds": round(seconds, 1)}
-            row |= {key: report[key] for key in ("kimg", "best_kimg", "collapsed", "parameters")}
-            rows.append(row | compare(real, fake, images, groups, seed))
+                write_png(given.grids / f"{method}-{seed}.png", sheet)
             write_json(given.out, {
-                "what": __doc__, "backbone": given.backbone, "weights": given.weights.name,
-                "images": dict(train.counts), "settings": base.model_dump(mode="json"),
-                "environment": environment(), "rows": rows,
+                "what": __doc__, "budget": budget, "backbone": given.backbone,
+                "weights": given.weights.name, "referee": given.referee and given.referee.name,
+                "images": {c: int((study.images.targets == k).sum())
+                           for k, c in enumerate(study.images.classes)},
+                "real_versus_real": study.floor(), "environment": environment(), "rows": rows,
             })  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import torch
 from sonobalance.config import GanSettings
 from sonobalance.gan import losses
 from sonobalance.gan.discriminators import make_discriminators
-from sonobalance.gan.networks import Encoder, Generator
+from sonobalance.gan.networks import Encoder, Generator, unit_rms
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256])
@@ -86,3 +86,12 @@ def test_the_two_discriminators_see_different_neighbourhoods():
         seen[name] = float((images.grad != 0).float().mean())
     assert seen["D1"] > 0.95
     assert 0.02 < seen["D2"] < 0.25
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_unit_rms_and_its_derivatives(dim):
+    x = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    by_hand = x / (x.square().mean(dim, keepdim=True) + 1e-8).sqrt()
+    torch.testing.assert_close(unit_rms(x, dim), by_hand)
+    assert torch.autograd.gradcheck(lambda y: unit_rms(y, dim), x)
+    assert torch.autograd.gradgradcheck(lambda y: unit_rms(y, dim), x)

@@ -47,11 +47,9 @@ def test_the_distance_is_small_for_images_of_the_same_kind_and_large_for_others(
     torch.manual_seed(0)
     images, others = blobs(per_class=40), blobs(per_class=40, seed=5)
     _, held = hold_back(images, images.ids, 0.3, seed=0)
-    ruler = Ruler(None, Encoder(32, 4, 8))
-    assert ruler.name == "warm-up encoder"
+    ruler = Ruler(None, Encoder(32, 4, 8), framed(images.pixels), held)
     alike, unlike = (
-        ruler.distances(framed(images.pixels), held, sign * framed(others.pixels), others.targets)
-        for sign in (1, -1)
+        ruler.distances(sign * framed(others.pixels), others.targets) for sign in (1, -1)
     )
     assert alike.keys() == {0, 1}
     for target in (0, 1):

@@ -52,7 +52,7 @@ def test_log_ratios_are_those_of_the_discriminators(sampler):
 
     network = sampler.snapshot.discriminators["D2"]
     logits = network(fill(images.pixels, find_frames(images.pixels)), images.targets)
-    by_hand = (0.1 / torch.nn.functional.softplus(logits)).log().mean(1)
+    by_hand = (sampler.snapshot.settings.beta / torch.nn.functional.softplus(logits)).log().mean(1)
     torch.testing.assert_close(r2, by_hand, rtol=1e-4, atol=1e-5)
 
 

@@ -27,18 +27,18 @@ class GanSettings(Section):
         "auto", description="Of convolutions in training; `auto`: bfloat16 where it is fast."
     )
     autoencoder_kimg: float = Field(
-        20.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
+        16.0, ge=0, description="Thousand images shown in the autoencoder warm-up."
     )
     total_kimg: float = Field(
         48.0, gt=0, description="Thousand real images shown in the adversarial phase."
     )
     autoencoder_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate, warm-up.")
-    generator_lr: float = Field(1.5e-4, gt=0, lt=1, description="Adam learning rate of G.")
+    generator_lr: float = Field(3e-4, gt=0, lt=1, description="Adam learning rate of G.")
     discriminator_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate of D1, D2.")
-    alpha: float = Field(0.2, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
-    beta: float = Field(0.1, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
+    alpha: float = Field(1.0, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
+    beta: float = Field(1.0, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
     anchor_weight: float = Field(
-        1.0, ge=0, description="Weight of the reconstruction anchor against collapse."
+        0.1, ge=0, description="Weight of the reconstruction anchor against collapse."
     )
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
@@ -49,7 +49,7 @@ class GanSettings(Section):
         "where `classifier.weights` is given.",
     )
     perceptual_weight: float = Field(
-        0.0, ge=0, description="Weight of these features in the warm-up's reconstruction."
+        0.3, ge=0, description="Weight of these features in the warm-up's reconstruction."
     )
     held_back: float = Field(
         0.12, ge=0, lt=0.5,

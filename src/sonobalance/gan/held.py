@@ -71,30 +71,36 @@ class Ruler:
 
     The features are those of the pretrained backbone where there is one, else of the warm-up's
     encoder; they are standardised by the images that the GAN learns from.
+
+    Args:
+        eyes: frozen pretrained features.
+        encoder: as the warm-up left it.
+        learnt: (N, C, S, S) float32 in [-1, 1], framed: what the GAN learns from.
+        held: what is compared with.
     """
 
-    def __init__(self, eyes: FrozenFeatures | None, encoder: Encoder) -> None:
-        self._eyes, self._encoder = eyes, encoder
-        self.name = "warm-up encoder" if eyes is None else eyes.name
-
-    def features(self, images: Tensor) -> Tensor:
-        """(N, F) float32 of framed images (N, ≥ 1, S, S) float32 in [-1, 1]."""
-        return features(self._encoder, images) if self._eyes is None else self._eyes.pooled(images)
-
-    def distances(
-        self, learnt: Tensor, held: Held, fake: Tensor, targets: Tensor
-    ) -> dict[int, float]:
-        """KID of each class with at least two images, by its index; (N, C, S, S) in [-1, 1]."""
-        of_learnt = self.features(learnt)
-        mean, spread = of_learnt.mean(0), of_learnt.std(0) + 1e-6
+    def __init__(
+        self, eyes: FrozenFeatures | None, encoder: Encoder, learnt: Tensor, held: Held
+    ) -> None:
+        self._eyes, self._encoder, self._targets = eyes, encoder, held.images.targets
+        of_learnt = self._features(learnt)
+        self._mean, self._spread = of_learnt.mean(0), of_learnt.std(0) + 1e-6
         real = fill(held.images.pixels, find_frames(held.images.pixels)).to(learnt.device)
-        of_real, of_fake = ((self.features(x) - mean) / spread for x in (real, fake))
+        self._real = (self._features(real) - self._mean) / self._spread
+
+    def distances(self, fake: Tensor, targets: Tensor) -> dict[int, float]:
+        """KID of each class with at least two images, by its index.
+
+        `fake` is (N, C, S, S) float32 in [-1, 1], framed; `targets` (N,) int64.
+        """
+        of_fake = (self._features(fake) - self._mean) / self._spread
         found = {}
-        for target in held.images.targets.unique().tolist():
-            mine = held.images.targets == target
-            if mine.sum() > 1:
-                distance = kernel_distance(
-                    of_real[mine.to(of_real.device)], of_fake[(targets == target).to(fake.device)]
-                )
+        for target in self._targets.unique().tolist():
+            mine = self._real[(self._targets == target).to(self._real.device)]
+            if len(mine) > 1:
+                distance = kernel_distance(mine, of_fake[(targets == target).to(of_fake.device)])
                 found[target] = float(distance)
         return found
+
+    def _features(self, images: Tensor) -> Tensor:
+        return features(self._encoder, images) if self._eyes is None else self._eyes.pooled(images)

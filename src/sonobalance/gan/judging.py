@@ -33,7 +33,8 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     _draw(t, folder, refit(fake.cpu(), frames), targets)
     learnt, of = to_unit(t.train.pixels), targets.to(fake.device)
     health = assess(learnt, t.present_targets(), fake, of)
-    kid = Ruler(t.eyes, t.encoder).distances(learnt, t.held, fake, of)
+    t.ruler = t.ruler or Ruler(t.eyes, t.encoder, learnt, t.held)
+    kid = t.ruler.distances(fake, of)
     measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
     _decide(t, health, row | measured, folder)
     t.counters.seconds += time.monotonic() - began
@@ -92,7 +93,7 @@ def conclude(t: Training, folder: Path) -> None:
         "kimg": t.kimg,
         "best_kimg": t.counters.best_kimg,
         "best_kid": t.counters.best,
-        "kid_features": Ruler(t.eyes, t.encoder).name,
+        "kid_features": t.eyes.name if t.eyes else "warm-up encoder",
         "held_back": len(t.held.images) if t.held.apart else 0,
         "held_back_classes": list(t.held.apart),
         "seconds": round(t.counters.seconds, 1),

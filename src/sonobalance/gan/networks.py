@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +23,34 @@ def channels_at(side: int, size: int, base: int) -> int:
     return base * min(WIDEST, size // side)
 
 
+class _UnitRms(torch.autograd.Function):
+    """x·s with s = 1/√(mean x² + ε); dL/dx = s·g − x·s³·mean(g·x): a third of autograd's passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dim: int) -> Tensor:
+        scale = _inverse_rms(x, dim)
+        ctx.save_for_backward(x, scale)
+        ctx.dim = dim
+        return x * scale
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        x, scale = ctx.saved_tensors
+        (gradient,) = gradients
+        if torch.is_grad_enabled():  # a second derivative is wanted: R1
+            scale = _inverse_rms(x, ctx.dim)
+        share = (gradient * x).mean(ctx.dim, keepdim=True) * scale**3
+        return torch.addcmul(gradient * scale, x, share, value=-1), None
+
+
+def _inverse_rms(x: Tensor, dim: int) -> Tensor:
+    return torch.rsqrt(x.square().mean(dim, keepdim=True) + 1e-8)
+
+
 def unit_rms(x: Tensor, dim: int = 1) -> Tensor:
-    """Scale to a root mean square of 1 over `dim`."""
-    return x * torch.rsqrt(x.square().mean(dim, keepdim=True) + 1e-8)
+    """Scale to a root mean square of 1 over `dim`; twice differentiable."""
+    scaled: Tensor = _UnitRms.apply(x, dim)
+    return scaled
 
 
 class SkipExcitation(nn.Module):
@@ -38,7 +64,7 @@ class SkipExcitation(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(N, C', r, r) and (N, C, R, R) → (N, C, R, R)."""
         pooled = F.adaptive_avg_pool2d(coarse, 4)
-        return fine * torch.sigmoid(self.gate(F.silu(self.squeeze(pooled))))
+        return fine * torch.sigmoid(self.gate(F.silu(self.squeeze(pooled)))).to(fine.dtype)
 
 
 class UpBlock(nn.Module):
@@ -54,9 +80,10 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """(N, C, r, r), (N, style), (N, 1, 2r, 2r) → (N, C', 2r, 2r)."""
         x = F.interpolate(self.narrow(x), scale_factor=2, mode="bilinear", align_corners=False)
-        x = unit_rms(self.conv(x) + self.noise_scale * noise)
-        scale, shift = self.modulation(style)[:, :, None, None].chunk(2, 1)
-        return F.leaky_relu(x * (1 + scale) + shift, SLOPE)
+        x = self.conv(x)
+        x = unit_rms(x + (self.noise_scale * noise).to(x.dtype))
+        scale, shift = self.modulation(style).to(x.dtype)[:, :, None, None].chunk(2, 1)
+        return F.leaky_relu(torch.addcmul(shift, x, 1 + scale), SLOPE)
 
 
 class Generator(nn.Module):

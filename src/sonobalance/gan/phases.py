@@ -107,7 +107,7 @@ def warmup_phases(
         return pixels + settings.perceptual_weight * features, notes
 
     parameters = [*encoder.parameters(), *generator.parameters()]
-    optimiser = torch.optim.Adam(parameters, settings.autoencoder_lr, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(parameters, settings.autoencoder_lr, betas=(0.9, 0.99), fused=True)
     return [Phase("autoencoder", (encoder, generator), optimiser, loss)]
 
 
@@ -130,7 +130,7 @@ def adversarial_phases(
 
 
 def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr, betas=(0.0, 0.99))
+    return torch.optim.Adam(parameters, lr, betas=(0.0, 0.99), fused=True)
 
 
 def _judge(role: Role, network: Discriminator, settings: GanSettings) -> Callable[..., Outcome]:

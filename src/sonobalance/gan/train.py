@@ -39,6 +39,7 @@ def train_gan(
     total_kimg: float | None = None,
     groups: Sequence[str] | None = None,
     eyes: FrozenFeatures | None = None,
+    goes_on: Callable[[], bool] = lambda: True,
 ) -> Path:
     """Train, or go on training, and return the path of the best snapshot.
 
@@ -58,6 +59,7 @@ def train_gan(
         groups: a key of relatives for each image, so that whole groups are held back for measuring;
             every image by itself when None.
         eyes: frozen pretrained features; a discriminator and KID use them.
+        goes_on: asked after each snapshot; the training pauses there when it says no.
 
     Raises:
         InputError: images of another size, or none.
@@ -76,7 +78,7 @@ def train_gan(
     if training.counters.warmup_steps < warmup_goal or training.counters.steps < goal:
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
-            _play(training, goal, folder, shown)
+            _play(training, goal, folder, shown, goes_on)
     conclude(training, folder)
     return folder / SNAPSHOT
 
@@ -118,7 +120,7 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
         save(folder / CHECKPOINT, t)
 
 
-def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
+def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[], bool]) -> None:
     """Run the game up to `goal` steps, or until it collapses or gets no better."""
     for network in t.discriminators.values():
         network.train()
@@ -134,6 +136,8 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar) -> None:
         row |= judge(t, folder, row)
         _log(t, folder, {"stage": "adversarial"} | row)
         save(folder / CHECKPOINT, t)
+        if not goes_on():
+            break
 
 
 def _timed(

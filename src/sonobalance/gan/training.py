@@ -18,7 +18,7 @@ from sonobalance.errors import StaleError
 from sonobalance.gan.batches import TrainSet
 from sonobalance.gan.discriminators import Discriminator, make_discriminators
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.held import Held, hold_back
+from sonobalance.gan.held import Held, Ruler, hold_back
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
@@ -60,6 +60,8 @@ class Training:
         images: what the GAN learns from: TRAIN without the part held back.
         held: what it is measured on.
         eyes: frozen pretrained features; None without weights.
+        bank: made by the warm-up.
+        ruler: made at the first snapshot.
     """
 
     images: LabelledImages
@@ -77,6 +79,7 @@ class Training:
     counters: Counters
     eyes: FrozenFeatures | None = None
     bank: LatentBank | None = None
+    ruler: Ruler | None = None
 
     @property
     def branch(self) -> FrozenFeatures | None:
@@ -173,6 +176,7 @@ def resume(path: Path, t: Training) -> None:
         discriminator.load_state_dict(tree["discriminators"][name])
     for phase in _optimised(t):
         phase.optimiser.load_state_dict(tree["optimisers"][phase.name])
+        _lay_out_alike(phase.optimiser)
     if tree["latents"] is not None:
         t.bank = LatentBank(tree["latents"], t.train.targets, t.train.frames)
 
@@ -184,6 +188,14 @@ def publish(path: Path, t: Training) -> None:
         t.settings, t.images.classes, t.images.ids, t.train_hash, t.kimg, t.average,
         t.discriminators, t.bank, t.branch,
     ))  # fmt: skip
+
+
+def _lay_out_alike(optimiser: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter: fused steps walk both side by side."""
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _optimised(t: Training) -> list[Phase]:

@@ -125,7 +125,7 @@ def measure_fidelity(
         seed: of subsets and halves.
         memorisation: see `memorisation_ratio`.
     """
-    first = _half(groups, seed)
+    first = split_halves(groups, seed)
     halves = real[first], real[~first]
     size = min(len(synthetic), *(len(half) for half in halves))
     if size < FEWEST:
@@ -150,7 +150,7 @@ def memorisation_ratio(to_real: Features, among_real: Features) -> float:
     return float(np.median(to_real) / max(float(np.median(among_real)), 1e-6))
 
 
-def _half(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
+def split_halves(groups: Sequence[str], seed: int) -> NDArray[np.bool_]:
     """Which images are in the first half, whole groups dealt to the smaller half in turn."""
     keys = np.asarray(groups, dtype=np.str_)
     names, sizes = np.unique(keys, return_counts=True)
