@@ -24,6 +24,7 @@ if __name__ == "__main__":
             "data": run["name"],
             "environment": environment(),
             "seconds": run["stages"]["audit"]["seconds"],
+            "processor_seconds": run["stages"]["audit"].get("processor_seconds"),
             "peak_memory_mib": run["stages"]["audit"]["peak_memory_mib"],
             "settings": run["settings"]["audit"],
             "kinds_of_findings": Counter(finding["kind"] for finding in audit["findings"]),

@@ -33,7 +33,7 @@ def resolve_all(
 
 
 def begin(
-    folder: Path, out: Path, stage: str, given: Mapping[str, Section | None], *, redo: bool
+    folder: Path, out: Path, stage: str, given: Mapping[str, Section | bool | None], *, redo: bool
 ) -> Path:
     """Do `index`, or `index` and `audit`, in a new or existing run folder."""
     check_source(folder)
@@ -103,6 +103,6 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     return out
 
 
-def _settings(given: Mapping[str, Section | None]) -> Settings:
+def _settings(given: Mapping[str, Section | bool | None]) -> Settings:
     """Settings in which only the given sections count as set."""
     return Settings.model_validate({name: value for name, value in given.items() if value})

@@ -6,6 +6,7 @@ that must not see VAL or TEST works inside `reading_only` (promise P1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from sonobalance.arms import TREATMENTS
@@ -23,6 +24,7 @@ from sonobalance.artefacts import (
 from sonobalance.files import write_json
 from sonobalance.runs import Run, Stage, now
 
+PIXELS = ("device", "clean_marks")  # settings of every stage in which a network learns
 SYNTHESIS_FILES = (
     "manifest.csv", "selection.csv", "rounds.csv", "synthesis.json", "bundle/bundle.json",
 )  # fmt: skip
@@ -196,6 +198,18 @@ def _report(run: Run) -> None:
     build_report(run.folder)
 
 
+def _cleaned(work: Callable[[Run], None]) -> Callable[[Run], None]:
+    """The same work on images without their burnt-in marks, where the settings say so."""
+
+    def clean_work(run: Run) -> None:
+        from sonobalance.data.cleaning import cleaned
+
+        with cleaned(run.settings.clean_marks, leave=[run.path("synthesis")]):
+            work(run)
+
+    return clean_work
+
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -206,33 +220,33 @@ STAGES: dict[str, Stage] = {
         ),
         Stage("split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv",), _split),
         Stage(
-            "train-gan", ("gan", "classifier.backbone", "classifier.weights", "device"),
+            "train-gan", ("gan", "classifier.backbone", "classifier.weights", *PIXELS),
             ("manifest.csv", "splits.csv"),
-            ("gan/snapshot.safetensors",), _train_gan,
+            ("gan/snapshot.safetensors",), _cleaned(_train_gan),
         ),
         Stage(
             "synthesize",
-            ("gan", "synthesis", "classifier.backbone", "classifier.weights", "device"),
+            ("gan", "synthesis", "classifier.backbone", "classifier.weights", *PIXELS),
             ("manifest.csv", "splits.csv", "gan/snapshot.safetensors"),
-            tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _synthesize,
+            tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _cleaned(_synthesize),
         ),
         Stage(
-            "train", ("classifier", "arms", "device"),
+            "train", ("classifier", "arms", *PIXELS),
             ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?"),
-            ("classifier/arms.json",), _train,
+            ("classifier/arms.json",), _cleaned(_train),
         ),
         Stage(
-            "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),
-            ("predictions.csv",), _predict,
+            "predict", ("clean_marks",), ("manifest.csv", "splits.csv", "classifier/arms.json"),
+            ("predictions.csv",), _cleaned(_predict),
         ),
         Stage(
             "evaluate", ("evaluation",), ("manifest.csv", "splits.csv", "predictions.csv"),
             ("evaluation.json",), _evaluate,
         ),
         Stage(
-            "explain", ("explanation",),
+            "explain", ("explanation", "clean_marks"),
             ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv"),
-            ("explanation.json",), _explain,
+            ("explanation.json",), _cleaned(_explain),
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), _report),
     )

@@ -51,6 +51,7 @@ def audit(
     out: Path,
     data: DataSettings | None = None,
     audit: AuditSettings | None = None,
+    clean_marks: bool = False,
     redo: bool = False,
 ) -> Path:
     """Find near-duplicates, label conflicts, burnt-in marks and shortcuts.
@@ -62,15 +63,14 @@ def audit(
         out: run folder to start or go on with.
         data: how files are read.
         audit: what is looked for.
+        clean_marks: let later stages of this run folder paint over the marks that were found.
         redo: repeat the stage even if its inputs or settings changed.
 
     Raises:
         InputError: see `index`.
     """
-    return (
-        pipeline.begin(folder, out, "audit", {"data": data, "audit": audit}, redo=redo)
-        / "audit.html"
-    )
+    given = {"data": data, "audit": audit, "clean_marks": clean_marks}
+    return pipeline.begin(folder, out, "audit", given, redo=redo) / "audit.html"
 
 
 def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) -> Path:

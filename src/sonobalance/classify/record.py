@@ -16,6 +16,7 @@ from sonobalance.classify.predict import FORMAT, model_logits
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.classify.weights import weights_file
 from sonobalance.config import ClassifierSettings
+from sonobalance.data.cleaning import cleaning
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import atomic, sha256_of, write_json
 
@@ -54,6 +55,7 @@ def write_model(
             "preprocessing": {
                 "image_size_px": settings.image_size_px,
                 "letterbox": "aspect ratio kept, area resampling, black padding, centred",
+                "clean_marks": cleaning(),
                 "input_range": [-1, 1],
                 "mean": model.mean.flatten().tolist(),
                 "std": model.std.flatten().tolist(),

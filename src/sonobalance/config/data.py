@@ -56,10 +56,10 @@ class AuditSettings(Section):
     near_duplicates: bool = Field(True, description="Look for near-duplicate images.")
     mirrored: bool = Field(True, description="Look for copies with left and right exchanged too.")
     duplicate_threshold: float = Field(
-        0.7, gt=0, lt=1, description="Score in (0, 1) from which a pair counts as near-duplicate."
+        0.5, gt=0, lt=1, description="Score in (0, 1) from which a pair counts as near-duplicate."
     )
     joining_threshold: float = Field(
-        0.75, gt=0, le=1,
+        0.6, gt=0, le=1,
         description="Score from which one pair alone may join two groups of several images each.",
     )  # fmt: skip
     shortlist_size: int = Field(
@@ -72,6 +72,12 @@ class AuditSettings(Section):
         160, ge=64, le=1024, description="Longer side at which local features are taken, pixels."
     )
     keypoints: int = Field(150, ge=50, le=5000, description="Local features per image.")
+    closer_side_px: int = Field(
+        256, ge=64, le=1024, description="The same side for pairs that the first look leaves open."
+    )
+    closer_keypoints: int = Field(
+        600, ge=50, le=5000, description="Local features at the closer look at such pairs."
+    )
     marks: bool = Field(True, description="Look for burnt-in calipers, text, pictograms, colour.")
     workers: int = Field(2, ge=1, le=256, description="Threads; the result does not depend on it.")
 

@@ -29,6 +29,11 @@ class Settings(Section):
         (),
         description="What is compared; empty: `none` and the synthesis arm of the GAN objective.",
     )
+    clean_marks: bool = Field(
+        False,
+        description="Paint over burnt-in marks in every image that GAN and classifier read, on"
+        " TEST too.",
+    )
     data: DataSettings = DataSettings()
     audit: AuditSettings = AuditSettings()
     split: SplitSettings = SplitSettings()

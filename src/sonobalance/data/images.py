@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,9 @@ MAX_MEGAPIXELS = 100.0  # of one image; nothing larger is ever decoded
 ASPECT_TOLERANCE = 0.02  # relative difference of the aspect ratios of an image and its mask
 LABEL_VALUES = 8  # a lossless mask with at most so many values is a map of labels, not of shades
 NOISE = 16  # grey values below it are compression noise in an empty lossy mask
+
+Change = Callable[[NDArray[np.uint8]], Gray]
+_changes: list[tuple[Change, frozenset[Path]]] = []  # of the whole process, as the guards
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def read_gray(path: Path, frame: int = 0) -> Gray:
         InputError: the file is missing, empty, truncated, not an image, or too large.
         LeakError: a guard forbids this file here.
     """
-    return _gray(_read(path, frame)[0])
+    return _gray(_read(path, frame)[0], path)
 
 
 def read_upload(
@@ -171,7 +176,31 @@ def write_png(path: Path, image: Gray | Color, text: dict[str, str] | None = Non
         Image.fromarray(np.ascontiguousarray(image)).save(temporary, "PNG", pnginfo=chunks)
 
 
-def _gray(pixels: NDArray[np.uint8]) -> Gray:
+@contextmanager
+def seen_through(change: Change, *, leave: Iterable[Path] = ()) -> Iterator[None]:
+    """Inside, `read_gray` and `read_upload` give what `change` makes of the decoded pixels.
+
+    Args:
+        change: from (H, W) grey or (H, W, 3) RGB uint8 to (H, W) uint8 of the same size.
+        leave: folders whose images are read as they are.
+    """
+    entry = (change, frozenset(folder.absolute() for folder in leave))
+    _changes.append(entry)
+    try:
+        yield
+    finally:
+        _changes.remove(entry)
+
+
+def changes() -> tuple[Change, ...]:
+    """What images are seen through at present."""
+    return tuple(change for change, _ in _changes)
+
+
+def _gray(pixels: NDArray[np.uint8], path: Path | None = None) -> Gray:
+    for change, left in _changes:
+        if path is None or left.isdisjoint(path.absolute().parents):
+            pixels = change(pixels)
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 

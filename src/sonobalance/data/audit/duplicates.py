@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sonobalance.config import AuditSettings
+from sonobalance.data.audit.closer import DOUBT, Scored, look_closer
 from sonobalance.data.audit.evidence import Evidence, compare, likelihood
 from sonobalance.data.audit.features import Features
 from sonobalance.data.audit.shortlist import Candidate, shortlist
@@ -75,7 +76,7 @@ def near_pairs(
     Args:
         manifest: the images.
         features: of each image, in the same order.
-        settings: size of the shortlist, mirrored or not.
+        settings: size of the shortlist, mirrored or not, how close the closer look is.
         seed: of the vocabulary.
     """
     records = manifest.records
@@ -83,14 +84,18 @@ def near_pairs(
         features, settings.shortlist_size, seed,
         mirror=settings.mirrored, exhaustive_up_to=settings.exhaustive_up_to,
     )  # fmt: skip
-    best: dict[tuple[int, int], Pair] = {}
+    best: dict[tuple[int, int], Scored] = {}
     verified = _verify(features, candidates, settings)
-    for (i, j, _), evidence in zip(candidates, verified, strict=True):
+    for (i, j, mirror), evidence in zip(candidates, verified, strict=True):
         score = likelihood(evidence)
-        known = best.get((i, j))
-        if score >= KEPT_SCORE and (known is None or score > known.score):
-            best[i, j] = _pair(records[i], records[j], score, evidence)
-    return sorted(best.values(), key=lambda p: (-p.score, p.a, p.b))
+        if score >= max(DOUBT, best[i, j][3] if (i, j) in best else 0):
+            best[i, j] = (i, j, mirror, score, evidence)
+    pairs = [
+        _pair(records[i], records[j], score, evidence)
+        for i, j, _, score, evidence in look_closer(manifest, list(best.values()), settings)
+        if score >= KEPT_SCORE
+    ]
+    return sorted(pairs, key=lambda p: (-p.score, p.a, p.b))
 
 
 def accept(

@@ -178,22 +178,6 @@ def find_colour(image: Color, known: Sequence[Box]) -> list[Box]:
     return [(x, y, width, height)]
 
 
-def clean_marks(image: Gray, boxes: Sequence[Mark]) -> Gray:
-    """Paint over the strokes inside the boxes from their surroundings (Telea 2004).
-
-    Args:
-        image: (H, W) uint8.
-        boxes: marks as `find_marks` gives them, native pixels.
-    """
-    strokes = find_marks(np.repeat(image[..., None], 3, axis=2)).pixels
-    wanted = np.zeros(image.shape, np.uint8)
-    for box in boxes:
-        area = np.s_[box.y : box.y + box.height, box.x : box.x + box.width]
-        wanted[area] = strokes[area]
-    painted: Gray = cv2.inpaint(image, wanted, 3, cv2.INPAINT_TELEA)
-    return painted
-
-
 def _stroke_kind(box: Box, shape: tuple[int, ...]) -> MarkKind:
     x, y, width, height = box
     beside = x <= LOGO_SHARE * shape[1] or x + width >= (1 - LOGO_SHARE) * shape[1]

@@ -48,6 +48,7 @@ def data(run: RunFiles) -> Section:
         "excluded": sum(row["part"] == "excluded" for row in run.splits),
         "marks": _marks(run),
         "mark_kinds": sorted({row["kind"] for row in run.rows("marks.csv")}),
+        "clean_marks": bool(run.settings.get("clean_marks")),
         "has_marks_file": run.has("marks.csv"),
         "shortcuts": _shortcuts(as_dict(run.audit.get("shortcuts"))),
         "mark_bits": as_dict(run.audit.get("shortcuts")).get("marks_information_bits"),
