@@ -7,7 +7,7 @@ Shape of the document, with SCORES = {SCORE: {"value", "low", "high", "chance"}}
     maps           {MAP: SCORES}                  lesion scores on images with a mask, `border` on
                                                   all, `marks` on images with burnt-in marks
     map_info       {MAP: {sentence, n, fit}}      fit: false where a sanity check failed
-    controls       {"random" | "centre": SCORES}  what any map must beat
+    controls       {"random" | "centre" | "contrast": SCORES}   what any map must beat
     by_class       {CLASS: {MAP: SCORES}}         by true class
     right_wrong    {"right" | "wrong": {MAP: SCORES}}
     faithfulness   {MAP: {"deletion_blur" ...: {"value", "low", "high"}}}   > 0 = faithful

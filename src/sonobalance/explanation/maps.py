@@ -143,16 +143,21 @@ def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tenso
     Returns:
         (N, 1, S, S), at least 0, in logit² per unit of brightness².
     """
-    stand_in, total = blurred(images), torch.zeros_like(images)
+    stand_in, parts = blurred(images), []
     for share in ENERGY_POINTS:
         point = (stand_in + share * (images - stand_in)).requires_grad_()
         with torch.enable_grad():
             score = model(point).gather(1, targets[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, point)
-        total += gradient.detach() ** 2 / len(ENERGY_POINTS)
-    sigma = images.shape[-1] / 27
-    size = 2 * min(int(3 * sigma), images.shape[-1] - 1) + 1
-    return gaussian_blur(total, [size, size], [sigma, sigma])
+        parts.append(local_energy(gradient.detach()))
+    return torch.stack(parts).mean(0)
+
+
+def local_energy(values: torch.Tensor) -> torch.Tensor:
+    """Local mean of the squares of (N, 1, S, S) values: a Gaussian of σ = S / 27."""
+    sigma = values.shape[-1] / 27
+    size = 2 * min(int(3 * sigma), values.shape[-1] - 1) + 1
+    return gaussian_blur(values**2, [size, size], [sigma, sigma])
 
 
 def fine_hirescam(

@@ -7,14 +7,15 @@ from collections.abc import Collection, Sequence
 import torch
 
 from sonobalance.explanation.attributions import HEAVY, heavy_map
+from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.localisation import Map, centre_map, random_map
-from sonobalance.explanation.maps import cheap_maps, to_originals
+from sonobalance.explanation.maps import cheap_maps, local_energy, to_originals
 from sonobalance.explanation.scoring import ScoreTable
 from sonobalance.explanation.study import Study
 from sonobalance.progress import Bar
 from sonobalance.randomness import numpy_generator
 
-CONTROLS = ("random", "centre")
+CONTROLS = ("random", "centre", "contrast")
 Kept = dict[str, dict[int, torch.Tensor]]
 CHEAP_PASSES = 2
 HEAVY_PASSES = 100
@@ -41,8 +42,9 @@ def measure_cheap(study: Study, table: ScoreTable, keep: Collection[int], shown:
             for i, value in zip(index, values, strict=True):
                 if i in keep:
                     kept.setdefault(name, {})[i] = value.clone()
-        for i in index:
-            _score_controls(study, table, i)
+        seen = contrast(study.inputs(index)[0])
+        for i, value in zip(index, seen, strict=True):
+            _score_controls(study, table, i, value)
         shown.advance(CHEAP_PASSES * len(index), "maps")
     return kept
 
@@ -76,8 +78,21 @@ def _score(
             table.add(name, i, in_original(study, i, value), study.regions(i))
 
 
-def _score_controls(study: Study, table: ScoreTable, i: int) -> None:
+def contrast(images: torch.Tensor) -> torch.Tensor:
+    """A control that knows the image but no network: where it differs most from its blur.
+
+    Args:
+        images: (N, 1, S, S) float32 in [-1, 1].
+
+    Returns:
+        (N, 1, S, S), at least 0, as smooth as the gradient energy.
+    """
+    return local_energy(images - blurred(images))
+
+
+def _score_controls(study: Study, table: ScoreTable, i: int, seen: torch.Tensor) -> None:
     generator = numpy_generator(study.seed, "explain", "control", study.images.ids[i])
     height, width = study.originals[i].shape
     table.add("random", i, random_map(height, width, generator), study.regions(i))
     table.add("centre", i, centre_map(height, width), study.regions(i))
+    table.add("contrast", i, in_original(study, i, seen), study.regions(i))
