@@ -9,6 +9,7 @@ that was predicted. Each fold's scores stay in WORK, so that a killed command go
 --against ARM   explain the same images by the models of a second arm and give the paired change
 --external DIR  explain other images instead: each is dealt, with its patient, to one fold's model
 --heavy N       images per fold with integrated gradients and occlusion
+--checks N      images per fold with curves of deletion and insertion, half as many sanity checks
 --images N      at most N images of an external set
 """
 
@@ -89,6 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--external", type=Path)
     parser.add_argument("--images", type=int, default=0)
     parser.add_argument("--heavy", type=int, default=6)
+    parser.add_argument("--checks", type=int, default=16)
     parser.add_argument("--work", type=Path, default=Path("runs/explained"))
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -147,7 +149,7 @@ def explained(work: Work, given: argparse.Namespace) -> tuple[pd.DataFrame, dict
     """Scores and document of one fold, made now or found in its folder."""
     document, scores = work.folder / "explanation.json", work.folder / "maps" / "scores.csv"
     model = work.run.path(f"classifier/{work.arm}")
-    key = {"weights": sha256_of(model / "weights.safetensors"), "heavy": given.heavy,
+    key = {"weights": sha256_of(model / "weights.safetensors"), "heavy": given.heavy, "checks": given.checks,
            "seed": given.seed, "images": sorted(work.images.ids)}  # fmt: skip
     if not document.is_file() or read_json(document)["key"] != key:
         write_json(document, explanation(work, given) | {"key": key})
@@ -161,7 +163,10 @@ def explanation(work: Work, given: argparse.Namespace) -> dict[str, Any]:
     originals, masks = pictures_of(work.images)
     images = load_images(work.images, size, classes, work.run.folder.name)
     train = manifest_of(work.run).select(splits_of(work.run).of("train").ids)
-    settings = ExplanationSettings(heavy_images=given.heavy, gallery_per_class=1)
+    settings = ExplanationSettings(
+        heavy_images=given.heavy, faithfulness_images=given.checks,
+        sanity_images=given.checks // 2, gallery_per_class=1,
+    )  # fmt: skip
     return explain_images(
         predictor.model, predictor.model.target_layer, images, originals, masks,
         [work.groups[key] for key in work.images.ids], settings,
