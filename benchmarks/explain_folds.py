@@ -149,8 +149,10 @@ def explained(work: Work, given: argparse.Namespace) -> tuple[pd.DataFrame, dict
     """Scores and document of one fold, made now or found in its folder."""
     document, scores = work.folder / "explanation.json", work.folder / "maps" / "scores.csv"
     model = work.run.path(f"classifier/{work.arm}")
-    key = {"weights": sha256_of(model / "weights.safetensors"), "heavy": given.heavy, "checks": given.checks,
-           "seed": given.seed, "images": sorted(work.images.ids)}  # fmt: skip
+    key = {
+        "weights": sha256_of(model / "weights.safetensors"), "heavy": given.heavy,
+        "checks": given.checks, "seed": given.seed, "images": sorted(work.images.ids),
+    }  # fmt: skip
     if not document.is_file() or read_json(document)["key"] != key:
         write_json(document, explanation(work, given) | {"key": key})
     print(work.folder, flush=True)
