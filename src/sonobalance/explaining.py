@@ -7,7 +7,9 @@ from typing import Any
 
 from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import device_of, splits_of, synthetic_of, trained_arms
+from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
+from sonobalance.classify.stranger import stranger_of
 from sonobalance.config import Arm
 from sonobalance.data.images import Gray, Mask, read_gray, read_mask
 from sonobalance.data.loading import LabelledImages, load_images
@@ -26,6 +28,7 @@ from sonobalance.gan.snapshot import read_snapshot
 from sonobalance.runs import Run
 
 SNAPSHOT = "gan/snapshot.safetensors"
+LEAST_TRAIN, LEAST_VAL = 4, 2
 
 
 def explain_run(run: Run) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def explain_run(run: Run) -> dict[str, Any]:
         [splits.group[r.id] for r in test], run.settings.explanation,
         seed=run.settings.seed, folder=run.folder, probabilities=predictor.probabilities(images),
         marks=read_marks(run.path("marks.csv"), images.ids, [image.shape for image in originals]),
-        rival=rival_of(run, arm, images), arm=arm, facts=facts_of(run, splits, arm, predictor),
+        rival=rival_of(run, arm, images), arm=arm,
+        facts=facts_of(run, splits, arm, predictor, images),
         mirror=predictor.mirror,
     )  # fmt: skip
     return {"arm": arm, **found}
@@ -82,8 +86,10 @@ def _other(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
     return next((name for name in ranked if name != arm), None)
 
 
-def facts_of(run: Run, splits: Splits, arm: Arm, predictor: Predictor) -> Facts:
-    """TRAIN images, accepted synthetic ones, and the conformal cutoff fitted on VAL."""
+def facts_of(
+    run: Run, splits: Splits, arm: Arm, predictor: Predictor, images: LabelledImages
+) -> Facts:
+    """TRAIN images, accepted synthetic ones, what VAL fits, and how strange the images are."""
     size, classes = predictor.image_size_px, predictor.classes
     table = read_predictions(run.path("predictions.csv"))
     val, coverage = arm_predictions(table, arm, "val"), run.settings.evaluation.coverage
@@ -92,5 +98,19 @@ def facts_of(run: Run, splits: Splits, arm: Arm, predictor: Predictor) -> Facts:
     generator = run.path(SNAPSHOT)
     return Facts(
         Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage,
+        strangeness=_strangeness(splits, predictor, train, images),
         snapshot=read_snapshot(generator, device_of(run)) if generator.is_file() else None,
     )  # fmt: skip
+
+
+def _strangeness(
+    splits: Splits, predictor: Predictor, train: LabelledImages, images: LabelledImages
+) -> dict[str, float]:
+    """Image id → out-of-distribution score, or nothing where TRAIN or VAL is too small for one."""
+    size = predictor.image_size_px
+    val = load_images(splits.of("val"), size, predictor.classes, "VAL")
+    if len(train) < LEAST_TRAIN or len(val) < LEAST_VAL:
+        return {}
+    features = model_features(predictor.model, images, image_size_px=size)
+    scores = stranger_of(predictor, train, val).scores(features, images.pixels)
+    return dict(zip(images.ids, map(float, scores), strict=True))

@@ -40,7 +40,7 @@ class Facts:
         cutoff: of the conformal sets, fitted on VAL.
         coverage: that the cutoff was fitted for, in (0, 1).
         snapshot: the run's generator, for counterfactual strips.
-        strangeness: image id → out-of-distribution score in [0, 1], higher = less like TRAIN.
+        strangeness: image id → out-of-distribution score in [0, 1) of `classify.stranger`.
     """
 
     known: Known | None = None
