@@ -41,8 +41,8 @@ from sonobalance.files import write_json
 
 CLASSES, PASS, POINTS = 3, 16, 24
 BATCHES = (1, 4, 16)
-REPEATS = {"cheap": 7, "costly": 3}
-LARGEST = {"integrated-gradients": 16, "occlusion": 4}
+REPEATS = {"cheap": 5, "costly": 2}
+LARGEST = {"integrated-gradients": 4, "occlusion": 4}
 MEMORY_BATCHES = (4, 16, 64)
 Ask = Callable[[torch.Tensor, torch.Tensor], Any]
 
