@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         doctor,
         evaluate,
         explain,
+        export,
         export_onnx,
         fetch,
         index,
@@ -36,10 +37,16 @@ if TYPE_CHECKING:
         train_gan,
         verify,
     )
-    from sonobalance.config import Settings
+    from sonobalance.config import GanSettings, Settings, SynthesisSettings
+    from sonobalance.synthesis.balanced_dataset import BalancedDataset
+    from sonobalance.synthesis.balancer import SyntheticBalancer
 
 __all__ = [
+    "BalancedDataset",
+    "GanSettings",
     "Settings",
+    "SynthesisSettings",
+    "SyntheticBalancer",
     "__version__",
     "audit",
     "benchmark",
@@ -48,6 +55,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "export_onnx",
     "fetch",
     "index",
@@ -65,10 +73,18 @@ __all__ = [
     "verify",
 ]
 
+HOMES = {
+    "Settings": "sonobalance.config",
+    "GanSettings": "sonobalance.config",
+    "SynthesisSettings": "sonobalance.config",
+    "BalancedDataset": "sonobalance.synthesis.balanced_dataset",
+    "SyntheticBalancer": "sonobalance.synthesis.balancer",
+}
+
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'sonobalance' has no attribute {name!r}")
-    home = "sonobalance.config" if name == "Settings" else "sonobalance.api"
+    home = HOMES.get(name, "sonobalance.api")
     return getattr(import_module(home), name)

@@ -17,7 +17,7 @@ from sonobalance.version import __version__
 COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
     "predict", "evaluate", "explain", "report", "benchmark", "fetch",
-    "memorisation", "sample", "regenerate",
+    "memorisation", "sample", "regenerate", "export",
     "bundle", "verify", "export-onnx", "serve",
 )  # fmt: skip
 BAD_INPUT = 2

@@ -193,6 +193,8 @@ def _explain(run: Run) -> None:
 def _report(run: Run) -> None:
     from sonobalance.reporting.html import build_report
 
+    if run.path("splits.csv").is_file():
+        splits_of(run)  # no page about parts that leak
     run.record["finished"] = now()
     run.save()
     build_report(run.folder)

@@ -15,7 +15,7 @@ from sonobalance.api.stages import (
     train,
     train_gan,
 )
-from sonobalance.api.synthetic import memorisation, regenerate, sample
+from sonobalance.api.synthetic import export, memorisation, regenerate, sample
 
 __all__ = [
     "audit",
@@ -25,6 +25,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "explain",
+    "export",
     "export_onnx",
     "fetch",
     "index",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -123,3 +123,46 @@ def regenerate(
             f"from {remade.kept}: another type of device or version of torch made it."
         )
     return int(remade.different > 0)
+
+
+def export(
+    run: Path,
+    *,
+    out: Path,
+    layout: Literal["folders", "index"] = "folders",
+    real: Literal["copy", "link", "leave-out"] = "copy",
+    parts: Literal["train", "all"] = "train",
+    every_round: bool = False,
+    licence: str = "",
+    name: str = "",
+) -> Path:
+    """Hand on the balanced set: images, index, datasheet, Croissant metadata, loader examples.
+
+    Writes class folders with BUSI's names (or `images/` with ids as names), `index.csv`,
+    `DATASHEET.md`, `croissant.json`, `load_torchvision.py`, `load_monai.py`, `load_datasets.py`.
+    Synthetic images are marked in their names, in the index and in the text of their PNG.
+
+    Args:
+        run: run folder with accepted images.
+        out: new or empty folder.
+        layout: class folders, or one folder of images; `index.csv` is written for both.
+        real: copy real images and masks, link to them, or leave them out.
+        parts: TRAIN alone, or TRAIN, VAL and TEST each in a folder; synthetic images are in TRAIN.
+        every_round: all accepted images, also of rounds that the harm guard would not use.
+        licence: terms of the source set; recognised for published sets.
+        name: of the new set.
+
+    Raises:
+        InputError: the run has no synthetic images, or `out` is not empty.
+        LeakError: a synthetic image stands in VAL or TEST.
+    """
+    from sonobalance.artefacts import splits_of
+    from sonobalance.runs import open_run
+    from sonobalance.synthesis.export_set import Wish, export_set
+
+    opened = open_run(run)
+    wish = Wish(layout, real, parts, every_round, licence, name or f"{opened.source.stem}-balanced")
+    date = str(opened.record.get("created", ""))[:10]
+    sentence = export_set(splits_of(opened), opened.path("synthesis"), out, wish, date)
+    print(sentence)
+    return out

@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal[
     "broken", "tiny", "mask", "unlabelled", "unlisted", "missing", "repeated", "unsupported",
-    "name", "burnt-in", "identifying",
+    "name", "burnt-in", "identifying", "synthetic",
 ]  # fmt: skip
 
 
@@ -22,7 +22,8 @@ class Skipped:
             unreadable, or of another shape; its image is kept), ``unlabelled``, ``unlisted`` (not
             in the index), ``missing`` (in the index only), ``repeated`` (twice in the index),
             ``unsupported`` (an image format that is not read), ``name`` (not storable as text),
-            ``burnt-in`` (annotation may identify the patient), ``identifying`` (its path does).
+            ``burnt-in`` (annotation may identify the patient), ``identifying`` (its path does),
+            ``synthetic`` (its own text says that it was generated).
     """
 
     path: str

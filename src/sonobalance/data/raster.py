@@ -59,6 +59,18 @@ def shape_of(path: Source, max_megapixels: float) -> Shape:
         return Shape(*size, frames)
 
 
+def says_synthetic(path: Path) -> bool:
+    """Whether a PNG's own text says that it is synthetic, as ours do; pixels are not decoded.
+
+    Raises:
+        InputError: the file is missing, empty or not an image.
+    """
+    if path.suffix.lower() != ".png":
+        return False
+    with _opened(path, float("inf")) as image:
+        return str(image.info.get("synthetic", "")).lower() == "true"
+
+
 def decode(path: Source, frame: int, max_megapixels: float) -> tuple[Pixels, bool]:
     """Decode one frame; also tells whether the format is lossy.
 

@@ -11,10 +11,15 @@ from sonobalance.data import dicom
 from sonobalance.data.candidates import Candidate, Found, Kind, Skipped
 from sonobalance.data.images import image_shape, read_gray, read_mask
 from sonobalance.data.manifest import Record
+from sonobalance.data.raster import says_synthetic
 from sonobalance.data.scan import exists
 from sonobalance.errors import InputError
 from sonobalance.files import sha256_of
 from sonobalance.progress import track
+
+SYNTHETIC = (
+    "Its own text says that it is synthetic; such an image might end in VAL or TEST (promise P2)."
+)
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Verification:
         try:
             if dicom.is_dicom(path):
                 self._add_dicom(candidate)
+            elif says_synthetic(path):
+                self.skipped.append(Skipped(candidate.path, SYNTHETIC, "synthetic"))
             else:
                 self.records += self._frames(candidate)
         except InputError as error:

@@ -18,7 +18,7 @@ from sonobalance.errors import InputError
 from sonobalance.progress import track
 
 SIDE_PX = 64
-MANIFEST = "manifest.csv"
+LISTS = ("manifest.csv", "index.csv")  # of folders that our commands write
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,13 @@ def find_images(
 
 def _listed(folder: Path) -> list[Path]:
     """The synthetic images in the manifest of a folder that our commands wrote; else none."""
-    try:
-        manifest = read_manifest(folder / MANIFEST, folder)
-    except InputError:
-        return []
-    return [manifest.file(r) for r in manifest if r.origin == "synthetic"]
+    for name in LISTS:
+        try:
+            manifest = read_manifest(folder / name, folder)
+        except InputError:
+            continue
+        return [manifest.file(r) for r in manifest if r.origin == "synthetic"]
+    return []
 
 
 def stretched(image: Gray) -> Gray:

@@ -14,16 +14,16 @@ from PIL import Image
 
 from sonobalance.data.guard import check_allowed
 from sonobalance.data.images import read_gray
+from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, sha256_of
 from sonobalance.gan.sampling import Sampler
 from sonobalance.synthesis import drawing
+from sonobalance.synthesis.balanced_set import INDEX
 from sonobalance.synthesis.generator import GENERATORS, snapshot_name
 from sonobalance.synthesis.interpolation import interpolate
 from sonobalance.synthesis.ledger import SELECTION
 from sonobalance.synthesis.summary import SUMMARY
-
-IMAGES = "images"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,10 @@ def _made(row: Mapping[str, str], sampler: Sampler) -> NDArray[np.uint8]:
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
-    """The PNG of an accepted image: named after its id, at any depth."""
+    """The PNG of an accepted image: named in the index of an exported set, or after its id."""
+    if (folder / INDEX).is_file():
+        manifest = read_manifest(folder / INDEX, folder).select([name])
+        return next((manifest.file(r) for r in manifest), None)
     found = sorted(folder.rglob(f"{name}.png")) if _plain(name) else []
     return found[0] if found else None
 

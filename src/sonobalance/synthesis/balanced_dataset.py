@@ -1,0 +1,87 @@
+"""Real TRAIN images and accepted synthetic ones of a run as one `torch.utils.data.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sonobalance.data.images import letterbox, read_gray
+from sonobalance.data.manifest import Manifest, Record, read_manifest
+from sonobalance.data.split import Part, check_no_synthetic, read_splits
+from sonobalance.errors import InputError
+from sonobalance.files import read_json
+from sonobalance.synthesis.summary import training_images
+
+
+class BalancedDataset(Dataset[tuple[Any, int]]):
+    """Images of one part of a finished run; TRAIN comes with the accepted synthetic images.
+
+    An item is an image, (1, S, S) float32 in [0, 1] unless `transform` makes something else of it,
+    and the index of its class.
+
+    Args:
+        run: run folder.
+        part: train, val or test; synthetic images are in train only.
+        size_px: side S that images are letterboxed to.
+        transform: applied to the (1, S, S) tensor.
+        synthetic: whether TRAIN includes synthetic images.
+        every_round: all accepted images, whatever the harm guard says.
+
+    Attributes:
+        classes: class names, alphabetical.
+        targets: (N,) int64.
+        synthetic: (N,) bool.
+        ids: N image ids.
+
+    Raises:
+        InputError: the run lacks a file.
+        LeakError: a synthetic image stands in VAL or TEST.
+    """
+
+    def __init__(
+        self,
+        run: Path | str,
+        part: Part = "train",
+        *,
+        size_px: int = 224,
+        transform: Callable[[Tensor], Any] | None = None,
+        synthetic: bool = True,
+        every_round: bool = False,
+    ) -> None:
+        folder = Path(run)
+        record = read_json(folder / "run.json")
+        source = Path(record["source"])
+        manifest = read_manifest(
+            folder / "manifest.csv", source if source.is_dir() else source.parent
+        )
+        leaky = bool(record["settings"]["split"]["leaky"])
+        splits = read_splits(folder / "splits.csv", manifest, leaky=leaky)
+        self._images: list[tuple[Manifest, Record]] = [
+            (splits.manifest, r) for r in splits.of(part)
+        ]
+        if part == "train" and synthetic:
+            made = training_images(folder / "synthesis", every_round=every_round)
+            self._images += [(made, r) for r in made]
+        else:
+            check_no_synthetic(r for _, r in self._images)
+        if not self._images:
+            raise InputError(f"Expected images in the part {part!r} of {folder}, but got none.")
+        self.classes = splits.manifest.classes
+        self.ids = tuple(r.id for _, r in self._images)
+        self.targets = torch.tensor([self.classes.index(r.label) for _, r in self._images])
+        self.synthetic = torch.tensor([r.origin == "synthetic" for _, r in self._images])
+        self._size, self._transform = size_px, transform
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        manifest, record = self._images[index]
+        pixels = letterbox(read_gray(manifest.file(record), record.frame), self._size)
+        image = torch.from_numpy(pixels)[None].float() / 255
+        return (self._transform(image) if self._transform else image), int(self.targets[index])

@@ -1,0 +1,145 @@
+"""The balanced set as a product: files, datasheet, metadata and loader examples in one folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from sonobalance.data.manifest import Manifest
+from sonobalance.data.split import Part, Splits
+from sonobalance.errors import InputError
+from sonobalance.files import read_json, unwritable, write_json, write_text
+from sonobalance.synthesis import croissant, datasheet
+from sonobalance.synthesis.balanced_set import (
+    Item,
+    Layout,
+    Real,
+    counts_of,
+    plan_set,
+    write_set,
+)
+from sonobalance.synthesis.summary import SUMMARY, training_images
+
+LOADERS = ("load_torchvision.py", "load_monai.py", "load_datasets.py")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a set is exported.
+
+    Attributes:
+        layout, real: see `balanced_set`.
+        parts: TRAIN alone, or all three parts.
+        every_round: all accepted images, whatever the harm guard says.
+        licence: terms of the source set; empty to recognise published sets.
+        name: of the new set.
+    """
+
+    layout: Layout
+    real: Real
+    parts: Literal["train", "all"]
+    every_round: bool
+    licence: str
+    name: str
+
+
+def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str) -> str:
+    """Write the set; the folder is whole or absent.
+
+    Args:
+        splits: real images and their parts.
+        synthesis: RUN/synthesis.
+        out: new or empty folder.
+        wish: how.
+        date: ISO 8601, of the run.
+
+    Returns:
+        What was written, one sentence.
+
+    Raises:
+        InputError: `out` is not empty, or no synthesis was done.
+        LeakError: a synthetic image stands in VAL or TEST.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
+    summary = read_json(synthesis / SUMMARY)
+    made = training_images(synthesis, every_round=wish.every_round)
+    parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
+    items = plan_set(splits, made, parts, wish.layout, wish.real)
+    if not items:
+        raise InputError(
+            "Expected images to export, but the harm guard keeps none and real ones are left out; "
+            "give --every-round."
+        )
+    staging = out.with_name(f".{out.name}.part")
+    _clear(staging)
+    try:
+        write_set(items, staging, wish.real)
+        _describe(
+            staging, items, source=splits.manifest, summary=summary, wish=wish, parts=parts,
+            date=date,
+        )  # fmt: skip
+        if out.exists():
+            out.rmdir()
+        staging.replace(out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    finally:
+        _clear(staging)
+    return _sentence(items, summary, wish)
+
+
+def _describe(
+    folder: Path,
+    items: list[Item],
+    *,
+    source: Manifest,
+    summary: dict[str, Any],
+    wish: Wish,
+    parts: tuple[Part, ...],
+    date: str,
+) -> None:
+    known = datasheet.known_source(source.counts)
+    licence = wish.licence or (known.licence if known else datasheet.UNKNOWN_LICENCE)
+    sheet = datasheet.datasheet(
+        name=wish.name, source=known, licence=licence, counts=counts_of(items), parts=parts,
+        real=wish.real, synthesis=summary, date=date,
+    )  # fmt: skip
+    write_text(folder / datasheet.DOCUMENT, sheet)
+    write_json(folder / croissant.DOCUMENT, croissant.croissant(
+        folder, name=wish.name, licence=licence, date=date, limits=datasheet.LIMITS,
+        description="Real images and, in TRAIN, synthetic ones that fill up the rare classes. "
+        "Research data, not for clinical use.",
+        citation=known.citation if known else "",
+    ))  # fmt: skip
+    for loader in LOADERS:
+        text = files("sonobalance.synthesis.loaders").joinpath(loader).read_text("utf-8")
+        write_text(folder / loader, text)
+
+
+def _sentence(items: list[Item], summary: dict[str, Any], wish: Wish) -> str:
+    origins = Counter(item.record.origin for item in items)
+    text = f"{origins['real']} real and {origins['synthetic']} synthetic images were exported."
+    if not wish.every_round and summary["harm_guard"]:
+        left_out = summary["accepted"] - origins["synthetic"]
+        if left_out:
+            text += (
+                f" The harm guard left {left_out} accepted images out (best round "
+                f"{summary['best_round']}); --every-round takes them all."
+            )
+    return text
+
+
+def _clear(folder: Path) -> None:
+    """Remove a half-written folder; links are removed, not followed."""
+    if not folder.is_dir():
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            _clear(entry)
+        else:
+            entry.unlink()
+    folder.rmdir()

@@ -1,0 +1,1 @@
+"""Examples that `export` puts beside a balanced set; they need no sonobalance."""
