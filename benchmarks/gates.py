@@ -59,6 +59,7 @@ class Remembered:
         self.extract, self.known = extract, {}
 
     def __call__(self, images: LabelledImages) -> np.ndarray:
+        """(N, F) features."""
         keys = [hashlib.sha256(p.numpy().tobytes()).digest() for p in images.pixels]
         new = [i for i, key in enumerate(keys) if key not in self.known]
         if new:
@@ -79,6 +80,7 @@ class Returning:
         """It never learns."""
 
     def sample(self, targets: torch.Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
+        """One image per target."""
         classes = len(self.images.classes)
         pixels = torch.cat([
             self.pixels_of((k + self.step) % classes, seed, i)[None]
@@ -87,11 +89,13 @@ class Returning:
         return Samples(pixels, (Parents((), ()),) * len(targets))
 
     def pixels_of(self, target: int, seed: int, index: int) -> torch.Tensor:
+        """(1, S, S) uint8."""
         rows = torch.nonzero(self.images.targets == target).flatten()
         rows = rows[: self.different] if self.different else rows
         return self.images.pixels[rows[index % len(rows)]]
 
     def log_ratios(self, pixels: torch.Tensor, targets: torch.Tensor) -> tuple:
+        """It has no discriminators: every image looks alike to them."""
         return torch.zeros(len(pixels)), torch.zeros(len(pixels))
 
 
@@ -99,6 +103,7 @@ class Noise(Returning):
     """White noise."""
 
     def pixels_of(self, target: int, seed: int, index: int) -> torch.Tensor:
+        """(1, S, S) uint8."""
         rng = numpy_generator(seed, "noise", index)
         shape = tuple(self.images.pixels.shape[1:])
         return torch.from_numpy(rng.integers(0, 256, shape, dtype=np.uint8))
@@ -108,6 +113,7 @@ class Copying(Returning):
     """TRAIN images, each altered in one of the ways of `altered_copies`."""
 
     def pixels_of(self, target: int, seed: int, index: int) -> torch.Tensor:
+        """(1, S, S) uint8."""
         image = super().pixels_of(target, seed, index)
         copies = altered_copies(image[None], derive(seed, index))
         return list(copies.values())[index % len(copies)][0]

@@ -1,42 +1,25 @@
 """A tiny GAN that really trains, two rounds of synthesis with it, and the bundle of it."""
 
+import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from growth_stubs import toy_set
+from growth_stubs import TINY, WIDE, Lenient, toy_set
 
+from sonobalance import runs
 from sonobalance.classify.features import extract_features
-from sonobalance.config import GanSettings, SynthesisSettings
+from sonobalance.config import Settings
+from sonobalance.data.images import write_png
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.data.split import Splits
 from sonobalance.gan.train import train_gan
-from sonobalance.synthesis.generator import GanGenerator
 from sonobalance.synthesis.generator_bundle import write_generator_bundle
 from sonobalance.synthesis.grow import grow
 from sonobalance.synthesis.realism import realism_of
 
 CPU = torch.device("cpu")
-TINY = GanSettings(
-    image_size_px=32, base_channels=4, latent_dim=8, batch_size=4, autoencoder_kimg=0.12,
-    total_kimg=0.008, snapshot_kimg=0.008, fade_kimg=0.01, r1_interval=2, collapse_fraction=0.0,
-)  # fmt: skip
-SETTINGS = SynthesisSettings(
-    rounds=2, min_pool=4, pool_factor=1.0, min_acceptance=0.0, collapse_share=1.0,
-    coverage_fall=1.0, inner_repeats=1, inner_folds=2, patience_rounds=9, truncation=0.5,
-)  # fmt: skip
-# Gates that a generator after sixteen steps can pass
-WIDE = SETTINGS.model_copy(
-    update={
-        "realism_pass": 0.999, "class_pass": 0.999, "class_reject": 0.001, "hard_share": 0.9,
-        "typicality_pass": 0.999, "typicality_slack": 3.0,
-    }
-)  # fmt: skip
-
-
-class Lenient(GanGenerator):
-    """Its discriminators know no difference, so that after a few steps images are accepted."""
-
-    def log_ratios(self, pixels, targets):
-        return torch.zeros(len(pixels)), torch.zeros(len(pixels))
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +51,37 @@ def grown(trained, make_generator, tmp_path_factory):
         train=train, default_round=2, settings=WIDE, backbone="unused", weights=None,
     )  # fmt: skip
     return SimpleNamespace(folder=folder, growth=growth, bundle=bundle, realism=realism)
+
+
+@pytest.fixture(scope="session")
+def splits(trained, tmp_path_factory):
+    """The toy TRAIN images as files with a mask each, and four more images in VAL and TEST."""
+    root, train = tmp_path_factory.mktemp("real"), trained[1]
+    records = []
+    for key, pixels in zip(train.ids, train.pixels, strict=True):
+        label, number = key.split("/")
+        write_png(root / f"{label}/image{number}.png", pixels[0].numpy())
+        write_png(root / f"{label}/image{number}_mask.png", np.zeros((32, 32), np.uint8))
+        records.append(Record(
+            key, f"{label}/image{number}.png", label, masks=(f"{label}/image{number}_mask.png",),
+            sha256=key,
+        ))  # fmt: skip
+    for i in range(4):
+        path = f"benign/unseen{i}.png"
+        write_png(root / path, np.full((40, 30), 9 * i, np.uint8))
+        records.append(Record(f"unseen{i}", path, "benign", sha256=f"unseen{i}"))
+    part = {r.id: "train" for r in records[:-4]}
+    part |= {"unseen0": "val", "unseen1": "val", "unseen2": "test", "unseen3": "test"}
+    group = dict(zip(train.ids, trained[2], strict=True)) | {f"unseen{i}": str(i) for i in range(4)}
+    return Splits(Manifest(tuple(records), root), part, group, dict.fromkeys(part, -1))
+
+
+@pytest.fixture(scope="session")
+def run_folder(splits, grown, tmp_path_factory):
+    """A run up to the stage `synthesize`."""
+    folder = tmp_path_factory.mktemp("run")
+    runs.create(folder, splits.manifest.root, Settings(), None).save()
+    splits.manifest.write(folder / "manifest.csv")
+    splits.write(folder / "splits.csv")
+    shutil.copytree(grown.folder, folder / "synthesis")
+    return folder

@@ -6,12 +6,29 @@ import cv2
 import numpy as np
 import torch
 
+from sonobalance.config import GanSettings, SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.sampling import Parents, Samples
 from sonobalance.randomness import numpy_generator
+from sonobalance.synthesis.generator import GanGenerator
 
 CLASSES = ("benign", "malignant", "normal")
 SIDE = 32
+TINY = GanSettings(
+    image_size_px=32, base_channels=4, latent_dim=8, batch_size=4, autoencoder_kimg=0.12,
+    total_kimg=0.008, snapshot_kimg=0.008, fade_kimg=0.01, r1_interval=2, collapse_fraction=0.0,
+)  # fmt: skip
+SETTINGS = SynthesisSettings(
+    rounds=2, min_pool=4, pool_factor=1.0, min_acceptance=0.0, collapse_share=1.0,
+    coverage_fall=1.0, inner_repeats=1, inner_folds=2, patience_rounds=9, truncation=0.5,
+)  # fmt: skip
+# Gates that a generator after sixteen steps can pass
+WIDE = SETTINGS.model_copy(
+    update={
+        "realism_pass": 0.999, "class_pass": 0.999, "class_reject": 0.001, "hard_share": 0.9,
+        "typicality_pass": 0.999, "typicality_slack": 3.0,
+    }
+)  # fmt: skip
 
 
 def toy_image(target: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
@@ -121,3 +138,10 @@ class Copying(StubGenerator):
 
     def parents(self, target: int, seed: int, index: int) -> Parents:
         return Parents((self.train.ids[self._place(target, index)],), (1.0,))
+
+
+class Lenient(GanGenerator):
+    """Its discriminators know no difference, so that after a few steps images are accepted."""
+
+    def log_ratios(self, pixels, targets):
+        return torch.zeros(len(pixels)), torch.zeros(len(pixels))

@@ -1,12 +1,22 @@
 """fit_resample on arrays, and the data set of a run, inside other people's training code."""
 
+import re
+import runpy
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import TINY, WIDE
-from growth_stubs import toy_set
+from growth_stubs import TINY, WIDE, Lenient, toy_set
 
-from sonobalance import SyntheticBalancer
-from sonobalance.errors import InputError
+from sonobalance import BalancedDataset, SyntheticBalancer, export
+from sonobalance.artefacts import manifest_of
+from sonobalance.config import SplitSettings
+from sonobalance.data.split import make_splits
+from sonobalance.errors import InputError, LeakError
+from sonobalance.runs import open_run
+from sonobalance.stages import STAGES
+from sonobalance.synthesis import balancer as balancer_module
 
 COUNTS = (12, 8)
 
@@ -20,7 +30,9 @@ def resampled(tmp_path_factory):
     balancer = SyntheticBalancer(
         gan=TINY, synthesis=synthesis, folder=tmp_path_factory.mktemp("fit"), every_round=True
     )
-    return balancer, images, labels, *balancer.fit_resample(images, labels, groups)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(balancer_module, "GanGenerator", Lenient)
+        return balancer, images, labels, *balancer.fit_resample(images, labels, groups)
 
 
 def test_real_images_come_first_and_flags_tell_the_rest(resampled):
@@ -32,14 +44,14 @@ def test_real_images_come_first_and_flags_tell_the_rest(resampled):
     assert names[:n].tolist() == labels.tolist()
     assert balancer.sample_is_synthetic_.tolist() == [False] * n + [True] * (len(names) - n)
     assert len(balancer.sample_ids_) == len(names)
-    assert set(names[n:]) <= {"malignant"}
+    assert set(names[n:]) == {"malignant"}
     assert balancer.report_["accepted"] == len(names) - n
 
 
 def test_labels_keep_their_type_and_a_finished_fit_is_not_repeated(resampled):
     balancer, images, labels, pixels, names = resampled
-    again, same = balancer.fit_resample(images, labels, [f"{l} {i // 2}" for i, l in
-                                                         enumerate(labels)])  # fmt: skip
+    groups = [f"{label} patient {i // 2}" for i, label in enumerate(labels)]
+    again, same = balancer.fit_resample(images, labels, groups)
     assert np.array_equal(again, pixels)
     assert same.dtype == names.dtype
 
@@ -52,3 +64,80 @@ def test_what_does_not_fit_together_is_refused():
         SyntheticBalancer().fit_resample([image, np.zeros((40, 40, 3), np.uint8)], [0, 1])
     with pytest.raises(InputError, match="group for each"):
         SyntheticBalancer().fit_resample([image, image], [0, 1], groups=["a"])
+
+
+def code_of_the_readme(word: str) -> str:
+    """The Python block of the README that names a word."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    return next(block for block in blocks if word in block)
+
+
+def test_the_example_of_the_readme(run_folder, tmp_path, monkeypatch):
+    """As it stands there, with the smallest generator and gates that it can pass."""
+    train, groups = toy_set(COUNTS)
+    monkeypatch.setattr(balancer_module, "GanGenerator", Lenient)
+    monkeypatch.setattr(balancer_module, "GanSettings", lambda: TINY)
+    monkeypatch.setattr(balancer_module, "SynthesisSettings", lambda: WIDE)
+    script = tmp_path / "example.py"
+    script.write_text(code_of_the_readme("fit_resample").replace("runs/mine", str(run_folder)))
+    given = {
+        "train_images": [pixels[0].numpy() for pixels in train.pixels],
+        "train_labels": train.targets.numpy(),
+        "train_patients": groups,
+    }
+    found = runpy.run_path(str(script), init_globals=given)
+    assert len(found["images"]) == len(found["labels"]) == len(found["synthetic"])
+    assert not found["synthetic"][: len(train)].any()
+    batch, targets = next(iter(found["loader"]))
+    assert batch.shape[1:] == (1, 224, 224)
+    assert set(targets.tolist()) <= {0, 1}
+
+
+def test_the_data_set_joins_synthetic_images_to_train_only(run_folder, grown):
+    train = BalancedDataset(run_folder, every_round=True, size_px=48)
+    made = len(grown.growth.manifest)
+    assert len(train) == 20 + made
+    assert train.synthetic.tolist() == [False] * 20 + [True] * made
+    image, target = train[len(train) - 1]
+    assert image.shape == (1, 48, 48)
+    assert 0 <= image.min() < image.max() <= 1
+    assert train.classes[target] == "malignant"
+    assert len(BalancedDataset(run_folder, synthetic=False)) == 20
+    test = BalancedDataset(run_folder, "test", transform=lambda x: x.mean())
+    assert not test.synthetic.any()
+    assert test[0][0].ndim == 0
+
+
+ENTRIES = [name for name in STAGES if name not in ("index", "audit", "split")]
+
+
+@pytest.fixture
+def leaking(run_folder, tmp_path):
+    """The run with a synthetic image in VAL."""
+    folder = tmp_path / "run"
+    shutil.copytree(run_folder, folder)
+    text = (folder / "manifest.csv").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("unseen0,"))
+    (folder / "manifest.csv").write_text(text.replace(row, row.replace(",real,", ",synthetic,")))
+    return folder
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_no_stage_works_with_a_synthetic_image_in_val(leaking, stage):
+    with pytest.raises(LeakError, match="'unseen0' is synthetic"):
+        STAGES[stage].work(open_run(leaking))
+
+
+def test_no_other_entry_takes_it_either(leaking, tmp_path):
+    with pytest.raises(LeakError, match="'unseen0' is synthetic"):
+        BalancedDataset(leaking, "val")
+    with pytest.raises(LeakError, match="'unseen0' is synthetic"):
+        export(leaking, out=tmp_path / "out", parts="all")
+    run = open_run(leaking)
+    with pytest.raises(InputError, match="'unseen0' is synthetic"):
+        make_splits(manifest_of(run), splits_group(run), SplitSettings(), 0)
+
+
+def splits_group(run):
+    return {r.id: r.id for r in manifest_of(run)}

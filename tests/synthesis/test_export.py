@@ -6,45 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from sonobalance.config import DataSettings
-from sonobalance.data.images import write_png
-from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.sources import index_folder
-from sonobalance.data.split import Splits
-from sonobalance.errors import InputError, LeakError
+from sonobalance.errors import InputError
 from sonobalance.synthesis.export_set import Wish, export_set
 from sonobalance.synthesis.image_folders import find_images
 from sonobalance.synthesis.regenerate import regenerate
 
 DEFAULT = {"layout": "folders", "real": "copy", "parts": "train", "every_round": True,
            "licence": "", "name": "toy set"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def splits(trained, tmp_path_factory):
-    """The toy TRAIN images as files with a mask each, and four more images in VAL and TEST."""
-    root, train = tmp_path_factory.mktemp("real"), trained[1]
-    records = []
-    for key, pixels in zip(train.ids, train.pixels, strict=True):
-        label, number = key.split("/")
-        write_png(root / f"{label}/image{number}.png", pixels[0].numpy())
-        write_png(root / f"{label}/image{number}_mask.png", np.zeros((32, 32), np.uint8))
-        records.append(Record(
-            key, f"{label}/image{number}.png", label, masks=(f"{label}/image{number}_mask.png",),
-            sha256=key,
-        ))  # fmt: skip
-    for i in range(4):
-        path = f"benign/unseen{i}.png"
-        write_png(root / path, np.full((40, 30), 9 * i, np.uint8))
-        records.append(Record(f"unseen{i}", path, "benign", sha256=f"unseen{i}"))
-    part = {r.id: "train" for r in records[:-4]}
-    part |= {"unseen0": "val", "unseen1": "val", "unseen2": "test", "unseen3": "test"}
-    group = dict(zip(train.ids, trained[2], strict=True)) | {f"unseen{i}": str(i) for i in range(4)}
-    return Splits(Manifest(tuple(records), root), part, group, dict.fromkeys(part, -1))
 
 
 def export(splits, grown, out, **changes):
@@ -89,15 +62,6 @@ def test_all_parts_keep_synthetic_images_in_train(splits, grown, tmp_path):
     made = next(r["path"] for r in rows if r["origin"] == "synthetic")
     assert Path(made).name.startswith("synthetic-r")
     assert not (tmp_path / "set" / made).is_symlink()
-
-
-def test_a_synthetic_row_in_val_is_refused(splits, grown):
-    from dataclasses import replace
-
-    records = tuple(replace(r, origin="synthetic") if r.id == "unseen0" else r
-                    for r in splits.manifest)  # fmt: skip
-    with pytest.raises(LeakError, match="unseen0"):
-        Splits(Manifest(records, splits.manifest.root), splits.part, splits.group, splits.fold)
 
 
 def test_the_datasheet_says_what_how_and_from_which_data(exported, grown):
