@@ -76,7 +76,7 @@ class Returning:
     def __init__(self, images: LabelledImages, different: int = 0, step: int = 0) -> None:
         self.images, self.different, self.step = images, different, step
 
-    def advance(self, number: int) -> None:
+    def advance(self, number: int, accepted: LabelledImages | None = None) -> None:
         """It never learns."""
 
     def sample(self, targets: torch.Tensor, *, seed: int, truncation: float = 1.0) -> Samples:

@@ -72,9 +72,11 @@ class StubGenerator:
     fingerprint: str = "stub"
     learnt: tuple[str, ...] = ()
     advanced: list[int] = field(default_factory=list)
+    fed: list[int | None] = field(default_factory=list)
 
-    def advance(self, number: int) -> None:
+    def advance(self, number: int, accepted: LabelledImages | None = None) -> None:
         self.advanced.append(number)
+        self.fed.append(None if accepted is None else len(accepted))
 
     def image(self, target: int, seed: int, index: int) -> np.ndarray:
         return toy_image(target, numpy_generator(seed, "fresh", index))

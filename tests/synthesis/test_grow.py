@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from growth_stubs import (
+    CLASSES,
     Copying,
     Noise,
     Repeating,
@@ -20,8 +21,11 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
-from sonobalance.synthesis.grow import grow
+from sonobalance.gan.sampling import Parents
+from sonobalance.synthesis.grow import _Loop, grow
+from sonobalance.synthesis.ledger import load_rounds
 from sonobalance.synthesis.summary import training_images
+from sonobalance.synthesis.yardstick import Yardstick
 
 COUNTS = (48, 24, 16)
 QUICK = SynthesisSettings(inner_repeats=2, inner_folds=4, pool_factor=2.0, patience_rounds=5)
@@ -185,3 +189,37 @@ def test_summary_names_thresholds_and_hashes(grown):
         document["thresholds"]
     )
     assert all(share >= 0.97 for share in document["copies_caught"].values())
+
+
+def test_accepted_images_reach_the_generator_only_when_asked(tmp_path, grown):
+    quiet, loud = StubGenerator(), StubGenerator()
+    run(tmp_path / "quiet", quiet)
+    fed = run(tmp_path / "loud", loud, QUICK.model_copy(update={"feed_back": True}))
+    assert set(quiet.fed) == {None}
+    assert loud.fed[1:3] == [0, 12 + 16]  # before round 1 nothing, before round 2 what it added
+    assert "reinforce" in fed.document["warnings"][0]
+    assert grown.document["warnings"] == []
+
+
+class Descending(StubGenerator):
+    """Each image names one TRAIN image and one synthetic image as parents."""
+
+    def parents(self, target, seed, index):
+        return Parents((f"{CLASSES[target]}/0", f"r1-{CLASSES[target]}-00000"), (0.4, 0.6))
+
+
+def test_relatives_of_synthetic_parents_are_inherited(tmp_path):
+    """An image of round 2 whose parent was made in round 1 descends from that one's relatives."""
+    train, groups = toy_set(COUNTS)
+    growth = grow(train, groups, Descending(), toy_features, QUICK, seed=3, folder=tmp_path)
+    rows = {row["id"]: row for row in rows_of(tmp_path / "selection.csv")}
+    place = {key: i for i, key in enumerate(train.ids)}
+    records = load_rounds(tmp_path, growth.document["hashes"]["identity"])
+    yardstick = Yardstick.of(train, groups, toy_features, QUICK, seed=3, device="cpu")
+    loop = _Loop(yardstick, Descending(), QUICK, {}, {}, 3, tmp_path, records)
+    late = next(r.id for r in growth.manifest if r.id.startswith("r2-malignant"))
+    first = "r1-malignant-00000"
+    expected = {place["malignant/0"], place[rows[late]["nearest_id"]]}
+    if rows[first]["kept"] == "true":
+        expected |= {place["malignant/0"], place[rows[first]["nearest_id"]]}
+    assert loop.ancestry[late] == expected

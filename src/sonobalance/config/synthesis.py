@@ -90,6 +90,11 @@ class SynthesisSettings(Section):
     harm_guard: bool = Field(
         True, description="Train with the images up to the best round only, possibly none."
     )
+    feed_back: bool = Field(
+        False,
+        description="Train the GAN of each later round anew on TRAIN and the accepted images; its "
+        "errors then feed on themselves, and nothing is held back from it.",
+    )
     gan_kimg_per_round: float = Field(
         2.0, ge=0, description="Thousand real images the GAN continues on before each later round."
     )

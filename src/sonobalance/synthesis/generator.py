@@ -55,8 +55,13 @@ class ImageGenerator(ImageSource, Protocol):
         """Ids of the images that it and its discriminators were trained with."""
         ...
 
-    def advance(self, number: int) -> None:
-        """Become the generator of this round, 1 being the first and 0 the same; idempotent."""
+    def advance(self, number: int, accepted: LabelledImages | None = None) -> None:
+        """Become the generator of this round, 1 being the first and 0 the same; idempotent.
+
+        Args:
+            number: of the round.
+            accepted: synthetic images that it is to learn from too; see `feed_back`.
+        """
         ...
 
 
@@ -101,11 +106,13 @@ class GanGenerator:
         """Ids in the snapshot's bank; TRAIN images held back are not among them."""
         return self._loaded.snapshot.ids
 
-    def advance(self, number: int) -> None:
+    def advance(self, number: int, accepted: LabelledImages | None = None) -> None:
         """Train up to this round (resuming where it was killed) and load its snapshot."""
         kept = self.folder / snapshot_name(number) if number else self.gan / SNAPSHOT
         if not kept.is_file():
-            _copy(self._trained(number), kept)
+            fed = number > 1 and accepted is not None and len(accepted) > 0
+            found = self._fed(number, accepted) if fed and accepted else self._trained(number)
+            _copy(found, kept)
         self._sampler, self._hash = Sampler.load(kept, self.device), sha256_of(kept)
 
     def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
@@ -122,6 +129,19 @@ class GanGenerator:
             self.advance(0)
         assert self._sampler is not None  # noqa: S101
         return self._sampler
+
+    def _fed(self, number: int, accepted: LabelledImages) -> Path:
+        """A snapshot trained anew on TRAIN and the accepted images; nothing is held back.
+
+        Held-back images would be chosen among the synthetic ones as well.
+        """
+        settings = self.settings.model_copy(update={"held_back": 0.0})
+        real = list(self.train.ids if self.groups is None else self.groups)
+        return train_gan(
+            self.train.join(accepted), settings, seed=self.seed,
+            folder=self.folder / f"fed-{number}", device=self.device,
+            groups=[*real, *accepted.ids], eyes=self.eyes,
+        )  # fmt: skip
 
     def _trained(self, number: int) -> Path:
         """The snapshot of a round, trained on if need be."""

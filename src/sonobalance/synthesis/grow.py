@@ -20,6 +20,7 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.images import read_gray, write_png
 from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.snapshot import hash_images
+from sonobalance.progress import console
 from sonobalance.randomness import derive
 from sonobalance.synthesis.fidelity import density_coverage
 from sonobalance.synthesis.gate_models import FeatureFunction
@@ -42,6 +43,10 @@ from sonobalance.synthesis.summary import Growth, conclude
 from sonobalance.synthesis.targets import target_counts
 from sonobalance.synthesis.yardstick import Yardstick
 
+FEED_BACK = (
+    "Accepted images are fed back to the GAN (synthesis.feed_back): its errors and gaps reinforce "
+    "themselves from round to round (Shumailov et al. 2024), and no image is held back from it."
+)
 COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
 
@@ -77,6 +82,8 @@ def grow(
         StaleError: the folder holds rounds of other images, settings or another generator.
     """
     generator.advance(0)
+    if settings.feed_back:
+        console.print(f"[yellow]{FEED_BACK}[/yellow]")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
     targets = target_counts(present, settings)
     identity = identity_of(train, groups, generator.fingerprint, settings, seed)
@@ -93,6 +100,7 @@ def grow(
         folder, yardstick, loop.records, loop.additions,
         settings=settings, seed=seed, reason=reason,
         facts={
+            "warnings": [FEED_BACK] if settings.feed_back else [],
             "targets": targets,
             "hashes": {
                 "identity": identity,
@@ -117,11 +125,13 @@ class _Loop:
     records: list[RoundRecord]
     images: LabelledImages = field(init=False)
     additions: Additions = field(init=False)
+    ancestry: dict[str, frozenset[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         train = self.yardstick.train
         self.images = train.take([])
-        self.additions = _additions(self.yardstick, self.images, [])
+        self.ancestry = {key: frozenset([i]) for i, key in enumerate(train.ids)}
+        self.additions = _additions(self.yardstick, self.images, [], self.ancestry)
         for record in self.records:
             self._take_in(record, self._read_images(record))
 
@@ -148,7 +158,7 @@ class _Loop:
     def next_round(self) -> RoundRecord:
         """Advance the generator, then generate, gate, add and judge."""
         began, number = time.monotonic(), len(self.records)
-        self.generator.advance(number)
+        self.generator.advance(number, self.images if self.settings.feed_back else None)
         realism = realism_of(self.generator, self.yardstick.train, self.settings)
         candidates: list[Candidate] = []
         per_class: dict[str, Any] = {}
@@ -225,7 +235,9 @@ class _Loop:
     def _take_in(self, record: RoundRecord, accepted: LabelledImages) -> None:
         """Add the accepted images of a round."""
         self.images = self.images.join(accepted)
-        self.additions = self.additions.join(_additions(self.yardstick, accepted, record.kept))
+        self.additions = self.additions.join(
+            _additions(self.yardstick, accepted, record.kept, self.ancestry)
+        )
 
     def _row(self, record: RoundRecord) -> dict[str, Any]:
         made = len(record.candidates)
@@ -247,12 +259,19 @@ class _Loop:
 
 
 def _additions(
-    yardstick: Yardstick, images: LabelledImages, kept: Sequence[Candidate]
+    yardstick: Yardstick,
+    images: LabelledImages,
+    kept: Sequence[Candidate],
+    ancestry: dict[str, frozenset[int]],
 ) -> Additions:
-    """Accepted images of one round for the inner validation."""
-    place = {key: i for i, key in enumerate(yardstick.train.ids)}
-    relatives = tuple(
-        frozenset(place[key] for key in (c.nearest_id, *parent_ids(c.parents)) if key in place)
-        for c in kept
-    )
+    """Accepted images of one round for the inner validation; adds them to `ancestry`.
+
+    The parent of an image is a TRAIN image or, where those are fed back, an accepted one, whose
+    own relatives then count.
+    """
+    nobody: frozenset[int] = frozenset()
+    for c in kept:
+        known = (c.nearest_id, *parent_ids(c.parents))
+        ancestry[c.id] = nobody.union(*(ancestry.get(key, nobody) for key in known))
+    relatives = tuple(ancestry[c.id] for c in kept)
     return Additions(yardstick.gates.features(images), images.targets.numpy(), relatives)

@@ -12,9 +12,10 @@ GATES = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
 
 def round_rows(rows: Sequence[Row], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per round: sums over the classes, the inner macro-F1, and the same per class."""
+    """One row per round: sums over the classes, what it did to each recall, the same per class."""
     return [
         {
+            "recalls": [_recall(row, rows[max(i - 1, 0)], label) for label in classes],
             "round": row.get("round"),
             "sums": _sums(row, classes),
             "total": row.get("total"),
@@ -24,8 +25,16 @@ def round_rows(rows: Sequence[Row], classes: Sequence[str]) -> list[dict[str, An
                 _of_class(row, label) for label in classes if finite(row.get(f"made_{label}"))
             ],
         }
-        for row in rows
+        for i, row in enumerate(rows)
     ]
+
+
+def _recall(row: Row, before: Row, label: str) -> dict[str, Any]:
+    """Recall of a class inside TRAIN, and its change against the round before."""
+    value, old = finite(row.get(f"recall_{label}")), finite(before.get(f"recall_{label}"))
+    if value is None or old is None or row is before:
+        return {"value": value, "change": None}
+    return {"value": value, "change": value - old}
 
 
 def _of_class(row: Row, label: str) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def synthesis(run: RunFiles) -> Section:
         "nearest": _nearest(run, kept),
         "rounds": round_rows(run.rows("synthesis/rounds.csv"), run.classes),
         "gates": GATES,
+        "classes": run.classes,
         "balance": balance_rows(document),
         "fidelity": fidelity_rows(document),
         "thresholds": threshold_rows(document),
