@@ -59,11 +59,11 @@ def passing(scores: Scores, share: float, rule: str) -> Threshold:
 class Realism:
     """Do both discriminators take the image for a real one of its class?
 
-    Score: the smaller of the two ranks of log r1 and log r2 among the real TRAIN images of the
-    class; both estimate log p/q independently, so the smaller one measures their agreement.
+    Score: the smaller of the two ranks of log r1 and log r2 among real images of the class;
+    both estimate log p/q independently, so the smaller one measures their agreement.
 
     Attributes:
-        log_r1, log_r2: (N,) of the real TRAIN images.
+        log_r1, log_r2: (N,) of the real images that set the scale.
         targets: (N,) their classes.
         threshold: see `Threshold`.
     """
@@ -75,16 +75,21 @@ class Realism:
 
     @classmethod
     def calibrated(
-        cls, log_r1: Scores, log_r2: Scores, targets: Targets, settings: SynthesisSettings
+        cls,
+        log_r1: Scores,
+        log_r2: Scores,
+        targets: Targets,
+        settings: SynthesisSettings,
+        which: str = "real TRAIN images",
     ) -> Realism:
-        """Set the threshold so that `realism_pass` of the real images pass."""
+        """Set the threshold so that `realism_pass` of the real images pass; `which` names them."""
         score = np.zeros(len(targets))
         for k in np.unique(targets):
             of = targets == k
             score[of] = _agreement(log_r1[of], log_r2[of], log_r1[of], log_r2[of])
         rule = (
-            f"Smaller rank of log r1 and log r2 among the real TRAIN images of the class, "
-            f"reached by {settings.realism_pass:.0%} of them."
+            f"Smaller rank of log r1 and log r2 among the {which} of the class, reached by "
+            f"{settings.realism_pass:.0%} of them."
         )
         return cls(log_r1, log_r2, targets, passing(score, settings.realism_pass, rule))
 

@@ -32,10 +32,15 @@ def realism_of(
         the class where there are fewer than `FEWEST_HELD`.
     """
     unseen = ~np.isin(np.array(train.ids), np.array(generator.learnt, dtype=np.str_))
-    images = train.take(np.flatnonzero(_reference(unseen, train.targets.numpy())))
+    targets = train.targets.numpy()
+    reference = _reference(unseen, targets)
+    images = train.take(np.flatnonzero(reference))
     log_r1, log_r2 = generator.log_ratios(images.pixels, images.targets)
+    learnt = int((reference & ~unseen).sum())
+    which = f"{len(images) - learnt} real TRAIN images that the discriminators never saw"
+    which += f" (and {learnt} that they learnt from)" if learnt else ""
     return Realism.calibrated(
-        log_r1.double().numpy(), log_r2.double().numpy(), images.targets.numpy(), settings
+        log_r1.double().numpy(), log_r2.double().numpy(), images.targets.numpy(), settings, which
     )
 
 
