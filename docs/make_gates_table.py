@@ -22,7 +22,8 @@ def gates() -> str:
     kinds = novelty["altered_copies"]
     text = (
         f"Measured on BUSI TRAIN at {found['size_px']} px "
-        f"([gates-busi.json](results/gates-busi.json), `benchmarks/gates.py`): {found['train_images']} images calibrate the gates, "
+        f"([gates-busi.json](results/gates-busi.json), `benchmarks/gates.py`): "
+        f"{found['train_images']} images calibrate the gates, "
         f"{novelty['held_out_images']} of other groups are held out.\n\n"
     )
     text += "| altered copies of TRAIN images | refused by novelty |\n|---|---|\n"

@@ -2,11 +2,11 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from growth_stubs import (
-    CLASSES,
     Copying,
     Noise,
     Repeating,
@@ -21,11 +21,9 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
-from sonobalance.gan.sampling import Parents
-from sonobalance.synthesis.grow import _Loop, grow
-from sonobalance.synthesis.ledger import load_rounds
+from sonobalance.synthesis.grow import _additions, grow
+from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.summary import training_images
-from sonobalance.synthesis.yardstick import Yardstick
 
 COUNTS = (48, 24, 16)
 QUICK = SynthesisSettings(inner_repeats=2, inner_folds=4, pool_factor=2.0, patience_rounds=5)
@@ -201,25 +199,19 @@ def test_accepted_images_reach_the_generator_only_when_asked(tmp_path, grown):
     assert grown.document["warnings"] == []
 
 
-class Descending(StubGenerator):
-    """Each image names one TRAIN image and one synthetic image as parents."""
+def test_relatives_of_synthetic_parents_are_inherited():
+    """The parent of an image of round 2 may be one of round 1: its relatives count then."""
+    ancestry = {"a": frozenset([0]), "b": frozenset([1]), "c": frozenset([2])}
+    images = toy_set((1,))[0]
+    gates = SimpleNamespace(features=lambda images: np.zeros((len(images), 1)))
+    yardstick = SimpleNamespace(gates=gates)
+    scores = [0.5] * 7
 
-    def parents(self, target, seed, index):
-        return Parents((f"{CLASSES[target]}/0", f"r1-{CLASSES[target]}-00000"), (0.4, 0.6))
+    def made(name, nearest, parents):
+        return Candidate(name, 1, "benign", 0, 0, *scores, nearest, 0.5, parents, True, "")
 
-
-def test_relatives_of_synthetic_parents_are_inherited(tmp_path):
-    """An image of round 2 whose parent was made in round 1 descends from that one's relatives."""
-    train, groups = toy_set(COUNTS)
-    growth = grow(train, groups, Descending(), toy_features, QUICK, seed=3, folder=tmp_path)
-    rows = {row["id"]: row for row in rows_of(tmp_path / "selection.csv")}
-    place = {key: i for i, key in enumerate(train.ids)}
-    records = load_rounds(tmp_path, growth.document["hashes"]["identity"])
-    yardstick = Yardstick.of(train, groups, toy_features, QUICK, seed=3, device="cpu")
-    loop = _Loop(yardstick, Descending(), QUICK, {}, {}, 3, tmp_path, records)
-    late = next(r.id for r in growth.manifest if r.id.startswith("r2-malignant"))
-    first = "r1-malignant-00000"
-    expected = {place["malignant/0"], place[rows[late]["nearest_id"]]}
-    if rows[first]["kept"] == "true":
-        expected |= {place["malignant/0"], place[rows[first]["nearest_id"]]}
-    assert loop.ancestry[late] == expected
+    first = made("r1-x", "b", "a:1.000")
+    second = made("r2-x", "c", "r1-x:0.600|unknown:0.400")
+    assert _additions(yardstick, images, [first], ancestry).relatives == (frozenset([0, 1]),)
+    found = _additions(yardstick, images, [second], ancestry)
+    assert found.relatives == (frozenset([0, 1, 2]),)
