@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cyclopts import Parameter
 from pydantic_core import PydanticUndefined
 
 from sonobalance.config import PRESETS, Section, Settings
@@ -48,7 +49,9 @@ def _table(title: str, prefix: str, fields: dict) -> str:
 
 
 def _range(field: object) -> str:
-    limits = [str(limit) for limit in getattr(field, "metadata", [])]
+    limits = [
+        str(limit) for limit in getattr(field, "metadata", []) if not isinstance(limit, Parameter)
+    ]
     choices = getattr(field.annotation, "__args__", ()) if not limits else ()
     words = [repr(choice) for choice in choices if isinstance(choice, str | int)]
     return _cell(", ".join(limits or words))

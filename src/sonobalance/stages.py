@@ -7,7 +7,7 @@ that must not see VAL or TEST works inside `reading_only` (promise P1).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 
 from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import (
@@ -56,9 +56,11 @@ def _audit(run: Run) -> None:
 
 
 def _split(run: Run) -> None:
+    from sonobalance.data.folds import write_folds
     from sonobalance.data.split import make_splits
 
     made = make_splits(manifest_of(run), groups_of(run), run.settings.split, run.settings.seed)
+    write_folds(run.path("folds.csv"), made, run.settings.split.repeats, run.settings.seed)
     made.write(run.path("splits.csv"))
 
 
@@ -203,6 +205,7 @@ def _report(run: Run) -> None:
 def _cleaned(work: Callable[[Run], None]) -> Callable[[Run], None]:
     """The same work on images without their burnt-in marks, where the settings say so."""
 
+    @wraps(work)
     def clean_work(run: Run) -> None:
         from sonobalance.data.cleaning import cleaned
 
@@ -220,7 +223,9 @@ STAGES: dict[str, Stage] = {
             "audit", ("audit",), ("manifest.csv",),
             ("audit.json", "groups.csv", "marks.csv", "audit.html"), _audit,
         ),
-        Stage("split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv",), _split),
+        Stage(
+            "split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv", "folds.csv"), _split
+        ),
         Stage(
             "train-gan", ("gan", "classifier.backbone", "classifier.weights", *PIXELS),
             ("manifest.csv", "splits.csv"),

@@ -8,12 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from sonobalance.config import Settings
 from sonobalance.data.audit.marks import find_marks
 from sonobalance.data.cleaning import clean_marks, cleaned, cleaning
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import Color, Gray, read_color, read_gray, read_upload, write_png
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.errors import LeakError
+from sonobalance.runs import Run
+from sonobalance.stages import STAGES, _cleaned
 
 
 def scan(seed: int = 0) -> Gray:
@@ -89,3 +92,27 @@ def test_the_guard_is_asked_before(tmp_path: Path) -> None:
         read_gray(tmp_path / "a.png")
         with pytest.raises(LeakError):
             read_gray(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("name", ["train-gan", "synthesize", "train", "predict", "explain"])
+@pytest.mark.parametrize("active", [True, False])
+def test_every_stage_whose_networks_read_images_respects_the_setting(
+    name: str, active: bool, tmp_path: Path
+) -> None:
+    """The stage is stale when the setting changes, and its work sees images through it."""
+    _, image = marked()
+    write_png(tmp_path / "a.png", image)
+    write_png(tmp_path / "synthesis" / "b.png", image)
+    seen: list[Gray] = []
+
+    def work(run: Run) -> None:
+        seen.extend(read_gray(run.path(file)) for file in ("a.png", "synthesis/b.png"))
+
+    stage = STAGES[name]
+    assert "clean_marks" in stage.settings
+    assert stage.work.__qualname__ == f"_{name.replace('-', '_')}"
+    assert stage.work.__code__ is _cleaned(work).__code__
+    _cleaned(work)(Run(tmp_path, Settings(clean_marks=active), {}))
+    assert (seen[0] == (clean_marks(image) if active else image)).all()
+    assert (seen[1] == image).all()
+    assert not cleaning()

@@ -76,7 +76,7 @@ def audit(
 def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) -> Path:
     """Deal groups to TRAIN, VAL, TEST and folds so that no relative crosses.
 
-    Writes `splits.csv`.
+    Writes `splits.csv`, and `folds.csv` with the folds of every repeat of the cross-validation.
 
     Args:
         run: run folder with an audit.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
 
 from sonobalance.config.section import Section
@@ -88,7 +89,9 @@ class SplitSettings(Section):
     test_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of the images in TEST.")
     val_fraction: float = Field(0.16, gt=0, lt=0.9, description="Share of the images in VAL.")
     folds: int = Field(5, ge=2, le=50, description="Folds of the grouped cross-validation column.")
-    repeats: int = Field(1, ge=1, le=100, description="Repeats of the cross-validation, each anew.")
+    repeats: int = Field(
+        1, ge=1, le=100, description="Repeats of the cross-validation, each with folds of its own."
+    )
     label_conflicts: Conflicts = Field(
         "drop",
         description="Near-duplicates under different labels: `drop` uses none of them, `keep`"
@@ -119,7 +122,7 @@ class SplitSettings(Section):
     subset_csv: Path | None = Field(
         None, description="CSV whose first column names (id, path or file) the images to use."
     )
-    leaky: bool = Field(
+    leaky: Annotated[bool, Parameter(name=("leaky", "--leaky"))] = Field(
         False, description="Split single images at random, for comparison with papers only."
     )
 

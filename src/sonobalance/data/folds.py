@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
 from sonobalance.data.dealing import deal_images, grouped_folds
 from sonobalance.data.official import Part
 from sonobalance.data.split import Splits
+from sonobalance.files import write_text
 from sonobalance.randomness import derive, numpy_generator
 
 
@@ -55,3 +59,14 @@ def repeated_folds(splits: Splits, repeats: int, seed: int) -> list[dict[str, in
         anew = {r.id: int(f) for r, f in zip(dealt, folds, strict=True)}
         out.append(dict.fromkeys(splits.manifest.ids, -1) | anew)
     return out
+
+
+def write_folds(path: Path, splits: Splits, repeats: int, seed: int) -> None:
+    """Write `folds.csv`: id, path, group, and the test fold of each repeat (`fold_1`, ...)."""
+    folds = repeated_folds(splits, repeats, seed)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "path", "group", *(f"fold_{i + 1}" for i in range(repeats))))
+    for r in splits.manifest:
+        writer.writerow((r.id, r.path, splits.group[r.id], *(fold[r.id] for fold in folds)))
+    write_text(path, text.getvalue())
