@@ -35,7 +35,7 @@ def look_closer(
     manifest: Manifest, pairs: Sequence[Scored], settings: AuditSettings
 ) -> list[Scored]:
     """The pairs in the same order; those in doubt with the score and evidence of a closer look."""
-    doubted = [(i, j, mirror) for i, j, mirror, score, e in pairs if in_doubt(score, e)]
+    doubted = [pair[:3] for pair in pairs if in_doubt(pair[3], pair[4])]
     images = sorted({k for i, j, _ in doubted for k in (i, j)})
     described = on_each(
         lambda k: _describe(manifest, k, settings), images, settings.workers, "look closer"
@@ -46,14 +46,13 @@ def look_closer(
         i, j, mirror = pair
         return compare(features[i], features[j], mirror=mirror)
 
-    found = dict(
-        zip(doubted, on_each(check, doubted, settings.workers, "verify closer"), strict=True)
-    )
+    checked = on_each(check, doubted, settings.workers, "verify closer")
+    found = dict(zip(doubted, checked, strict=True))
     return [
-        (i, j, mirror, closer_likelihood(found[i, j, mirror]), found[i, j, mirror])
-        if in_doubt(score, e)
-        else (i, j, mirror, score, e)
-        for i, j, mirror, score, e in pairs
+        (*pair[:3], closer_likelihood(found[pair[:3]]), found[pair[:3]])
+        if pair[:3] in found
+        else pair
+        for pair in pairs
     ]
 
 
