@@ -36,7 +36,8 @@ def main() -> None:
         folder = Path(temporary)
         make(folder, given.each, given.size_px)
         result = {
-            "command": f"python benchmarks/audit_copies.py --out {given.out} --each {given.each}",
+            "command": f"python benchmarks/audit_copies.py --out {given.out} --each {given.each} "
+            f"--size-px {given.size_px}",
             "data": f"{2 * given.each * len(COPIES)} phantoms of {given.size_px} px, seed 0",
             "environment": environment(),
             "pair_by_pair": measure(folder, AuditSettings()),
