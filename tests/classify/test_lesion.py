@@ -14,6 +14,7 @@ from sonobalance.classify.weights import load_classifier
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import Outlines, to_unit
 from sonobalance.errors import InputError
+from sonobalance.files import read_lines
 
 CPU = torch.device("cpu")
 BACKBONES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"]
@@ -117,7 +118,9 @@ def settings(small_settings):
 
 def test_it_learns_a_blob_and_looks_at_it(tmp_path, outlined, settings):
     train, val = outlined(24, side=64), outlined(9, seed=1, prefix="v", side=64)
-    settings = settings.model_copy(update={"image_size_px": 64, "mask_weight": 3.0, "epochs": 20})
+    settings = settings.model_copy(
+        update={"image_size_px": 64, "mask_weight": 3.0, "epochs": 20, "outline_lr": 5e-3}
+    )
     folder = train_classifier(train, val, settings, seed=0, folder=tmp_path, device=CPU)
     model = Predictor.load(folder, CPU).model
     with torch.no_grad():
@@ -191,3 +194,17 @@ def test_masks_weigh_as_told(tmp_path, outlined, settings):
     drawn = Predictor.load(folder, CPU).model.lesion.draw
     assert torch.isfinite(drawn.weight).all()
     assert ClassifierSettings().mask_weight == 1
+
+
+def test_outlines_come_first_on_a_pretrained_backbone(tmp_path, outlined, settings):
+    short = settings.model_copy(update={"epochs": 1})
+    first = train_classifier(
+        outlined(12), outlined(6, 1), short, seed=0, folder=tmp_path / "a", device=CPU
+    )
+    again = short.model_copy(update={"init": first, "outline_epochs": 3})
+    second = train_classifier(
+        outlined(12), outlined(6, 1), again, seed=0, folder=tmp_path / "b", device=CPU
+    )
+    page = Predictor.load(second, CPU).description
+    assert page["epochs"] == 4
+    assert [row["epoch"] for row in read_lines(second / "stats.jsonl")] == [3, 4]

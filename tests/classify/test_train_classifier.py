@@ -1,6 +1,7 @@
 """Training learns, repeats itself bit for bit, and survives being killed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from safetensors.torch import load_file, save_file
 
 from sonobalance.classify import train as module
 from sonobalance.classify.features import model_features
-from sonobalance.classify.learner import network, new_learner
+from sonobalance.classify.learner import network, new_learner, start_head
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.train import effective, train_classifier
+from sonobalance.data.loading import Outlines
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines, sha256_of
 
@@ -50,14 +52,21 @@ def test_overfits_eight_phantoms(tmp_path, make_images, small_settings, pretrain
     assert predictor.probabilities(train).max(1).min() > 0.9
 
 
-@pytest.mark.parametrize("killed_at", [1, 4, 7])
+@pytest.mark.parametrize(
+    ("killed_at", "head_start"), [(1, "random"), (4, "random"), (4, "probe"), (7, "probe")]
+)
 def test_killed_and_called_again_equals_undisturbed(  # noqa: PLR0917
-    tmp_path, make_images, small_settings, pretrained, monkeypatch, killed_at
+    tmp_path, make_images, small_settings, pretrained, monkeypatch, killed_at, head_start
 ):
     train, val = make_images(11), make_images(6, seed=1, prefix="v")
+    masks = (train.pixels < 25).to(torch.uint8) * 255
+    train = replace(train, outlines=Outlines(masks, torch.ones(11, dtype=torch.bool)))
     settings = small_settings.model_copy(
-        update={"weights": pretrained, "head_start": "random", "head_epochs": 1, "epochs": 2}
-    )
+        update={
+            "weights": pretrained, "head_start": head_start, "head_epochs": 1, "epochs": 2,
+            "outline_epochs": 1,
+        }
+    )  # fmt: skip
     whole = fit(tmp_path / "whole", train, val, settings)
     done, learn = 0, module.learn
 
@@ -121,8 +130,12 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
 
 def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_settings, pretrained):
     train = make_images(9)
-    settings = small_settings.model_copy(update={"weights": pretrained, "precision": "float32"})
-    model = new_learner(train, settings, seed=0, device=CPU).model
+    settings = effective(
+        small_settings.model_copy(update={"weights": pretrained, "precision": "float32"}), train
+    )
+    learner = new_learner(train, settings, seed=0, device=CPU)
+    start_head(learner, train, settings)
+    model = learner.model
     features = [
         model_features(model, train, image_size_px=32, mirrored=mirrored)
         for mirrored in (False, True)

@@ -30,7 +30,6 @@ from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
 _LARGEST_GRADIENT = 5.0
-_PROBE_C = 0.003
 
 
 @dataclass
@@ -66,7 +65,7 @@ class Learner:
 def new_learner(
     train: LabelledImages, settings: ClassifierSettings, *, seed: int, device: torch.device
 ) -> Learner:
-    """A fresh network, with pretrained weights and a fitted first head where settings say so.
+    """A fresh network, with pretrained weights where settings say so.
 
     Raises:
         InputError: weights that are missing, damaged or of another backbone.
@@ -81,9 +80,6 @@ def new_learner(
         load_backbone(model, settings.weights)
     pretrained = settings.pretrained or bool(settings.weights or settings.init)
     model.to(device)
-    if pretrained and settings.head_start == "probe":
-        with arithmetic(settings.precision, device):
-            _start_head(model, train, settings.image_size_px)
     average = copy.deepcopy(model)
     groups = parameter_groups(model, settings, pretrained=pretrained)
     if device.type == "cpu":
@@ -102,19 +98,26 @@ def network(
     )  # fmt: skip
 
 
-def _start_head(model: AttentiveClassifier, train: LabelledImages, side: int) -> None:
+def start_head(learner: Learner, train: LabelledImages, settings: ClassifierSettings) -> None:
     """Set the head to a logistic regression on frozen features of real images and mirror images.
 
     Linear probing before fine-tuning (Kumar et al., ICLR 2022): a random head would push the
-    pretrained features out of shape before it knows what it wants from them.
+    pretrained features out of shape before it knows what it wants from them. Does nothing for a
+    network without pretrained weights, or where the settings ask for a random head.
     """
-    features = [
-        model_features(model, train, image_size_px=side, mirrored=mirrored)
-        for mirrored in (False, True)
-    ]
+    if not learner.pretrained or settings.head_start != "probe":
+        return
+    average = learner.average
+    learner.model.load_state_dict(average.state_dict())
+    with arithmetic(settings.precision, average.mean.device):
+        features = [
+            model_features(average, train, image_size_px=settings.image_size_px, mirrored=mirrored)
+            for mirrored in (False, True)
+        ]
     stacked, targets = np.concatenate(features), train.targets.repeat(2).numpy()
-    probe = fit_probe(stacked, targets, c=_PROBE_C / 2)  # twice the images
-    model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
+    probe = fit_probe(stacked, targets, c=settings.head_c / 2)  # twice the images
+    for model in (learner.model, average):
+        model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
 
 
 def learn(

@@ -19,10 +19,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Optimiser groups, with their peak learning rate as `peak_lr` and `head` or `body` as `part`.
 
-    Head and gates learn with `head_lr`, the backbone's last layer with `backbone_lr` and each layer
-    before it `layer_decay` times slower; the first `frozen_share` of the layers does not learn.
-    A backbone from scratch learns as a whole with `backbone_lr`. Biases and normalisations are not
-    decayed.
+    Head and gates learn with `head_lr`, the lesion's outline with `outline_lr`, the backbone's last
+    layer with `backbone_lr` and each layer before it `layer_decay` times slower; the first
+    `frozen_share` of the layers does not learn. A backbone from scratch learns as a whole with
+    `backbone_lr`. Biases and normalisations are not decayed.
     """
     depth = layer_depths(model)
     layers = 1 + max(value for value in depth.values() if value is not None)
@@ -33,7 +33,9 @@ def parameter_groups(
         layer = depth[name]
         weight_decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         if layer is None:
-            members["head", settings.head_lr, weight_decay].append(parameter)
+            draws = name.startswith("lesion.") and not name.startswith("lesion.classify")
+            lr = settings.outline_lr if draws else settings.head_lr
+            members["head", lr, weight_decay].append(parameter)
         elif layer >= frozen:
             lr = settings.backbone_lr * decay ** (layers - 1 - layer)
             members["body", lr, weight_decay].append(parameter)

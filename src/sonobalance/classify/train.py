@@ -15,6 +15,7 @@ from sonobalance.classify.learner import (
     new_learner,
     restore_learner,
     save_learner,
+    start_head,
 )
 from sonobalance.classify.objective import epoch_order, image_weights
 from sonobalance.classify.predict import model_logits
@@ -42,7 +43,8 @@ def train_classifier(
 ) -> Path:
     """Train one arm; killed at any point and called again, it ends with the same weights on a CPU.
 
-    A pretrained network gets its first head from a logistic regression on frozen features of the
+    On a pretrained network the lesion head learns outlines for `outline_epochs` while the backbone
+    waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
     `epochs` for all but its first layers, with frozen batch statistics. The averaged weights of
     the epoch with the lowest temperature-scaled log-loss on VAL are kept: on a hundred images
@@ -75,21 +77,25 @@ def train_classifier(
     learner = new_learner(train, settings, seed=seed, device=device)
     fingerprint = fingerprint_of(parts, settings, seed, device)
     checkpoint = folder / "checkpoint.safetensors"
-    if not restore_learner(learner, checkpoint, fingerprint):
-        _note_epoch(learner, val, settings.precision, loss=None)
+    restore_learner(learner, checkpoint, fingerprint)
     weights = image_weights(
         images.targets, torch.arange(len(images)) >= len(train), len(train.classes),
         balance=settings.balance, share=settings.synthetic_weight,
     )  # fmt: skip
-    warm = _warm_epochs(learner, settings)
+    outline = _outline_epochs(learner, settings, train)
+    warm = outline + _head_epochs(learner, settings)
     with bar("training", warm + settings.epochs, learner.epoch) as shown:
         while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
+            if learner.epoch == outline:
+                start_head(learner, train, settings)
+                _note_epoch(learner, val, settings.precision, loss=None)
             loss = _epoch(
                 learner, images, weights, settings, size=len(train), seed=seed, warm=warm,
                 shown=shown,
             )  # fmt: skip
             learner.epoch += 1
-            _note_epoch(learner, val, settings.precision, loss)
+            if learner.epoch > outline:
+                _note_epoch(learner, val, settings.precision, loss)
             save_learner(learner, checkpoint, fingerprint)
             _write_stats(folder, learner)
     write_model(
@@ -133,7 +139,15 @@ def _check(
         )
 
 
-def _warm_epochs(learner: Learner, settings: ClassifierSettings) -> int:
+def _outline_epochs(
+    learner: Learner, settings: ClassifierSettings, train: LabelledImages
+) -> int:
+    """On top of a pretrained backbone outlines are learnt first, where there are any."""
+    known = learner.model.lesion is not None and bool(train.known_outlines().known.any())
+    return settings.outline_epochs if known and learner.pretrained else 0
+
+
+def _head_epochs(learner: Learner, settings: ClassifierSettings) -> int:
     """A head that starts at random is warmed up first; the probe is a finished warm-up."""
     needed = learner.pretrained and settings.head_start == "random"
     return settings.head_epochs if needed else 0
@@ -141,6 +155,8 @@ def _warm_epochs(learner: Learner, settings: ClassifierSettings) -> int:
 
 def _exhausted(learner: Learner, settings: ClassifierSettings, warm: int) -> bool:
     """Whether validation has not improved for `patience_epochs` of fine-tuning."""
+    if not learner.rows:
+        return False
     since = learner.epoch - max(learner.best_epoch, warm)
     return since >= settings.patience_epochs
 

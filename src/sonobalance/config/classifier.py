@@ -36,6 +36,10 @@ class ClassifierSettings(Section):
     mask_weight: float = Field(
         1.0, ge=0, le=100, description="Weight of the outline's loss beside that of the class."
     )
+    outline_epochs: int = Field(
+        10, ge=0, description="Epochs for the lesion head alone on a pretrained backbone, at first."
+    )
+    outline_lr: float = Field(1e-3, gt=0, lt=1, description="Learning rate of the lesion head.")
     image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of training; `auto` is bfloat16 where it is faster."
@@ -47,6 +51,10 @@ class ClassifierSettings(Section):
     head_start: Literal["probe", "random"] = Field(
         "probe", description="First head: a regularised regression on frozen features, or chance."
     )
+    head_c: float = Field(
+        0.003, gt=0, le=100,
+        description="Inverse strength of the first head's regularisation (scikit-learn's C).",
+    )  # fmt: skip
     head_epochs: int = Field(
         2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
     )
