@@ -206,5 +206,5 @@ def test_outlines_come_first_on_a_pretrained_backbone(tmp_path, outlined, settin
         outlined(12), outlined(6, 1), again, seed=0, folder=tmp_path / "b", device=CPU
     )
     page = Predictor.load(second, CPU).description
-    assert page["epochs"] == 4
-    assert [row["epoch"] for row in read_lines(second / "stats.jsonl")] == [3, 4]
+    assert page["epochs"] == 5
+    assert [row["epoch"] for row in read_lines(second / "stats.jsonl")] == [3, 4, 5]

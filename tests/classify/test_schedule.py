@@ -76,8 +76,8 @@ def test_vectors_are_not_decayed(model):
 def test_head_only_stills_the_backbone(model):
     optimizer = torch.optim.AdamW(parameter_groups(model, settings(), pretrained=True))
     before = copy.deepcopy(model)
-    training_mode(model, frozen_statistics=True, head_only=True)
-    set_rates(optimizer, 1.0, head_only=True)
+    training_mode(model, frozen_statistics=True, learning=("outline", "head"))
+    set_rates(optimizer, 1.0, learning=("outline", "head"))
     model(torch.randn(4, 1, 32, 32)).sum().backward()
     optimizer.step()
     depth = layer_depths(model)
@@ -91,10 +91,10 @@ def test_head_only_stills_the_backbone(model):
 
 def test_batch_statistics_move_only_when_they_may(model):
     before = model.backbone.bn1.running_mean.clone()
-    training_mode(model, frozen_statistics=True, head_only=False)
+    training_mode(model, frozen_statistics=True)
     model(torch.randn(4, 1, 32, 32))
     assert torch.equal(model.backbone.bn1.running_mean, before)
-    training_mode(model, frozen_statistics=False, head_only=False)
+    training_mode(model, frozen_statistics=False)
     model(torch.randn(4, 1, 32, 32))
     assert not torch.equal(model.backbone.bn1.running_mean, before)
 

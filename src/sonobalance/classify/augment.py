@@ -50,6 +50,10 @@ STRENGTHS: dict[Augmentation, Strength] = {
     "light": Strength(
         mirror=0.5, rotation_deg=5, zoom=0.1, aspect=0.05, shift=0.05, gain=0.1, tgc=0.1, gamma=0.1,
     ),
+    "medium": Strength(
+        mirror=0.5, rotation_deg=8, zoom=0.2, aspect=0.1, shift=0.08, gain=0.2, tgc=0.2, gamma=0.25,
+        speckle=0.1,
+    ),
     "strong": Strength(
         mirror=0.5, rotation_deg=12, zoom=0.25, aspect=0.12, shift=0.1, gain=0.25, tgc=0.3,
         gamma=0.3, speckle=0.15, erase=0.3,

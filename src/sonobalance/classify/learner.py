@@ -99,25 +99,41 @@ def network(
 
 
 def start_head(learner: Learner, train: LabelledImages, settings: ClassifierSettings) -> None:
-    """Set the head to a logistic regression on frozen features of real images and mirror images.
+    """Fit the first head on frozen features of the real images.
 
     Linear probing before fine-tuning (Kumar et al., ICLR 2022): a random head would push the
     pretrained features out of shape before it knows what it wants from them. Does nothing for a
     network without pretrained weights, or where the settings ask for a random head.
     """
-    if not learner.pretrained or settings.head_start != "probe":
-        return
-    average = learner.average
-    learner.model.load_state_dict(average.state_dict())
-    with arithmetic(settings.precision, average.mean.device):
+    if learner.pretrained and settings.head_start == "probe":
+        fit_head(learner.average, train, torch.ones(len(train)), settings)
+        learner.model.load_state_dict(learner.average.state_dict())
+
+
+def fit_head(
+    model: AttentiveClassifier,
+    images: LabelledImages,
+    weights: torch.Tensor,
+    settings: ClassifierSettings,
+) -> None:
+    """Set the head to a logistic regression on the features of images and their mirror images.
+
+    Args:
+        model: changed in place; a head that is not linear stays as it is.
+        images: to fit on.
+        weights: (N,) weight of each image.
+        settings: `head_c` and the arithmetic.
+    """
+    with arithmetic(settings.precision, model.mean.device):
         features = [
-            model_features(average, train, image_size_px=settings.image_size_px, mirrored=mirrored)
+            model_features(model, images, image_size_px=settings.image_size_px, mirrored=mirrored)
             for mirrored in (False, True)
         ]
-    stacked, targets = np.concatenate(features), train.targets.repeat(2).numpy()
-    probe = fit_probe(stacked, targets, c=settings.head_c / 2)  # twice the images
-    for model in (learner.model, average):
-        model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
+    probe = fit_probe(
+        np.concatenate(features), images.targets.repeat(2).numpy(), c=settings.head_c / 2,
+        weights=weights.repeat(2).numpy(),
+    )  # fmt: skip
+    model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
 
 
 def learn(

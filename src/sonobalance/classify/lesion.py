@@ -1,10 +1,11 @@
 """Lesion attention: a small decoder learns the lesion's outline, and features are pooled over it.
 
 Masks are needed for the training images only; at prediction the network draws its own outline. The
-class then depends on two averages of the same feature map, one over the whole image and one over
-the outline, by one linear layer each, so that a logit is a sum over places that can be shown
-(`evidence`). Multi-task learning of outline and class: Caruana, Machine Learning 1997; on breast
-ultrasound Zhou et al., Medical Image Analysis 2021 (doi:10.1016/j.media.2020.101918).
+class then depends on averages over the whole image and over the outline, of feature maps of several
+depths and of their squares (texture lives in the shallow ones), by one linear layer, so that a
+logit is a sum over places that can be shown (`evidence`). Multi-task learning of outline and class:
+Caruana, Machine Learning 1997; on breast ultrasound Zhou et al., Medical Image Analysis 2021
+(doi:10.1016/j.media.2020.101918).
 """
 
 from __future__ import annotations
@@ -38,16 +39,19 @@ class LesionHead(nn.Module):
         features: int,
         classes: int,
         dropout: float = 0.0,
-        width: int = 32,
+        width: int = 48,
     ) -> None:
         super().__init__()
+        self.channels = (*channels, features)
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
         self.norm = nn.GroupNorm(4, width)
-        self.smooth = nn.Conv2d(width, width, 3, padding=1)
-        self.smooth_norm = nn.GroupNorm(4, width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.first_norm = nn.GroupNorm(4, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.second_norm = nn.GroupNorm(4, width)
         self.draw = nn.Conv2d(width, 1, 1)
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(features, classes, bias=False)
+        self.classify = nn.Linear(4 * sum(channels) + features, classes, bias=False)
         nn.init.zeros_(self.draw.weight)
         nn.init.constant_(self.draw.bias, START) if self.draw.bias is not None else None
         nn.init.zeros_(self.classify.weight)
@@ -59,14 +63,60 @@ class LesionHead(nn.Module):
         for lateral, level in zip(self.lateral, levels, strict=True):
             total = total + _resized(lateral(level), size)
         hidden = self.norm(total).relu()
-        hidden = self.smooth_norm(self.smooth(hidden)).relu()
+        hidden = self.first_norm(self.first(hidden)).relu()
+        hidden = hidden + self.second_norm(self.second(hidden)).relu()
         drawn: torch.Tensor = self.draw(hidden)
         return drawn.float()
 
-    def forward(self, features: torch.Tensor, outline: torch.Tensor) -> torch.Tensor:
-        """Logits of the lesion's share: (N, F, h, w) features, (N, 1, H, W) outline → (N, K)."""
-        logits: torch.Tensor = self.classify(self.dropout(pooled(features, outline)))
+    def averages(
+        self, levels: Sequence[torch.Tensor], last: torch.Tensor, outline: torch.Tensor
+    ) -> torch.Tensor:
+        """What the classifying layer reads, (N, 4 · ΣC_i + F).
+
+        Of each level the mean over the image, the mean over the lesion, and both of the squares; of
+        the last feature map (N, F, h, w) the mean over the lesion.
+        """
+        parts = []
+        for level in levels:
+            for maps in (level.float(), level.float().square()):
+                parts += [maps.mean((2, 3)), pooled(maps, outline)]
+        return torch.cat([*parts, pooled(last, outline)], 1)
+
+    def forward(
+        self, levels: Sequence[torch.Tensor], last: torch.Tensor, outline: torch.Tensor
+    ) -> torch.Tensor:
+        """What this head adds to the logits, (N, K); arguments as of `averages`."""
+        logits: torch.Tensor = self.classify(self.dropout(self.averages(levels, last, outline)))
         return logits
+
+    def evidence(
+        self,
+        levels: Sequence[torch.Tensor],
+        last: torch.Tensor,
+        outline: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
+        """What each place adds to this head's logit of a class; the map's sum is that logit.
+
+        Args:
+            levels: as of `averages`.
+            last: as of `averages`.
+            outline: as of `averages`.
+            targets: (N,) int64 classes.
+
+        Returns:
+            (N, 1, H, W) float32 on the outline's grid.
+        """
+        size = outline.shape[-2:]
+        widths = [c for c in self.channels[:-1] for _ in range(4)] + [self.channels[-1]]
+        weights = self.classify.weight[targets].split(widths, dim=1)
+        total = torch.zeros_like(outline)
+        for i, level in enumerate(levels):
+            for j, maps in enumerate((level.float(), level.float().square())):
+                whole, inside = weights[4 * i + 2 * j], weights[4 * i + 2 * j + 1]
+                total = total + spread(maps, whole, size)
+                total = total + _resized(weighted(maps, inside), size) * attention(outline)
+        return total + _resized(weighted(last, weights[-1]), size) * attention(outline)
 
 
 def pooled(features: torch.Tensor, outline: torch.Tensor) -> torch.Tensor:
@@ -99,27 +149,23 @@ def attention(outline: torch.Tensor) -> torch.Tensor:
     return inside / (inside.sum((2, 3), keepdim=True) + least)
 
 
-def evidence(
-    features: torch.Tensor, outline: torch.Tensor, whole: torch.Tensor, lesion: torch.Tensor
-) -> torch.Tensor:
-    """What each place adds to the logit of one class: the map's sum is the logit less its bias.
-
-    An exact class activation map (Zhou et al., CVPR 2016, eq. 2) of both averages, on the outline's
-    grid. The sum is exact where the grid is a multiple of the feature map's.
+def spread(features: torch.Tensor, weights: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Class activation map of a mean over the image (Zhou et al., CVPR 2016, equation 2).
 
     Args:
-        features: (N, F, h, w) last feature map.
-        outline: (N, 1, H, W) logits.
-        whole: (N, F) weights of each image's class on the mean over the image.
-        lesion: (N, F) its weights on the mean over the lesion.
+        features: (N, F, h, w).
+        weights: (N, F) of each image's class.
+        size: (H, W) to bring the map to.
 
     Returns:
-        (N, 1, H, W) float32.
+        (N, 1, H, W) whose sum is weights · mean(features), where H, W are multiples of h, w.
     """
-    size, features = outline.shape[-2:], features.float()
-    everywhere = _resized(torch.einsum("nchw,nc->nhw", features, whole)[:, None], size)
-    inside = _resized(torch.einsum("nchw,nc->nhw", features, lesion)[:, None], size)
-    return everywhere / (size[0] * size[1]) + inside * attention(outline)
+    return _resized(weighted(features, weights), size) / (size[0] * size[1])
+
+
+def weighted(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ_c w_c f_c at each place: (N, F, h, w), (N, F) → (N, 1, h, w)."""
+    return (features.float() * weights[..., None, None]).sum(1, keepdim=True)
 
 
 def outline_loss(outline: torch.Tensor, masks: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 from sonobalance.classify.attention import Gates
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
-from sonobalance.classify.lesion import LesionHead, evidence, pooled
+from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.config import Attention
 from sonobalance.errors import InputError, SettingsError
 
@@ -51,11 +51,13 @@ class Seen(NamedTuple):
     Attributes:
         maps: what `forward_features` of the backbone gives.
         features: the same as (N, F, h, w).
-        outline: (N, 1, H, W) logits of the lesion, on a finer grid.
+        levels: (N, C_i, h_i, w_i) maps of the last stages, finest first.
+        outline: (N, 1, H, W) logits of the lesion, on the grid of the finest.
     """
 
     maps: torch.Tensor
     features: torch.Tensor
+    levels: list[torch.Tensor]
     outline: torch.Tensor
 
 
@@ -136,18 +138,19 @@ class AttentiveClassifier(nn.Module):
             return self.backbone(self._to_rgb(images)), None
         seen = self._look(images)
         logits = self.backbone.forward_head(seen.maps)
-        return logits + self.lesion(seen.features, seen.outline), seen.outline
+        return logits + self.lesion(seen.levels, seen.features, seen.outline), seen.outline
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) float32 in [-1, 1] → (N, F) pooled features, which decide the logits.
 
-        With lesion attention the mean over the image is followed by the mean over the lesion.
+        With lesion attention the mean over the image is followed by the lesion head's averages.
         """
         if self.lesion is None:
             maps = self.backbone.forward_features(self._to_rgb(images))
             return self._averaged(maps)
         seen = self._look(images)
-        return torch.cat([self._averaged(seen.maps), pooled(seen.features, seen.outline)], 1)
+        averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
+        return torch.cat([self._averaged(seen.maps), averages], 1)
 
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
@@ -166,8 +169,8 @@ class AttentiveClassifier(nn.Module):
         seen = self._look(images)
         if not torch.allclose(self._averaged(seen.maps), seen.features.mean((2, 3)), atol=1e-4):
             return None
-        whole, lesion = self.head.weight[targets], self.lesion.classify.weight[targets]
-        return evidence(seen.features, seen.outline, whole, lesion)
+        whole = spread(seen.features, self.head.weight[targets], seen.outline.shape[-2:])
+        return whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
 
     def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> bool:
         """Take over a linear classifier (K, F), (K,) of `features`; False where none fits."""
@@ -223,7 +226,7 @@ class AttentiveClassifier(nn.Module):
             raise RuntimeError("There is no lesion attention in this network.")
         levels = len(self.lesion.lateral)
         maps, seen = self.backbone.forward_intermediates(self._to_rgb(images), indices=levels)
-        return Seen(maps, self.last_layout.to_map(maps), self.lesion.outline(seen))
+        return Seen(maps, self.last_layout.to_map(maps), seen, self.lesion.outline(seen))
 
     def _attend(self, image_size_px: int, classes: int, dropout: float) -> None:
         """Add the lesion head, fitted to the last maps of the backbone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -13,11 +14,14 @@ from torch import nn
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import ClassifierSettings
 
+PARTS = ("outline", "head", "body")
+SETTLED = 0.1  # share of its rate that an outline keeps once it was learnt
+
 
 def parameter_groups(
     model: AttentiveClassifier, settings: ClassifierSettings, *, pretrained: bool
 ) -> list[dict[str, Any]]:
-    """Optimiser groups, with their peak learning rate as `peak_lr` and `head` or `body` as `part`.
+    """Optimiser groups, with their peak learning rate as `peak_lr` and one of `PARTS` as `part`.
 
     Head and gates learn with `head_lr`, the lesion's outline with `outline_lr`, the backbone's last
     layer with `backbone_lr` and each layer before it `layer_decay` times slower; the first
@@ -34,17 +38,20 @@ def parameter_groups(
         weight_decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         if layer is None:
             draws = name.startswith("lesion.") and not name.startswith("lesion.classify")
-            lr = settings.outline_lr if draws else settings.head_lr
-            members["head", lr, weight_decay].append(parameter)
+            part, lr = ("outline", settings.outline_lr) if draws else ("head", settings.head_lr)
+            members[part, lr, weight_decay].append(parameter)
         elif layer >= frozen:
             lr = settings.backbone_lr * decay ** (layers - 1 - layer)
             members["body", lr, weight_decay].append(parameter)
         else:
             parameter.requires_grad_(False)
     return [
-        {"params": params, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay, "part": part}
+        {
+            "params": params, "lr": lr, "peak_lr": lr, "weight_decay": weight_decay, "part": part,
+            "settled": SETTLED if part == "outline" and pretrained else 1.0,
+        }
         for (part, lr, weight_decay), params in members.items()
-    ]
+    ]  # fmt: skip
 
 
 def layer_depths(model: AttentiveClassifier) -> dict[str, int | None]:
@@ -76,25 +83,33 @@ def cosine_factor(step: int, steps: int, warmup_share: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float, *, head_only: bool) -> None:
-    """Set each group's learning rate to `factor` of its peak; `head_only` stills the backbone."""
+def set_rates(
+    optimizer: torch.optim.Optimizer, factor: float, learning: Collection[str] = PARTS
+) -> None:
+    """Set the learning rate of the parts that learn to `factor` of its peak; the others are still.
+
+    While the backbone learns, the outline's rate is the share of that which its group settles at.
+    """
     for group in optimizer.param_groups:
-        still = head_only and group["part"] == "body"
-        group["lr"] = 0.0 if still else factor * group["peak_lr"]
+        learns = group["part"] in learning
+        share = group["settled"] if "body" in learning else 1.0
+        group["lr"] = factor * share * group["peak_lr"] if learns else 0.0
         for parameter in group["params"]:
-            parameter.requires_grad_(not still)
+            parameter.requires_grad_(learns)
 
 
-def training_mode(model: AttentiveClassifier, *, frozen_statistics: bool, head_only: bool) -> None:
+def training_mode(
+    model: AttentiveClassifier, *, frozen_statistics: bool, learning: Collection[str] = PARTS
+) -> None:
     """Put a model into training mode, with a pretrained backbone's batch statistics left alone.
 
     Args:
         model: changed in place.
         frozen_statistics: batch normalisation uses and keeps the statistics it came with.
-        head_only: the backbone stays in evaluation mode, so nothing in it is dropped.
+        learning: without `body` the backbone stays in evaluation mode, nothing in it is dropped.
     """
     model.train()
-    if head_only:
+    if "body" not in learning:
         model.backbone.eval()
     if frozen_statistics:
         for module in model.backbone.modules():

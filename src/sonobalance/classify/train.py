@@ -11,6 +11,7 @@ import torch
 from sonobalance.classify.learner import (
     Learner,
     fingerprint_of,
+    fit_head,
     learn,
     new_learner,
     restore_learner,
@@ -20,7 +21,7 @@ from sonobalance.classify.learner import (
 from sonobalance.classify.objective import epoch_order, image_weights
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.record import class_counts, scores, write_model
-from sonobalance.classify.schedule import cosine_factor, set_rates, training_mode
+from sonobalance.classify.schedule import PARTS, cosine_factor, set_rates, training_mode
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.classify.weights import has_lesion_head
 from sonobalance.config import ClassifierSettings
@@ -46,7 +47,8 @@ def train_classifier(
     On a pretrained network the lesion head learns outlines for `outline_epochs` while the backbone
     waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
-    `epochs` for all but its first layers, with frozen batch statistics. The averaged weights of
+    `epochs` for all but its first layers, with frozen batch statistics. Last, the head is fitted
+    anew on the features of the best epoch, which counts as one more epoch. The averaged weights of
     the epoch with the lowest temperature-scaled log-loss on VAL are kept: on a hundred images
     accuracy and F1 jump by chance, the log-loss does not, and scaling takes out mere
     over-confidence.
@@ -90,14 +92,17 @@ def train_classifier(
                 start_head(learner, train, settings)
                 _note_epoch(learner, val, settings.precision, loss=None)
             loss = _epoch(
-                learner, images, weights, settings, size=len(train), seed=seed, warm=warm,
-                shown=shown,
+                learner, images, weights, settings, size=len(train), seed=seed,
+                outline=outline, warm=warm, shown=shown,
             )  # fmt: skip
             learner.epoch += 1
             if learner.epoch > outline:
                 _note_epoch(learner, val, settings.precision, loss)
             save_learner(learner, checkpoint, fingerprint)
             _write_stats(folder, learner)
+    if learner.pretrained and settings.refit_head:
+        _refit(learner, images, weights, val, settings)
+        _write_stats(folder, learner)
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
     )
@@ -139,9 +144,7 @@ def _check(
         )
 
 
-def _outline_epochs(
-    learner: Learner, settings: ClassifierSettings, train: LabelledImages
-) -> int:
+def _outline_epochs(learner: Learner, settings: ClassifierSettings, train: LabelledImages) -> int:
     """On top of a pretrained backbone outlines are learnt first, where there are any."""
     known = learner.model.lesion is not None and bool(train.known_outlines().known.any())
     return settings.outline_epochs if known and learner.pretrained else 0
@@ -169,6 +172,7 @@ def _epoch(
     *,
     size: int,
     seed: int,
+    outline: int,
     warm: int,
     shown: Bar,
 ) -> float:
@@ -177,25 +181,61 @@ def _epoch(
     With synthetic images an epoch is a random part of all, so that every arm of a comparison
     takes the same number of steps.
     """
-    head_only = learner.epoch < warm
+    learning = _learning(learner.epoch, outline, warm)
     order = epoch_order(
         images.targets.numpy(), balance=settings.balance, seed=seed, epoch=learner.epoch
     )[:size]
     batches = np.array_split(order, max(1, round(len(order) / settings.batch_size)))
-    training_mode(learner.model, frozen_statistics=learner.pretrained, head_only=head_only)
+    training_mode(learner.model, frozen_statistics=learner.pretrained, learning=learning)
     decay = _average_decay(settings, len(batches))
     losses = []
     for step, rows in enumerate(batches):
-        factor = cosine_factor(learner.step, settings.epochs * len(batches), settings.warmup_share)
-        set_rates(learner.optimizer, 1.0 if head_only else factor, head_only=head_only)
+        factor = _factor(learner, step, len(batches), outline, warm, settings)
+        set_rates(learner.optimizer, factor, learning)
         loss = learn(
             learner, images.take(rows), weights[rows], settings, seed=seed, step=step,
             decay=min(decay, (1 + learner.step) / (10 + learner.step)),
         )  # fmt: skip
         losses.append(loss)
-        learner.step += not head_only
+        learner.step += "body" in learning
         shown.advance(1 / len(batches), f"loss {loss:.3f}")
     return float(np.mean(losses))
+
+
+def _learning(epoch: int, outline: int, warm: int) -> tuple[str, ...]:
+    """Which parts learn in an epoch: first the outline, then a random head, then everything."""
+    if epoch < outline:
+        return ("outline",)
+    return ("outline", "head") if epoch < warm else PARTS
+
+
+def _factor(  # noqa: PLR0917
+    learner: Learner, step: int, steps: int, outline: int, warm: int, settings: ClassifierSettings
+) -> float:
+    """Share of the peak learning rates: a cosine for the outline, and one for everything."""
+    if learner.epoch < outline:
+        done = learner.epoch * steps + step
+        return cosine_factor(done, outline * steps, settings.warmup_share)
+    if learner.epoch < warm:
+        return 1.0
+    return cosine_factor(learner.step, settings.epochs * steps, settings.warmup_share)
+
+
+def _refit(
+    learner: Learner,
+    images: LabelledImages,
+    weights: torch.Tensor,
+    val: LabelledImages,
+    settings: ClassifierSettings,
+) -> None:
+    """Fit the head anew on the features of the best epoch, as one more epoch."""
+    if settings.balance == "over-sampling":
+        shares = len(images) / torch.bincount(images.targets).clamp(min=1)
+        weights = weights * (shares / len(images.classes))[images.targets]
+    learner.average.load_state_dict(learner.best)
+    fit_head(learner.average, images, weights, settings)
+    learner.epoch += 1
+    _note_epoch(learner, val, settings.precision, loss=None)
 
 
 def _average_decay(settings: ClassifierSettings, steps_per_epoch: int) -> float:

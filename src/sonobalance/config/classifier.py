@@ -11,7 +11,7 @@ from sonobalance.config.section import Section
 
 Attention = Literal["none", "channel", "spatial", "both"]
 Balance = Literal["none", "class-weights", "over-sampling"]
-Augmentation = Literal["none", "light", "strong"]
+Augmentation = Literal["none", "light", "medium", "strong"]
 
 
 class ClassifierSettings(Section):
@@ -37,14 +37,17 @@ class ClassifierSettings(Section):
         1.0, ge=0, le=100, description="Weight of the outline's loss beside that of the class."
     )
     outline_epochs: int = Field(
-        10, ge=0, description="Epochs for the lesion head alone on a pretrained backbone, at first."
+        15, ge=0, description="Epochs for the lesion head alone on a pretrained backbone, at first."
     )
-    outline_lr: float = Field(1e-3, gt=0, lt=1, description="Learning rate of the lesion head.")
+    outline_lr: float = Field(
+        2e-3, gt=0, lt=1,
+        description="Learning rate of the lesion's outline; a tenth of it in fine-tuning.",
+    )  # fmt: skip
     image_size_px: int = Field(224, ge=32, le=1024, description="Side of the letterboxed input.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of training; `auto` is bfloat16 where it is faster."
     )
-    batch_size: int = Field(16, ge=2, le=1024, description="Images per step.")
+    batch_size: int = Field(32, ge=2, le=1024, description="Images per step.")
     frozen: bool = Field(
         False, description="Train nothing but a regularised regression on frozen features."
     )
@@ -52,17 +55,20 @@ class ClassifierSettings(Section):
         "probe", description="First head: a regularised regression on frozen features, or chance."
     )
     head_c: float = Field(
-        0.003, gt=0, le=100,
+        0.002, gt=0, le=100,
         description="Inverse strength of the first head's regularisation (scikit-learn's C).",
     )  # fmt: skip
+    refit_head: bool = Field(
+        True, description="Fit the head anew on the tuned features; VAL decides whether it is kept."
+    )
     head_epochs: int = Field(
         2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
     )
-    epochs: int = Field(12, ge=1, description="Most epochs of fine-tuning.")
-    patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
-    head_lr: float = Field(2e-4, gt=0, lt=1, description="Learning rate of head and gates.")
+    epochs: int = Field(8, ge=1, description="Most epochs of fine-tuning.")
+    patience_epochs: int = Field(5, ge=1, description="Epochs without gain on VAL before stopping.")
+    head_lr: float = Field(5e-5, gt=0, lt=1, description="Learning rate of head and gates.")
     backbone_lr: float = Field(
-        3e-4, gt=0, lt=1, description="Learning rate of the backbone's last layers."
+        5e-5, gt=0, lt=1, description="Learning rate of the backbone's last layers."
     )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="Learning rate of a layer over that of the next deeper one."
@@ -86,7 +92,7 @@ class ClassifierSettings(Section):
     synthetic_weight: float = Field(
         1.0, ge=0, le=10, description="Loss weight of a synthetic image; a real one weighs 1."
     )
-    augmentation: Augmentation = Field("light", description="Strength of training augmentation.")
+    augmentation: Augmentation = Field("medium", description="Strength of training augmentation.")
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )
