@@ -140,7 +140,9 @@ def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_sett
         model_features(model, train, image_size_px=32, mirrored=mirrored)
         for mirrored in (False, True)
     ]
-    probe = fit_probe(np.concatenate(features), train.targets.repeat(2).numpy(), c=settings.head_c / 2)
+    probe = fit_probe(
+        np.concatenate(features), train.targets.repeat(2).numpy(), c=settings.head_c / 2
+    )
     np.testing.assert_allclose(model_logits(model, train), probe.logits(features[0]), atol=1e-4)
 
 

@@ -145,12 +145,7 @@ class AttentiveClassifier(nn.Module):
 
         With lesion attention the mean over the image is followed by the lesion head's averages.
         """
-        if self.lesion is None:
-            maps = self.backbone.forward_features(self._to_rgb(images))
-            return self._averaged(maps)
-        seen = self._look(images)
-        averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
-        return torch.cat([self._averaged(seen.maps), averages], 1)
+        return self.logits_and_features(images)[1]
 
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
@@ -194,9 +189,9 @@ class AttentiveClassifier(nn.Module):
             maps = self.backbone.forward_features(self._to_rgb(images))
             return self.backbone.forward_head(maps), self._averaged(maps)
         seen = self._look(images)
-        logits = self.backbone.forward_head(seen.maps) + self.lesion(seen.features, seen.outline)
-        features = [self._averaged(seen.maps), pooled(seen.features, seen.outline)]
-        return logits, torch.cat(features, 1)
+        averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
+        logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
+        return logits, torch.cat([self._averaged(seen.maps), averages], 1)
 
     @property
     def head(self) -> nn.Linear | None:

@@ -23,10 +23,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Optimiser groups, with their peak learning rate as `peak_lr` and one of `PARTS` as `part`.
 
-    Head and gates learn with `head_lr`, the lesion's outline with `outline_lr`, the backbone's last
-    layer with `backbone_lr` and each layer before it `layer_decay` times slower; the first
-    `frozen_share` of the layers does not learn. A backbone from scratch learns as a whole with
-    `backbone_lr`. Biases and normalisations are not decayed.
+    Head and gates learn with `head_lr` (but a fitted head not at all when `fixed_head`), the
+    outline with `outline_lr`, the backbone's last layer with `backbone_lr` and each layer before it
+    `layer_decay` times slower; the first `frozen_share` of the layers does not learn. A backbone
+    from scratch learns as a whole with `backbone_lr`. Biases and normalisations are not decayed.
     """
     depth = layer_depths(model)
     layers = 1 + max(value for value in depth.values() if value is not None)
@@ -37,8 +37,7 @@ def parameter_groups(
         layer = depth[name]
         weight_decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         if layer is None:
-            draws = name.startswith("lesion.") and not name.startswith("lesion.classify")
-            part, lr = ("outline", settings.outline_lr) if draws else ("head", settings.head_lr)
+            part, lr = _above(name, settings, fitted=pretrained and settings.head_start == "probe")
             members[part, lr, weight_decay].append(parameter)
         elif layer >= frozen:
             lr = settings.backbone_lr * decay ** (layers - 1 - layer)
@@ -52,6 +51,15 @@ def parameter_groups(
         }
         for (part, lr, weight_decay), params in members.items()
     ]  # fmt: skip
+
+
+def _above(name: str, settings: ClassifierSettings, *, fitted: bool) -> tuple[str, float]:
+    """Part and peak learning rate of a parameter that is no layer of the backbone's body."""
+    if name.startswith("attention."):
+        return "head", settings.head_lr
+    if name.startswith("lesion.") and not name.startswith("lesion.classify."):
+        return "outline", settings.outline_lr
+    return "head", 0.0 if fitted and settings.fixed_head else settings.head_lr
 
 
 def layer_depths(model: AttentiveClassifier) -> dict[str, int | None]:

@@ -48,7 +48,7 @@ def train_classifier(
     waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
     `epochs` for all but its first layers, with frozen batch statistics. Last, the head is fitted
-    anew on the features of the best epoch, which counts as one more epoch. The averaged weights of
+    anew on the tuned features, which counts as one more epoch. The averaged weights of
     the epoch with the lowest temperature-scaled log-loss on VAL are kept: on a hundred images
     accuracy and F1 jump by chance, the log-loss does not, and scaling takes out mere
     over-confidence.
@@ -228,11 +228,10 @@ def _refit(
     val: LabelledImages,
     settings: ClassifierSettings,
 ) -> None:
-    """Fit the head anew on the features of the best epoch, as one more epoch."""
+    """Fit the head anew on the features after fine-tuning, as one more epoch."""
     if settings.balance == "over-sampling":
         shares = len(images) / torch.bincount(images.targets).clamp(min=1)
         weights = weights * (shares / len(images.classes))[images.targets]
-    learner.average.load_state_dict(learner.best)
     fit_head(learner.average, images, weights, settings)
     learner.epoch += 1
     _note_epoch(learner, val, settings.precision, loss=None)

@@ -37,7 +37,7 @@ class ClassifierSettings(Section):
         1.0, ge=0, le=100, description="Weight of the outline's loss beside that of the class."
     )
     outline_epochs: int = Field(
-        15, ge=0, description="Epochs for the lesion head alone on a pretrained backbone, at first."
+        12, ge=0, description="Epochs for the lesion head alone on a pretrained backbone, at first."
     )
     outline_lr: float = Field(
         2e-3, gt=0, lt=1,
@@ -58,15 +58,18 @@ class ClassifierSettings(Section):
         0.002, gt=0, le=100,
         description="Inverse strength of the first head's regularisation (scikit-learn's C).",
     )  # fmt: skip
+    fixed_head: bool = Field(
+        True, description="Fine-tuning leaves a head alone that a regression has fitted."
+    )
     refit_head: bool = Field(
         True, description="Fit the head anew on the tuned features; VAL decides whether it is kept."
     )
     head_epochs: int = Field(
         2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
     )
-    epochs: int = Field(8, ge=1, description="Most epochs of fine-tuning.")
-    patience_epochs: int = Field(5, ge=1, description="Epochs without gain on VAL before stopping.")
-    head_lr: float = Field(5e-5, gt=0, lt=1, description="Learning rate of head and gates.")
+    epochs: int = Field(6, ge=1, description="Most epochs of fine-tuning.")
+    patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
+    head_lr: float = Field(2e-4, gt=0, lt=1, description="Learning rate of head and gates.")
     backbone_lr: float = Field(
         5e-5, gt=0, lt=1, description="Learning rate of the backbone's last layers."
     )
@@ -80,7 +83,7 @@ class ClassifierSettings(Section):
         0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises."
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Chance of dropping a pooled feature.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Chance of dropping a pooled feature.")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing.")
     ema_halflife_epochs: float = Field(
         2.0, ge=0, description="Half-life of the averaged weights; 0 turns averaging off."
