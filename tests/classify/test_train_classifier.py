@@ -162,7 +162,7 @@ def test_no_averaging_means_the_average_is_the_model(tmp_path, make_images, smal
     learner = new_learner(train, settings, seed=0, device=CPU)
     with module.bar("", 1) as shown:
         module._epoch(
-            learner, train, torch.ones(6), settings, size=6, seed=0, warm=0, shown=shown
+            learner, train, torch.ones(6), settings, size=6, seed=0, outline=0, warm=0, shown=shown
         )  # fmt: skip
     state = learner.model.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in learner.average.state_dict().items())
