@@ -51,7 +51,8 @@ def test_rates_fall_towards_the_image_and_the_first_layers_stay(model):
     )  # fmt: skip
     rate = {id(p): group["peak_lr"] for group in groups for p in group["params"]}
     by_name = {name: rate.get(id(p)) for name, p in model.named_parameters()}
-    assert by_name["backbone.fc.weight"] == by_name["attention.0.spatial.conv.weight"] == 0.3
+    assert by_name["attention.0.spatial.conv.weight"] == 0.3
+    assert by_name["backbone.fc.weight"] == 0  # fitted, and fixed
     top, below = (
         by_name["backbone.layer4.0.conv1.weight"],
         by_name["backbone.layer3.0.conv1.weight"],
