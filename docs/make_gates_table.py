@@ -18,31 +18,36 @@ def gates() -> str:
     found = read("gates-busi.json")
     if not found:
         return ""
-    novelty, classes = found["novelty"], found["class"]
+    novelty, classes = found["novelty"], found.get("class")
     kinds = novelty["altered_copies"]
     text = (
         f"Measured on BUSI TRAIN at {found['size_px']} px "
         f"([gates-busi.json](results/gates-busi.json), `benchmarks/gates.py`): "
         f"{found['train_images']} images calibrate the gates, "
-        f"{novelty['held_out_images']} of other groups are held out.\n\n"
+        f"{found['held_out_images']} of other groups are held out.\n\n"
     )
     text += "| altered copies of TRAIN images | refused by novelty |\n|---|---|\n"
     text += "".join(f"| {kind} | {row['rejected']:.1%} |\n" for kind, row in kinds.items())
     text += f"| *held-out real images (false alarms)* | {novelty['held_out_rejected']:.1%} |\n\n"
-    text += (
-        f"Held-out images presented under another class: {classes['swapped_rejected']:.0%} refused "
-        "by the class gate; under their own: "
-        + ", ".join(f"{c['own_passed']:.0%} of {k} pass" for k, c in classes["classes"].items())
-        + ".\n\n"
-    )
-    if found.get("loop"):
+    if classes:
+        text += swapped(classes)
+    loops = {k.removeprefix("loop:"): row for k, row in found.items() if k.startswith("loop:")}
+    if loops:
         text += "| generator (realism switched off) | made | accepted | the loop stopped |\n"
         text += "|---|---|---|---|\n"
-        for name, row in found["loop"].items():
+        for name, row in loops.items():
             kept = ", ".join(f"{n} {k}" for k, n in row["accepted"].items()) or "none"
             text += f"| {name} | {row['candidates']} | {kept} | {row['stop_reason']} |\n"
         text += "\n"
     return text
+
+
+def swapped(classes: dict) -> str:
+    own = ", ".join(f"{c['own_passed']:.0%} of {k} pass" for k, c in classes["classes"].items())
+    return (
+        f"Held-out images presented under another class: {classes['swapped_rejected']:.0%} refused "
+        f"by the class gate; under their own: {own}.\n\n"
+    )
 
 
 def realism() -> str:
