@@ -15,6 +15,7 @@ from sonobalance.data.images import Gray, Mask, read_gray, read_mask
 from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Splits
+from sonobalance.errors import InputError
 from sonobalance.evaluation.calibration import conformal_cutoff
 from sonobalance.evaluation.predictions import arm_predictions, read_predictions
 from sonobalance.explanation.cases import Facts
@@ -24,7 +25,7 @@ from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.marks import read_marks
 from sonobalance.explanation.rival import Rival
 from sonobalance.files import read_json
-from sonobalance.gan.snapshot import read_snapshot
+from sonobalance.gan.snapshot import Snapshot, read_snapshot
 from sonobalance.runs import Run
 
 SNAPSHOT = "gan/snapshot.safetensors"
@@ -95,12 +96,19 @@ def facts_of(
     val, coverage = arm_predictions(table, arm, "val"), run.settings.evaluation.coverage
     cutoff = conformal_cutoff(val.targets, val.probabilities, coverage) if len(val) else None
     train = load_images(splits.of("train"), size, classes, "TRAIN")
-    generator = run.path(SNAPSHOT)
     return Facts(
         Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage,
         strangeness=_strangeness(splits, predictor, train, images),
-        snapshot=read_snapshot(generator, device_of(run)) if generator.is_file() else None,
+        snapshot=_generator(run),
     )  # fmt: skip
+
+
+def _generator(run: Run) -> Snapshot | None:
+    """The run's generator; None without one of this version, as strips are only an extra."""
+    try:
+        return read_snapshot(run.path(SNAPSHOT), device_of(run))
+    except InputError:
+        return None
 
 
 def _strangeness(
