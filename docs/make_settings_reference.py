@@ -8,7 +8,7 @@ from pathlib import Path
 from cyclopts import Parameter
 from pydantic_core import PydanticUndefined
 
-from sonobalance.config import PRESETS, Section, Settings
+from sonobalance.config import PRESETS, Section, ServiceSettings, Settings
 
 TARGET = Path(__file__).parent / "settings.md"
 HEAD = """# Settings
@@ -30,6 +30,7 @@ def reference() -> str:
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
             parts.append(_table(f"{name}: {kind.__doc__}", f"{name}.", kind.model_fields))
+    parts.append(_table(f"service: {ServiceSettings.__doc__}", "", ServiceSettings.model_fields))
     parts.append("## Presets\n\n```json\n" + json.dumps(PRESETS, indent=2) + "\n```\n")
     return "\n".join(parts)
 

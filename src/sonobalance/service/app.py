@@ -137,11 +137,14 @@ def _add_about(app: FastAPI, service: Service) -> None:
     @app.post("/sample", responses=_refusals(401, 421, 422, 429, 503))
     async def sample(
         label: Annotated[str, Query(max_length=100, description="class")],
-        count: Annotated[int, Query(ge=1, le=service.settings.max_samples)] = 4,
+        count: Annotated[int, Query(ge=1, description="see /generator for the most")] = 4,
         seed: Annotated[int, Query(ge=0, le=2**53 - 1)] = 0,
         truncation: Annotated[float, Query(ge=0, le=2)] = 1.0,
     ) -> Samples:
         """Synthetic images with their provenance; no gate has judged them."""
+        most = service.settings.max_samples
+        if count > most:
+            raise Turned(422, f"Expected a count of at most {most}.")
         return await service.batcher.alone(
             lambda: make_samples(generator, label, count, seed=seed, truncation=truncation)
         )

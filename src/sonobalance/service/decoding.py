@@ -1,22 +1,26 @@
 """Uploads are decoded by processes that may be killed: by a time limit, a memory limit, or at all.
 
-A decoder gets bytes and gives back a letterboxed square and, when asked, a small PNG for display; a
-process that dies or hangs is replaced, and only the upload it worked on is refused.
+A decoder gets bytes and gives back a letterboxed square and, when asked, a small PNG for display.
+Each has a pipe of its own, so that one that dies takes nothing with it: it is replaced, and only
+the upload it worked on is refused. Bytes and JSON cross the pipes, never a pickle.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import json
 import multiprocessing
+import queue
 import resource
 import signal
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
 from PIL import Image
 
 from sonobalance.config.service import ServiceSettings
@@ -25,6 +29,8 @@ from sonobalance.errors import SonobalanceError
 
 PREVIEW_PX = 768
 TASKS_PER_PROCESS = 2000  # then it is replaced, so that no decoder's leak grows
+START_SECONDS = 120
+READY = b"ready"
 
 
 class Undecodable(Exception):  # noqa: N818 - the client's fault, not an error of ours
@@ -53,16 +59,21 @@ class Decoded:
     preview: bytes
 
 
+Work = Callable[[bytes, int, float, bool], "Decoded | str"]
+
+
 class Decoder:
     """A pool of decoding processes."""
 
-    def __init__(self, settings: ServiceSettings, side: int) -> None:
-        self.side, self.megapixels = side, settings.max_megapixels
-        self.seconds = settings.decode_seconds
-        self.pool = ProcessPool(
-            max_workers=settings.decoders, max_tasks=TASKS_PER_PROCESS, initializer=confine,
-            initargs=(settings.decoder_memory_mib,), context=multiprocessing.get_context("spawn"),
-        )  # fmt: skip
+    def __init__(self, settings: ServiceSettings, side: int, work: Work | None = None) -> None:
+        self.side, self.seconds = side, settings.decode_seconds
+        order = (work or decode_upload, side, settings.max_megapixels, settings.decoder_memory_mib)
+        self.workers = [Worker(*order) for _ in range(settings.decoders)]
+        self.free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self.workers:
+            self.free.put(worker)
+        self.threads = ThreadPoolExecutor(settings.decoders, "decoder")
+        self.open = True
 
     async def decode(self, content: bytes, *, preview: bool = False) -> Decoded:
         """Decode an upload in one of the processes.
@@ -70,25 +81,100 @@ class Decoder:
         Raises:
             Undecodable: it is no image, too large, takes too long, or kills its process.
         """
-        job = self.pool.schedule(
-            decode_upload, args=(content, self.side, self.megapixels, preview), timeout=self.seconds
-        )
-        try:
-            found = await asyncio.wrap_future(job)
-        except (TimeoutError, FutureTimeoutError):
-            raise Undecodable(
-                f"Expected an image that can be decoded within {self.seconds:g} s.", "slow"
-            ) from None
-        except ProcessExpired:
-            raise Undecodable("Expected an image, but decoding it failed.", "killed") from None
-        if isinstance(found, str):
-            raise Undecodable(found, "no image")
-        return found
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, self._decode, content, preview)
 
     def close(self) -> None:
         """End the processes; nothing may be decoding any more."""
-        self.pool.stop()
-        self.pool.join(timeout=5)
+        self.open = False
+        self.threads.shutdown()
+        for worker in self.workers:
+            worker.end()
+
+    def _decode(self, content: bytes, preview: bool) -> Decoded:
+        worker = self.free.get()
+        try:
+            return worker.ask(content, self.seconds, preview=preview)
+        finally:
+            self.free.put(worker)
+
+
+class Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, work: Work, side: int, megapixels: float, memory_mib: int) -> None:
+        self.order, self.side = (work, side, megapixels, memory_mib), side
+        self._start()
+
+    def ask(self, content: bytes, seconds: float, *, preview: bool) -> Decoded:
+        """Decode; raises as `Decoder.decode`."""
+        if self.asked >= TASKS_PER_PROCESS or not self.process.is_alive():
+            self._restart()
+        self.asked += 1
+        try:
+            self._await_start()
+            self.pipe.send_bytes(b"1" if preview else b"0")
+            self.pipe.send_bytes(content)
+            if not self.pipe.poll(seconds):
+                raise TimeoutError
+            page = json.loads(self.pipe.recv_bytes())
+            if "error" in page:
+                raise Undecodable(page["error"], "no image")
+            square = np.frombuffer(self.pipe.recv_bytes(), np.uint8).reshape(self.side, self.side)
+            shown = self.pipe.recv_bytes()
+        except TimeoutError:
+            self._restart()
+            raise Undecodable(
+                f"Expected an image that can be decoded within {seconds:g} s.", "slow"
+            ) from None
+        except (EOFError, OSError):
+            self._restart()
+            raise Undecodable("Expected an image, but decoding it failed.", "killed") from None
+        return Decoded(square, page["width"], page["height"], page["frames"], shown[1:])
+
+    def end(self) -> None:
+        """End the process at once."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve_pipe, args=(theirs, *self.order), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.asked, self.started = 0, False
+
+    def _restart(self) -> None:
+        self.end()
+        self._start()
+
+    def _await_start(self) -> None:
+        if not self.started and (
+            not self.pipe.poll(START_SECONDS) or self.pipe.recv_bytes() != READY
+        ):
+            raise TimeoutError
+        self.started = True
+
+
+def serve_pipe(pipe: Connection, work: Work, side: int, megapixels: float, memory_mib: int) -> None:
+    """The life of a decoding process."""
+    confine(memory_mib)
+    pipe.send_bytes(READY)
+    while True:
+        try:
+            preview, content = pipe.recv_bytes() == b"1", pipe.recv_bytes()
+        except EOFError:
+            return
+        found = work(content, side, megapixels, preview)
+        if isinstance(found, str):
+            pipe.send_bytes(json.dumps({"error": found}).encode())
+            continue
+        size = {"width": found.width, "height": found.height, "frames": found.frames}
+        pipe.send_bytes(json.dumps(size).encode())
+        pipe.send_bytes(np.ascontiguousarray(found.square).tobytes())
+        pipe.send_bytes(b"+" + found.preview)
 
 
 def confine(memory_mib: int) -> None:

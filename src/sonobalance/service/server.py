@@ -46,12 +46,15 @@ def serve_bundle(bundle: Path, generator: Path | None, settings: ServiceSettings
 
 def _listen(settings: ServiceSettings) -> socket.socket:
     """Take the port before the model is loaded, so that a taken one is known at once."""
+    listening = None
     try:
         family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((settings.host, settings.port))
     except OSError as error:
+        if listening is not None:
+            listening.close()
         raise InputError(
             f"Expected to listen on {settings.host}:{settings.port}, but {error.strerror}; choose "
             "another --port or --host."

@@ -70,7 +70,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether a prediction would be answered."""
-        return self.batcher.alive and self.decoder.pool.active
+        return self.batcher.alive and self.decoder.open
 
     async def predict(self, content: bytes, *, preview: bool, neighbours: int) -> Prediction:
         """The answer to one upload."""
