@@ -120,7 +120,7 @@ class Worker:
             page = json.loads(self.pipe.recv_bytes())
             if "error" in page:
                 raise Undecodable(page["error"], "no image")
-            square = np.frombuffer(self.pipe.recv_bytes(), np.uint8).reshape(self.side, self.side)
+            square = np.frombuffer(bytearray(self.pipe.recv_bytes()), np.uint8)
             shown = self.pipe.recv_bytes()
         except TimeoutError:
             self._restart()
@@ -130,6 +130,7 @@ class Worker:
         except (EOFError, OSError):
             self._restart()
             raise Undecodable("Expected an image, but decoding it failed.", "killed") from None
+        square = square.reshape(self.side, self.side)
         return Decoded(square, page["width"], page["height"], page["frames"], shown[1:])
 
     def end(self) -> None:
