@@ -1,0 +1,51 @@
+"""What the stage gathers: the other arm, and how unlike TRAIN an image is."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sonobalance import explaining
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.predict import Predictor
+from sonobalance.data.loading import LabelledImages
+
+
+@pytest.mark.parametrize(
+    ("arm", "arms", "other"),
+    [
+        ("none", ("none", "dual-iterative"), "dual-iterative"),
+        ("dual-iterative", ("class-weights", "none", "dual-iterative"), "none"),
+        ("none", ("none", "dual-one-shot", "dual-iterative"), "dual-iterative"),
+        ("class-weights", ("none", "class-weights"), "none"),
+        ("none", ("none",), None),
+    ],
+)
+def test_the_other_side_of_before_and_after(arm, arms, other):
+    assert explaining._other(arm, arms) == other
+
+
+def speckled(count, prefix, level=110):
+    rng = torch.Generator().manual_seed(len(prefix) + count)
+    pixels = (torch.randn(count, 1, 64, 64, generator=rng) * 30 + level).clamp(0, 255).byte()
+    ids = tuple(f"{prefix}{i}" for i in range(count))
+    return LabelledImages(pixels, torch.arange(count) % 2, ids, ("benign", "malignant"))
+
+
+def test_an_image_of_another_kind_is_strange(monkeypatch):
+    torch.manual_seed(0)
+    model = AttentiveClassifier("test_resnet", 2, "none", 64).eval()
+    predictor = Predictor(model, ("benign", "malignant"), 64, 1.0, False, {})
+    images = speckled(4, "test").join(
+        LabelledImages(
+            torch.full((1, 1, 64, 64), 255).byte(), torch.tensor([0]), ("white",),
+            ("benign", "malignant"),
+        )
+    )  # fmt: skip
+    monkeypatch.setattr(explaining, "load_images", lambda *_: speckled(12, "val"))
+    splits = SimpleNamespace(of=lambda part: part)
+    found = explaining._strangeness(splits, predictor, speckled(24, "train"), images)
+    assert set(found) == set(images.ids)
+    assert found["white"] > 0.5
+    assert all(0 <= score < 0.65 for key, score in found.items() if key != "white")
+    assert explaining._strangeness(splits, predictor, speckled(3, "few"), images) == {}
