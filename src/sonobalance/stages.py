@@ -251,8 +251,9 @@ STAGES: dict[str, Stage] = {
             ("evaluation.json",), _evaluate,
         ),
         Stage(
-            "explain", ("explanation", "clean_marks"),
-            ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv"),
+            "explain", ("explanation", "evaluation.coverage", "clean_marks"),
+            ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv",
+             "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
             ("explanation.json",), _cleaned(_explain),
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), _report),
