@@ -132,8 +132,7 @@ class Run:
                     f"Expected {self.path(name)} before {stage.name}, but it is missing; "
                     f"run the earlier stages on {self.folder} first."
                 )
-        dump = self.settings.model_dump()
-        chosen = flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+        chosen = settings_of(stage, self.settings)
         files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
         inputs |= {f"the file of {name}": sha256_of(value) for name, value in files.items()}
         return {"settings": _plain(chosen), "inputs": inputs}
@@ -244,6 +243,12 @@ def remove(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
+
+
+def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
+    """Dotted name → value of every setting that a stage's result depends on."""
+    dump = settings.model_dump()
+    return flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sonobalance import api
 from sonobalance.arms import CHEAP, TREATMENTS
 from sonobalance.artefacts import groups_of, manifest_of, splits_of
+from sonobalance.cli import app
 from sonobalance.comparison.benchmark import DEFAULT_ARMS
 from sonobalance.comparison.external import class_map, translated
 from sonobalance.comparison.protocol import Protocol, folds_of
@@ -24,6 +26,7 @@ from sonobalance.data.dealing import grouped_folds
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError
+from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
 TINY = {
@@ -300,3 +303,13 @@ def test_classes_are_translated_by_adding_up_or_ruling_out() -> None:
         class_map(classes, ("cat", "dog"), {})
     with pytest.raises(InputError, match="'normal' → 'dog'"):
         class_map(classes, ("benign", "malignant"), {"normal": "dog"})
+
+
+def test_the_command_in_the_json_asks_for_the_same_thing(document: dict[str, Any]) -> None:
+    words = shlex.split(document["command"])
+    assert words[:2] == ["sonobalance", "benchmark"]
+    _, bound, _ = app.parse_args(words[1:], print_error=False, exit_on_error=False)
+    assert (bound.arguments["folds"], bound.arguments["seeds"]) == (2, 2)
+    given = resolve(given=bound.arguments["settings"])
+    assert list(given.arms) == ARMS
+    assert given.model_copy(update={"arms": ()}) == tiny().model_copy(update={"arms": ()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -59,6 +59,8 @@ def benchmark(
     external: Path | None = None,
     scarce: float = 1.0,
     scarce_class: str = "malignant",
+    executor: Literal["local", "ray"] = "local",
+    unit_cpus: int = 1,
     preset: Preset | None = None,
     config: Path | None = None,
     weights: Path | None = None,
@@ -81,6 +83,9 @@ def benchmark(
             `evaluation.external_classes` matches classes of other names.
         scarce: share of the groups of `scarce_class` that stays in TRAIN.
         scarce_class: the class that is made scarcer.
+        executor: `ray` spreads the units over the cluster in RAY_ADDRESS, or over the cores of
+            this machine; `out` must be on a disk that every machine sees.
+        unit_cpus: cores given to each unit by `ray`.
         preset: demo, cpu or gpu.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
@@ -95,7 +100,10 @@ def benchmark(
     if subset:
         split = resolved.split.model_copy(update={"subset_csv": subset.absolute()})
         resolved = resolved.model_copy(update={"split": split})
-    return run_benchmark(folder, out, resolved, protocol, preset=preset, redo=redo)
+    return run_benchmark(
+        folder, out, resolved, protocol,
+        preset=preset, executor=executor, unit_cpus=unit_cpus, redo=redo,
+    )  # fmt: skip
 
 
 def demo(

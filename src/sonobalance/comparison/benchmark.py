@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.live import Live
 
@@ -16,7 +17,7 @@ from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
-from sonobalance.comparison.protocol import Protocol, describe, folds_of
+from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.work import finished, perform, prepare
 from sonobalance.config import Arm, Preset, Settings
@@ -28,6 +29,8 @@ from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES
 
+Executor = Literal["local", "ray"]
+Execute = Callable[[Sequence[Unit]], Iterator[Unit]]
 DEFAULT_ARMS: tuple[Arm, ...] = (
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
     "dual-one-shot", "dual-iterative",
@@ -47,6 +50,8 @@ def run_benchmark(
     protocol: Protocol,
     *,
     preset: Preset | None = None,
+    executor: Executor = "local",
+    unit_cpus: int = 1,
     redo: bool = False,
 ) -> Path:
     """Do every unit that is not finished, then write `benchmark.json` and its tables.
@@ -61,11 +66,12 @@ def run_benchmark(
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
     with runs.locked(out):
-        base = _base(folder, out, settings, protocol, preset, redo=redo)
+        base = _base(folder, out, anywhere(settings), protocol, preset, redo=redo)
         folds = folds_of(base, protocol)
         units = list(units_of(base, folds, arms))
         external = open_external(protocol.external, out, base) if protocol.external else None
-        _perform_all(units, base, arms, external)
+        execute = _executor(executor, external, unit_cpus)
+        _perform_all(units, base, arms, external, execute)
         document = _document(units, base, protocol, preset)
         document["external"] = _external(units, base, external) if external else None
         return write_outcome(out, document, units, external.name if external else None)
@@ -106,23 +112,36 @@ def _base(
 
 
 def _perform_all(
-    units: Sequence[Unit], base: Run, arms: Sequence[Arm], external: External | None
+    units: Sequence[Unit],
+    base: Run,
+    arms: Sequence[Arm],
+    external: External | None,
+    execute: Execute,
 ) -> None:
     """Do what is left, showing the table as it grows."""
     done = [unit for unit in units if finished(unit, external)]
     left = [unit for unit in units if unit not in done]
     if done:
         console.print(f"{len(done)} of {len(units)} units were finished before.")
+    for unit in left:
+        prepare(unit, base)
     with Live(table_of(done, units, arms), console=console, auto_refresh=False) as live:
-        for unit in _executed(left, base, external):
+        for unit in execute(left):
             done.append(unit)
             console.print(f"[bold]{len(done)}/{len(units)}[/bold] {unit.title}")
             live.update(table_of(done, units, arms), refresh=True)
 
 
-def _executed(units: Sequence[Unit], base: Run, external: External | None) -> Iterator[Unit]:
-    for unit in units:
-        prepare(unit, base)
+def _executor(kind: Executor, external: External | None, unit_cpus: int) -> Execute:
+    """How prepared units are done, each yielded when it is finished."""
+    if kind == "ray":
+        from sonobalance.comparison.cluster import perform_on_cluster  # noqa: PLC0415 - an extra
+
+        return partial(perform_on_cluster, external=external, cpus_per_unit=unit_cpus)
+    return partial(_one_by_one, external=external)
+
+
+def _one_by_one(units: Sequence[Unit], external: External | None) -> Iterator[Unit]:
     for unit in units:
         perform(unit.folder, unit.arm, external)
         yield unit

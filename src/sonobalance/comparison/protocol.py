@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,12 +139,18 @@ def _named(path: Path | None) -> dict[str, str] | None:
 
 def portable(settings: Settings) -> dict[str, Any]:
     """The settings as JSON, with the names of files in place of this machine's paths."""
-    return _names(settings.model_dump())
+    named: dict[str, Any] = _with_paths(settings.model_dump(), lambda path: path.name)
+    return named
 
 
-def _names(value: Any) -> Any:
+def anywhere(settings: Settings) -> Settings:
+    """The settings with absolute paths, which mean the same to a process started elsewhere."""
+    return Settings.model_validate(_with_paths(settings.model_dump(), Path.absolute))
+
+
+def _with_paths(value: Any, change: Callable[[Path], Any]) -> Any:
     if isinstance(value, dict):
-        return {key: _names(inner) for key, inner in value.items()}
+        return {key: _with_paths(inner, change) for key, inner in value.items()}
     if isinstance(value, tuple):
         return list(value)
-    return value.name if isinstance(value, Path) else value
+    return change(value) if isinstance(value, Path) else value

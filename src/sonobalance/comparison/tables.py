@@ -81,7 +81,9 @@ def html(document: Mapping[str, Any]) -> str:
     return environment.get_template("benchmark.html.j2").render(
         document=document, style=stylesheet(),
         sentences={arm: what.sentence for arm, what in TREATMENTS.items()},
-        forest=forest_figure(document["verdicts"]),
+        forest=forest_figure(
+            [row | {"arm": f"against {row['against']}"} for row in document["verdicts"]]
+        ),
         references=list(dict.fromkeys(row["against"] for row in document["paired"])),
         shown=("macro_f1", *[m for m in metrics if m.startswith("recall_")]),
         differences={(r["arm"], r["against"], r["metric"]): r for r in document["paired"]},

@@ -18,12 +18,13 @@ from sonobalance.arms import TREATMENTS
 from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
 from sonobalance.files import sha256_of, tree_digest
-from sonobalance.runs import Run, flat
+from sonobalance.runs import Run, settings_of
+from sonobalance.stages import STAGES
 from sonobalance.version import __version__
 
 UNITS = "units"
-GAN_SETTINGS = ("seed", "device", "gan", "synthesis")
-ARM_SETTINGS = ("seed", "device", "classifier")
+GAN_STAGES = ("train-gan", "synthesize")
+ARM_STAGES = ("train", "predict")
 
 
 @dataclass(frozen=True)
@@ -103,21 +104,19 @@ def _unit(
     content = parts | {
         "arm": arm,
         "gan": gan.folder.name if gan else None,
-        "settings": _relevant(settings, ARM_SETTINGS if arm else GAN_SETTINGS),
+        "settings": _relevant(settings, ARM_STAGES if arm else GAN_STAGES),
         "version": __version__,
     }
     name = f"{arm or f'gan-{objective}'}-{fold.name}-{_digest(content)[:10]}"
     return Unit(base.folder.parent / UNITS / name, fold, settings, arm, gan)
 
 
-def _relevant(settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
-    """The settings a unit depends on, with what is in a file in place of its path."""
-    dumped = flat(settings.model_dump(include=set(sections)))
-    classifier = settings.classifier
-    dumped |= {"classifier.backbone": classifier.backbone, "classifier.weights": classifier.weights}
+def _relevant(settings: Settings, stages: tuple[str, ...]) -> dict[str, Any]:
+    """The settings these stages depend on, with what is in a file in place of its path."""
+    chosen = {k: v for name in stages for k, v in settings_of(STAGES[name], settings).items()}
     return {
         name: tree_digest(value) if isinstance(value, Path) else value
-        for name, value in dumped.items()
+        for name, value in chosen.items()
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sonobalance import runs
 from sonobalance.artefacts import collapsed
 from sonobalance.comparison.external import External, predict_external
-from sonobalance.comparison.units import Unit
+from sonobalance.comparison.units import ARM_STAGES, GAN_STAGES, Unit
 from sonobalance.errors import CollapseError
 from sonobalance.progress import console
 from sonobalance.runs import Run
@@ -16,8 +16,6 @@ from sonobalance.stages import STAGES
 
 SHARED = ("manifest.csv", "groups.csv")
 FEATURES = "features"
-GAN_STAGES = ("train-gan", "synthesize")
-ARM_STAGES = ("train", "predict")
 
 
 def prepare(unit: Unit, base: Run) -> Path:

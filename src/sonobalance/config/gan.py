@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sonobalance.config.section import Section
 
@@ -87,3 +87,9 @@ class GanSettings(Section):
     collapse_ticks: int = Field(
         3, ge=1, description="Snapshots in a row beyond either limit that stop the training."
     )
+
+    @field_validator("image_size_px", mode="before")
+    @classmethod
+    def _from_text(cls, value: object) -> object:
+        """The command line gives text."""
+        return int(value) if isinstance(value, str) and value.isdigit() else value
