@@ -3,7 +3,7 @@
     sonobalance audit Dataset_BUSI_with_GT --out RUN
     python benchmarks/judged_pairs.py RUN docs/results/pairs-judged.json
 
-`busi_pairs_judged.csv` holds ids and verdicts of one reader without medical training: the 220 pairs
+`busi_pairs_judged.csv` holds ids and verdicts by eye, not by an expert: the 220 pairs
 that the first look ranks around the threshold (ranks 200 to 419), 28 drawn at random from the 200
 above, and pairs found by the likeness of an ImageNet network that share no local feature. A pair is
 `same` when both show one picture or lesion. The closer look was fitted to the ranked pairs, so that

@@ -12,10 +12,20 @@ from sonobalance.config import Settings
 from sonobalance.data.audit.marks import find_marks
 from sonobalance.data.cleaning import clean_marks, cleaned, cleaning
 from sonobalance.data.guard import reading_only
-from sonobalance.data.images import Color, Gray, read_color, read_gray, read_upload, write_png
+from sonobalance.data.images import (
+    Color,
+    Gray,
+    letterbox,
+    read_color,
+    read_gray,
+    read_upload,
+    write_png,
+)
 from sonobalance.data.manifest import Manifest, Record
+from sonobalance.deployment.batch import read_frames
 from sonobalance.errors import LeakError
 from sonobalance.runs import Run
+from sonobalance.service.decoding import decode_upload
 from sonobalance.stages import STAGES, _cleaned
 
 
@@ -79,6 +89,8 @@ def test_every_reading_inside_is_cleaned_and_none_outside(tmp_path: Path) -> Non
         assert (read_upload(content)[0] == clean_marks(image)).all()
         assert (read_gray(tmp_path / "made" / "b.png") == image).all()
         assert (read_color(tmp_path / "a.png")[..., 0] == image).all()  # the audit looks at marks
+        with cleaned(True):  # as another thread of the same process would
+            assert (read_gray(tmp_path / "a.png") == clean_marks(image)).all()
     assert not cleaning()
     with cleaned(False):
         assert (read_gray(tmp_path / "a.png") == image).all()
@@ -116,3 +128,14 @@ def test_every_stage_whose_networks_read_images_respects_the_setting(
     assert (seen[0] == (clean_marks(image) if active else image)).all()
     assert (seen[1] == image).all()
     assert not cleaning()
+
+
+def test_a_bundle_of_cleaned_images_reads_new_ones_the_same_way(tmp_path: Path) -> None:
+    _, image = marked()
+    write_png(tmp_path / "a.png", image)
+    (frame,) = read_frames(tmp_path / "a.png", 64, 1, clean=True)
+    assert frame.square is not None
+    assert (frame.square == letterbox(clean_marks(image), 64)).all()
+    decoded = decode_upload((tmp_path / "a.png").read_bytes(), 64, 1.0, preview=False, clean=True)
+    assert not isinstance(decoded, str)
+    assert (decoded.square == frame.square).all()

@@ -198,9 +198,9 @@ def changes() -> tuple[Change, ...]:
 
 
 def _gray(pixels: NDArray[np.uint8], path: Path | None = None) -> Gray:
-    for change, left in _changes:
-        if path is None or left.isdisjoint(path.absolute().parents):
-            pixels = change(pixels)
+    parents = path.absolute().parents if path else ()
+    for change in dict.fromkeys(c for c, left in _changes if left.isdisjoint(parents)):
+        pixels = change(pixels)  # once, also where several threads ask for the same
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 

@@ -6,9 +6,10 @@ A file that cannot be read becomes a row that says why, and never stops the rest
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.folders import is_mask
 from sonobalance.data.images import image_shape, letterbox, read_gray
 from sonobalance.data.scan import files_below, is_image, is_unsupported
@@ -95,8 +97,14 @@ def predict_files(
         frames_per_clip: evenly spaced frames taken of a clip; 1 is the middle one.
         workers: threads that decode.
     """
-    side = predictor.description.preprocessing.image_size_px
-    frames = _ahead(files, side, frames_per_clip, workers, AHEAD * batch_size)
+    page = predictor.description.preprocessing
+    read = partial(
+        read_frames,
+        side=page.image_size_px,
+        frames_per_clip=frames_per_clip,
+        clean=page.clean_marks,
+    )
+    frames = _ahead(files, read, workers, AHEAD * batch_size)
     while batch := list(islice(frames, batch_size)):
         squares = [frame.square for frame in batch if frame.square is not None]
         answers = iter(predictor.answers(np.stack(squares)) if squares else ())
@@ -105,25 +113,26 @@ def predict_files(
 
 
 def _ahead(
-    files: Iterable[Path], side: int, frames_per_clip: int, workers: int, depth: int
+    files: Iterable[Path], read: Callable[[Path], list[Frame]], workers: int, depth: int
 ) -> Iterator[Frame]:
     waiting: deque[Future[list[Frame]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for path in files:
-            waiting.append(pool.submit(read_frames, path, side, frames_per_clip))
+            waiting.append(pool.submit(read, path))
             if len(waiting) >= depth:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-def read_frames(path: Path, side: int, frames_per_clip: int) -> list[Frame]:
+def read_frames(path: Path, side: int, frames_per_clip: int, *, clean: bool = False) -> list[Frame]:
     """The frames of a file as (side, side) squares; of a broken one, one frame with the reason."""
     try:
         shape = image_shape(path)
-        return [
-            Frame(str(path), i, shape.width, shape.height, letterbox(read_gray(path, i), side))
-            for i in spread(shape.frames, frames_per_clip)
-        ]
+        with cleaned(clean):
+            return [
+                Frame(str(path), i, shape.width, shape.height, letterbox(read_gray(path, i), side))
+                for i in spread(shape.frames, frames_per_clip)
+            ]
     except SonobalanceError as error:
         return [Frame(str(path), error=" ".join(str(error).split()))]

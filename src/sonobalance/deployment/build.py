@@ -12,6 +12,7 @@ import numpy as np
 from sonobalance.artefacts import splits_of, trained_arms
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import load_images
 from sonobalance.deployment.archive import (
@@ -54,7 +55,7 @@ def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: b
     """
     chosen = _arm(run, arm)
     splits, predictor = splits_of(run), Predictor.load(run.path(f"classifier/{chosen}"))
-    with reading_only(splits.of("train"), splits.of("val")):
+    with cleaned(run.settings.clean_marks), reading_only(splits.of("train"), splits.of("val")):
         train, val = (
             load_images(splits.of(part), predictor.image_size_px, predictor.classes, part.upper())
             for part in ("train", "val")

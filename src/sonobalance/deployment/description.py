@@ -42,9 +42,14 @@ class Network(Section):
 
 
 class Preprocessing(Section):
-    """From a decoded image to the input of the network; the prose says it for other languages."""
+    """From a decoded image to the input of the network; the prose says it for other languages.
+
+    Attributes:
+        clean_marks: whether burnt-in marks are painted over first, as they were for training.
+    """
 
     image_size_px: int = Field(ge=32, le=1024)
+    clean_marks: bool = False
     grey: str
     letterbox: str
     input_range: tuple[float, float]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import read_upload
 from sonobalance.data.phantoms.generator import KINDS, phantom
 from sonobalance.deployment.archive import GOLDEN
@@ -83,7 +84,8 @@ def _difference(got: Mapping[str, Any], entry: Mapping[str, Any]) -> float:
 
 
 def _asked(predictor: BundlePredictor, name: str, content: bytes) -> dict[str, Any]:
-    square = predictor.squares([read_upload(content)[0]])
+    with cleaned(predictor.description.preprocessing.clean_marks):
+        square = predictor.squares([read_upload(content)[0]])
     outputs = predictor.outputs(square)
     row = outputs.probabilities[0]
     return {

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonobalance.config.service import ServiceSettings
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_upload
 from sonobalance.errors import SonobalanceError
 
@@ -185,10 +186,13 @@ def confine(memory_mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
 
 
-def decode_upload(content: bytes, side: int, megapixels: float, preview: bool) -> Decoded | str:
+def decode_upload(
+    content: bytes, side: int, megapixels: float, preview: bool, clean: bool = False
+) -> Decoded | str:
     """Decode in this process; the reason as a sentence where that fails."""
     try:
-        gray, shape = read_upload(content, max_megapixels=megapixels)
+        with cleaned(clean):
+            gray, shape = read_upload(content, max_megapixels=megapixels)
         shown = preview_of(gray) if preview else b""
         return Decoded(letterbox(gray, side), gray.shape[1], gray.shape[0], shape.frames, shown)
     except SonobalanceError as error:

@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from sonobalance.deployment.predictor import BundlePredictor
 from sonobalance.explanation.maps import SENTENCES
 from sonobalance.service.access import Access
 from sonobalance.service.batching import Batcher
-from sonobalance.service.decoding import Decoded, Decoder, Undecodable
+from sonobalance.service.decoding import Decoded, Decoder, Undecodable, decode_upload
 from sonobalance.service.gate import Turned
 from sonobalance.service.heat import data_url, drawn, maps_of
 from sonobalance.service.metrics import Metrics
@@ -50,9 +51,10 @@ class Service:
     methods: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        side = self.predictor.description.preprocessing.image_size_px
+        page = self.predictor.description.preprocessing
+        side = page.image_size_px
         self.batcher = Batcher(self.predictor.outputs, self.settings, self.metrics)
-        self.decoder = Decoder(self.settings, side)
+        self.decoder = Decoder(self.settings, side, partial(decode_upload, clean=page.clean_marks))
         black = torch.zeros(side, side, dtype=torch.uint8).numpy()
         found = self._maps(black, 0)
         self.methods = {name: SENTENCES[name] for name in found}
