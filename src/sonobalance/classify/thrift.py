@@ -1,8 +1,7 @@
 """A cheaper backward pass on processors: strided depthwise convolutions, computed unstrided.
 
-The backward pass of a depthwise convolution with a stride is several times slower on a CPU than
-that of the same convolution without one (measured in `benchmarks/classifier_cost.py`). Computing
-every position and keeping each second one gives the same values.
+The backward pass of a depthwise convolution with a stride is slower on a CPU than that of the same
+convolution without one. Computing every position and keeping each second one gives the same values.
 """
 
 from __future__ import annotations
