@@ -126,6 +126,16 @@ def test_a_handful_of_images_is_survived(tmp_path: Path, labels: list[str]) -> N
     assert (tmp_path / "out" / "audit.html").is_file()
 
 
+def test_a_scanner_that_gives_the_class_away_is_found(tmp_path: Path) -> None:
+    alike = tiny_set(tmp_path, ["a", "b"] * 12)
+    told = replace(alike, records=tuple(replace(r, device=f"of {r.label}") for r in alike))
+    guesses = [audit(manifest, SETTINGS).metadata_guess for manifest in (alike, told)]
+    assert guesses[0] is not None
+    assert guesses[1] is not None
+    assert guesses[0].accuracy < 0.8
+    assert guesses[1].accuracy == 1
+
+
 def test_broken_constant_and_small_images_are_named(tmp_path: Path) -> None:
     manifest = tiny_set(tmp_path, ["a", "a", "b", "b"])
     (tmp_path / "0.png").write_bytes(b"not an image")

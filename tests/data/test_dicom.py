@@ -187,6 +187,22 @@ def test_a_pseudonym_may_stand_in_a_path(tmp_path):
     assert len(index_folder(tmp_path, DataSettings())[0]) == 6
 
 
+def test_the_scanner_is_kept_unless_its_name_is_the_patients(tmp_path):
+    for label in ("a", "b"):
+        for i in range(3):
+            model = "S3000" if label == "a" else KEY
+            tags = {"Manufacturer": "Maker", "ManufacturerModelName": model}
+            write(
+                tmp_path / label / f"{i}.dcm",
+                GREY,
+                PatientID=KEY if i == 0 else f"p{label}{i}",
+                **tags,
+            )
+    devices = {r.path: r.device for r in index_folder(tmp_path, DataSettings())[0]}
+    assert devices["a/0.dcm"] == "Maker S3000"
+    assert devices["b/0.dcm"] == ""
+
+
 def test_burnt_in_annotation_is_honoured(tmp_path):
     root = study(tmp_path)
     write(root / "benign" / "marked.dcm", GREY, BurnedInAnnotation="YES")

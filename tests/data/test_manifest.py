@@ -76,6 +76,14 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         read_manifest(path, tmp_path)
 
 
+def test_a_manifest_from_before_scanners_were_known_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    three().write(path)
+    rows = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(rows) + "\n")
+    assert read_manifest(path, tmp_path).records == three().records
+
+
 @pytest.mark.parametrize(("cell", "damage"), [("real", "Real"), ("real", "0"), (",0,", ",x,")])
 def test_a_damaged_row_is_refused_and_never_read_as_real(
     tmp_path: Path, cell: str, damage: str

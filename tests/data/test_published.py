@@ -48,7 +48,7 @@ def test_busbra(tmp_path):
     first = manifest.records[0]
     assert (first.id, first.path, first.patient) == ("bus_0001-l", "Images/bus_0001-l.png", "1")
     assert first.masks == ("Masks/mask_0001-l.png",)
-    assert (first.width, first.height) == (40, 30)
+    assert (first.width, first.height, first.device) == (40, 30, "GE, L7")
     assert set(Counter(r.patient for r in manifest).values()) == {2}
 
 

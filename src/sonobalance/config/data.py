@@ -25,6 +25,9 @@ class DataSettings(Section):
     label_column: str = Field("label", description="Index table: column with the class name.")
     patient_column: str = Field("patient", description="Index table: column with the patient key.")
     mask_column: str = Field("mask", description="Index table: column with the lesion-mask path.")
+    device_column: str = Field(
+        "device", description="Index table: column with the scanner's name (optional)."
+    )
     patient_pattern: str = Field(
         "",
         description="Regular expression on the relative path whose first group is the patient key.",

@@ -39,4 +39,7 @@ def _candidate(row: dict[str, str], folder: Path) -> Candidate:
     key = row["ID"]
     mask = f"Masks/mask_{key.removeprefix('bus_')}.png"
     masks = (mask,) if exists(folder / mask) else ()
-    return Candidate(f"Images/{key}.png", row["Pathology"], row["Case"], masks, id=key)
+    return Candidate(
+        f"Images/{key}.png", row["Pathology"], row["Case"], masks, id=key,
+        device=row.get("Device", ""),
+    )  # fmt: skip

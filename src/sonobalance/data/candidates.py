@@ -42,6 +42,7 @@ class Candidate:
         masks: POSIX paths of its lesion masks relative to the root.
         id: the source's own id, or empty to derive one from the path.
         frame: the frame that is meant, or None for the file as a whole.
+        device: scanner by maker and model, or empty.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Candidate:
     masks: tuple[str, ...] = ()
     id: str = ""
     frame: int | None = None
+    device: str = ""
 
 
 @dataclass(frozen=True)

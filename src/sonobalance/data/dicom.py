@@ -54,12 +54,14 @@ class Tags:
         identifying: lower-case words that name the patient and may not stand in a path.
         burnt_in: whether the file says that annotation is burnt into its pixels.
         mm_per_px: size of a pixel from the region calibration, mm; 0 where unknown.
+        device: maker and model of the scanner; empty where unknown or where it names the patient.
     """
 
     patient: str
     identifying: frozenset[str]
     burnt_in: bool
     mm_per_px: float
+    device: str
 
 
 def is_dicom(path: Path) -> bool:
@@ -123,7 +125,8 @@ def read_tags(path: Source) -> Tags:
         burnt_in = str(header.get("BurnedInAnnotation") or "").upper() == "YES"
         removed = str(header.get("PatientIdentityRemoved") or "").upper() == "YES"
         words = frozenset() if removed else _identifying(name, key, birth)
-        return Tags(key or f"{name}{birth}" or study, words, burnt_in, _mm_per_px(header))
+        device = _device(header, _identifying(name, key, birth))
+        return Tags(key or f"{name}{birth}" or study, words, burnt_in, _mm_per_px(header), device)
 
 
 def pseudonym(patient: str, secret: bytes) -> str:
@@ -143,7 +146,18 @@ def secret_of(first: Path) -> bytes:
 
 def names_patient(path: str, tags: Tags) -> bool:
     """Whether a path holds a word that identifies the patient."""
-    return not tags.identifying.isdisjoint(re.split(r"[\W_]+", path.lower()))
+    return _holds(path, tags.identifying)
+
+
+def _holds(text: str, words: frozenset[str]) -> bool:
+    return not words.isdisjoint(re.split(r"[\W_]+", text.lower()))
+
+
+def _device(header: Dataset, identifying: frozenset[str]) -> str:
+    """Maker and model; these tags name no person, and are not kept where they do."""
+    parts = (str(header.get(t) or "").strip() for t in ("Manufacturer", "ManufacturerModelName"))
+    device = " ".join(part for part in parts if part)
+    return "" if _holds(device, identifying) else device
 
 
 def _identifying(name: str, key: str, birth: str) -> frozenset[str]:

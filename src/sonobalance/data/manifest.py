@@ -34,6 +34,7 @@ class Record:
         width, height: native size in pixels.
         origin: ``real`` or ``synthetic``.
         mm_per_px: physical size of a pixel in mm; 0 where unknown.
+        device: scanner by maker and model; empty where unknown.
     """
 
     id: str
@@ -48,9 +49,11 @@ class Record:
     height: int = 0
     origin: Origin = "real"
     mm_per_px: float = 0.0
+    device: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+OPTIONAL = frozenset(("device",))  # manifests written before it was known are still read
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def read_manifest(path: Path, root: Path) -> Manifest:
         raise InputError(f"Expected a manifest at {path}, but there is none; run `index` first.")
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
-        missing = set(COLUMNS) - set(reader.fieldnames or ())
+        missing = set(COLUMNS) - OPTIONAL - set(reader.fieldnames or ())
         if missing:
             raise InputError(f"Expected {path} to have the columns {sorted(missing)}.")
         try:
@@ -145,5 +148,5 @@ def _record(row: dict[str, str]) -> Record:
         id=row["id"], path=row["path"], label=row["label"], patient=row["patient"], masks=masks,
         frame=int(row["frame"]), source=row["source"], sha256=row["sha256"],
         width=int(row["width"]), height=int(row["height"]), origin=origin,
-        mm_per_px=float(row["mm_per_px"]),
+        mm_per_px=float(row["mm_per_px"]), device=row.get("device") or "",
     )  # fmt: skip

@@ -131,6 +131,7 @@ def _candidate(row: Row, root: Path, settings: DataSettings) -> Candidate:
         patient=row.get(settings.patient_column, "") or patient_of(path, settings),
         masks=tuple(_resolved(mask, root) for mask in masks if mask.strip()),
         id=row.get(settings.id_column, ""),
+        device=row.get(settings.device_column, ""),
     )
 
 

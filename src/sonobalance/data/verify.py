@@ -68,7 +68,8 @@ class Verification:
         else:
             self.secret = self.secret or dicom.secret_of(path)
             patient = candidate.patient or dicom.pseudonym(tags.patient, self.secret)
-            known = self._frames(replace(candidate, patient=patient))
+            device = candidate.device or tags.device
+            known = self._frames(replace(candidate, patient=patient, device=device))
             self.records += [replace(r, mm_per_px=tags.mm_per_px) for r in known]
 
     def _frames(self, candidate: Candidate) -> list[Record]:
@@ -105,6 +106,7 @@ class Verification:
             sha256=self.hashes[candidate.path],
             width=width,
             height=height,
+            device=candidate.device,
         )
 
     def _masks(self, candidate: Candidate, width: int, height: int) -> tuple[str, ...]:

@@ -119,8 +119,13 @@ def _mark_table(
 def _metadata_guess(
     manifest: Manifest, looks: Sequence[Look], groups: Mapping[str, str], seed: int
 ) -> Guess | None:
+    devices = sorted({r.device for r in manifest})
     rows: list[tuple[list[float], str, str]] = [
-        (look.quality.features(), r.label, groups[r.id])
+        (
+            [*look.quality.features(), *(float(r.device == d) for d in devices)],
+            r.label,
+            groups[r.id],
+        )
         for r, look in zip(manifest, looks, strict=True)
         if r.label and look.quality
     ]

@@ -71,7 +71,8 @@ def _shortcuts(audit: Audit) -> list[Finding]:
         text = f"From the burnt-in marks alone {_guessed(audit.mark_table.guess)}."
         found.append(Finding("mark-shortcut", (), audit.mark_table.guess.excess, text))
     if audit.metadata_guess and audit.metadata_guess.excess > SHORTCUT_EXCESS:
-        text = f"From size, borders and brightness alone {_guessed(audit.metadata_guess)}."
+        known = "size, borders, brightness and scanner (where known)"
+        text = f"From {known} alone {_guessed(audit.metadata_guess)}."
         found.append(Finding("metadata-shortcut", (), audit.metadata_guess.excess, text))
     return found
 

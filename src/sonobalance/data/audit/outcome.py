@@ -58,7 +58,8 @@ class Audit:
         marks: image id → burnt-in marks; images without any are absent.
         mark_table: marks against classes.
         quality: image id → size, brightness, borders.
-        metadata_guess: how well the class is guessed from `quality`; None for tiny sets.
+        metadata_guess: how well the class is guessed from `quality` and the scanner; None for
+            tiny sets.
         images_per_class: class → images.
         groups_per_class: class → groups that hold an image of it (independent images).
         imbalance: images of the largest over images of the smallest class.

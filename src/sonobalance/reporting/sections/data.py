@@ -22,7 +22,7 @@ PAIR_KINDS = {
     "mirrored": "The same picture, mirrored",
     "view": "The same lesion, another frame",
 }
-PROBES = {"metadata": "image size, brightness and borders", "marks": "burnt-in marks"}
+PROBES = {"metadata": "image size, brightness, borders and scanner", "marks": "burnt-in marks"}
 GUESS_COLUMNS = ("accuracy", "chance", "balanced_accuracy", "balanced_chance")
 
 
