@@ -135,8 +135,8 @@ def our_step(images: LabelledImages, base: ClassifierSettings, changes: dict[str
     decay = 0.99 if settings.ema_halflife_epochs else 0.0
 
     def step() -> int:
-        training_mode(learner.model, frozen_statistics=False, head_only=False)
-        set_rates(learner.optimizer, 1.0, head_only=False)
+        training_mode(learner.model, frozen_statistics=False)
+        set_rates(learner.optimizer, 1.0)
         learn(learner, images, weights, settings, seed=0, step=learner.step, decay=decay)
         learner.step += 1
         return len(images)
