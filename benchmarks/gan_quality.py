@@ -68,7 +68,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warmup-kimg", type=float, help="instead of the run's setting")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--grids", type=Path, help="folder for sample grids; never commit it")
+    parser.add_argument(
+        "--grids", type=Path, help="folder for all images and grids; never commit it"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results/gan-quality-busi.json"))
     return parser.parse_args()
 
@@ -150,7 +152,8 @@ class Study:
 
 
 def _standardised(x: Features, by: Features) -> Features:
-    return np.asarray((x - by.mean(0)) / (by.std(0) + 1e-6))
+    """Centred and divided by one number: almost constant features must not decide."""
+    return np.asarray((x - by.mean(0)) / np.sqrt(by.var(0).mean()))
 
 
 @torch.inference_mode()
@@ -247,6 +250,8 @@ def main() -> None:
             now = read_json(given.out) if given.out.is_file() else {}
             rows = [*(now["rows"] if now.get("budget") == budget else []), row]
             if given.grids:
+                given.grids.mkdir(parents=True, exist_ok=True)
+                np.savez_compressed(given.grids / f"{method}-{seed}.npz", pixels=fake.pixels)
                 sheet = contact_sheet(
                     study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
                 )

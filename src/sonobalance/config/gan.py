@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -42,6 +43,9 @@ class GanSettings(Section):
     )
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
+    )
+    init: Path | None = Field(
+        None, description="Run, GAN folder or snapshot of another set to start from."
     )
     feature_branch: bool = Field(
         True,

@@ -70,7 +70,8 @@ class Ruler:
     """Kernel distance of generated to held-back images, class by class, in one feature space.
 
     The features are those of the pretrained backbone where there is one, else of the warm-up's
-    encoder; they are standardised by the images that the GAN learns from.
+    encoder, centred and divided by one number, their spread over the images that the GAN learns
+    from: dividing each by its own lets a few features that are almost constant decide.
 
     Args:
         eyes: frozen pretrained features.
@@ -84,7 +85,7 @@ class Ruler:
     ) -> None:
         self._eyes, self._encoder, self._targets = eyes, encoder, held.images.targets
         of_learnt = self._features(learnt)
-        self._mean, self._spread = of_learnt.mean(0), of_learnt.std(0) + 1e-6
+        self._mean, self._spread = of_learnt.mean(0), of_learnt.var(0).mean().sqrt() + 1e-6
         real = fill(held.images.pixels, find_frames(held.images.pixels)).to(learnt.device)
         self._real = (self._features(real) - self._mean) / self._spread
 

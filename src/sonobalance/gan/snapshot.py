@@ -15,7 +15,7 @@ from sonobalance.errors import InputError
 from sonobalance.gan.discriminators import Discriminator, make_discriminators
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.latents import LatentBank
-from sonobalance.gan.networks import Generator
+from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.state import load_state, save_state
 
 FORMAT = 2
@@ -34,6 +34,7 @@ class Snapshot:
         generator: the averaged one.
         discriminators: by name.
         bank: latents of the TRAIN images that the GAN learnt from.
+        encoder: as the warm-up left it, for a warm start on another set.
         eyes: frozen features that a discriminator also sees; None without them.
     """
 
@@ -45,6 +46,7 @@ class Snapshot:
     generator: Generator
     discriminators: dict[str, Discriminator]
     bank: LatentBank
+    encoder: Encoder
     eyes: FrozenFeatures | None = None
 
 
@@ -68,20 +70,21 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     bank, eyes = snapshot.bank, snapshot.eyes
     save_state(path, {
         "format": FORMAT,
-        "settings": snapshot.settings.model_dump(mode="json"),
+        "settings": snapshot.settings.model_dump(mode="json", exclude={"init"}),
         "classes": list(snapshot.classes),
         "ids": list(snapshot.ids),
         "train_hash": snapshot.train_hash,
         "kimg": snapshot.kimg,
         "generator": snapshot.generator.state_dict(),
+        "encoder": snapshot.encoder.state_dict(),
         "discriminators": {k: d.state_dict() for k, d in snapshot.discriminators.items()},
         "eyes": None if eyes is None else {"name": eyes.name, "state": eyes.state_dict()},
         "bank": {"latents": bank.latents, "targets": bank.targets, "frames": bank.frames},
     })  # fmt: skip
 
 
-def read_snapshot(path: Path, device: torch.device) -> Snapshot:
-    """Read a snapshot, with its networks on `device` and in evaluation mode.
+def read_tree(path: Path) -> dict[str, Any]:
+    """What `write_snapshot` wrote.
 
     Raises:
         InputError: the file is missing, damaged, or not a snapshot of this version.
@@ -91,6 +94,16 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
         raise InputError(
             f"Expected {path} to be a GAN snapshot of format {FORMAT}; train it again."
         )
+    return tree
+
+
+def read_snapshot(path: Path, device: torch.device) -> Snapshot:
+    """Read a snapshot, with its networks on `device` and in evaluation mode.
+
+    Raises:
+        InputError: the file is missing, damaged, or not a snapshot of this version.
+    """
+    tree = read_tree(path)
     settings = GanSettings.model_validate(tree["settings"])
     classes = tuple(tree["classes"])
     generator = make_generator(settings, len(classes))
@@ -99,11 +112,13 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
     discriminators = make_discriminators(settings, len(classes), eyes)
     for name, discriminator in discriminators.items():
         discriminator.load_state_dict(tree["discriminators"][name])
-    for network in (generator, *discriminators.values(), *([eyes] if eyes else [])):
+    encoder = Encoder(settings.image_size_px, settings.base_channels, settings.latent_dim)
+    encoder.load_state_dict(tree["encoder"])
+    for network in (generator, encoder, *discriminators.values(), *([eyes] if eyes else [])):
         network.to(device).eval().requires_grad_(False)
     return Snapshot(
         settings, classes, tuple(tree["ids"]), tree["train_hash"], tree["kimg"], generator,
-        discriminators, LatentBank(**tree["bank"]), eyes,
+        discriminators, LatentBank(**tree["bank"]), encoder, eyes,
     )  # fmt: skip
 
 

@@ -17,13 +17,14 @@ from torch import Tensor
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
-from sonobalance.files import append_line, keep_lines
+from sonobalance.files import append_line, keep_lines, sha256_of
 from sonobalance.gan.augment import adapt
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.judging import SNAPSHOT, STATS, conclude, judge
 from sonobalance.gan.latents import encode_bank
 from sonobalance.gan.steps import arithmetic, game_step, warmup_step, warmup_steps
 from sonobalance.gan.training import Training, resume, save, start
+from sonobalance.gan.warm_start import find_snapshot, warm_start
 from sonobalance.progress import Bar, bar
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -69,6 +70,8 @@ def train_gan(
     _check(images, settings)
     relatives = images.ids if groups is None else groups
     training = start(images, relatives, settings, seed=seed, device=device, eyes=eyes)
+    if settings.init is not None:
+        _start_from(settings.init, training)
     if (folder / CHECKPOINT).is_file():
         resume(folder / CHECKPOINT, training)
     done = training.counters.warmup_steps + training.counters.steps
@@ -90,6 +93,12 @@ def _check(images: LabelledImages, settings: GanSettings) -> None:
             f"Expected at least one TRAIN image of (1, {size}, {size}), "
             f"but got {tuple(images.pixels.shape)}."
         )
+
+
+def _start_from(given: Path, t: Training) -> None:
+    path = find_snapshot(given)
+    warm_start(t, path)
+    t.started_from = sha256_of(path)
 
 
 def tick_steps(settings: GanSettings) -> int:

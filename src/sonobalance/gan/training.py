@@ -60,6 +60,7 @@ class Training:
         images: what the GAN learns from: TRAIN without the part held back.
         held: what it is measured on.
         eyes: frozen pretrained features; None without weights.
+        started_from: SHA-256 of the snapshot of another GAN; empty for a start from scratch.
         bank: made by the warm-up.
         ruler: made at the first snapshot.
     """
@@ -78,6 +79,7 @@ class Training:
     game: list[Phase]
     counters: Counters
     eyes: FrozenFeatures | None = None
+    started_from: str = ""
     bank: LatentBank | None = None
     ruler: Ruler | None = None
 
@@ -94,10 +96,11 @@ class Training:
     @property
     def identity(self) -> str:
         """Hash of all that the result depends on, except how long it is trained."""
-        settings = self.settings.model_dump(mode="json", exclude={"total_kimg"})
+        settings = self.settings.model_dump(mode="json", exclude={"total_kimg", "init"})
         seen = None if self.eyes is None else self.eyes.name
         text = json.dumps(
-            [self.train_hash, self.images.ids, settings, self.seed, seen], sort_keys=True
+            [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from],
+            sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -186,7 +189,7 @@ def publish(path: Path, t: Training) -> None:
     assert t.bank is not None  # noqa: S101
     write_snapshot(path, Snapshot(
         t.settings, t.images.classes, t.images.ids, t.train_hash, t.kimg, t.average,
-        t.discriminators, t.bank, t.branch,
+        t.discriminators, t.bank, t.encoder, t.branch,
     ))  # fmt: skip
 
 
