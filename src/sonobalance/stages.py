@@ -67,13 +67,15 @@ def _split(run: Run) -> None:
 def _train_gan(run: Run) -> None:
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
+    from sonobalance.gan.parallel import train_on_devices
     from sonobalance.gan.train import train_gan
 
     splits, gan = splits_of(run), run.settings.gan
     train = splits.of("train")
     with reading_only(train):
         images = load_images(train, gan.image_size_px, splits.manifest.classes)
-        train_gan(
+        train_it = train_on_devices if gan.devices * gan.nodes > 1 else train_gan
+        train_it(
             images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run),
             groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run),
         )  # fmt: skip

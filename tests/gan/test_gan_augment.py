@@ -2,21 +2,25 @@ import torch
 from hypothesis import given, settings, strategies
 
 from sonobalance.gan import augment as module
-from sonobalance.gan.augment import adapt, augment
+from sonobalance.gan.augment import DRAWS, adapt, augment
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def draws(images):
+    return torch.rand(len(images), DRAWS, generator=generator())
+
+
 def test_probability_zero_changes_nothing():
     images = torch.rand(5, 1, 32, 32, generator=generator(1)) * 2 - 1
-    torch.testing.assert_close(augment(images, 0.0, generator()), images)
+    torch.testing.assert_close(augment(images, 0.0, draws(images)), images)
 
 
 def test_gradient_reaches_the_images():
     images = torch.rand(6, 1, 32, 32, generator=generator(1)).requires_grad_()
-    augment(images, 1.0, generator()).sum().backward()
+    augment(images, 1.0, draws(images)).sum().backward()
     reached = (images.grad != 0).float().mean((1, 2, 3))
     assert (reached > 0.4).all()
 
@@ -31,7 +35,7 @@ def test_translation_moves_by_whole_pixels_and_fills_with_black():
 
 def test_share_of_changed_images_is_the_probability():
     images = torch.zeros(2000, 1, 8, 8)
-    changed = (augment(images, 0.3, generator()) != 0).flatten(1).any(1).float().mean()
+    changed = (augment(images, 0.3, draws(images)) != 0).flatten(1).any(1).float().mean()
     # brightness (always visible) or cut-out or translation; contrast is invisible on flat images
     expected = 1 - 0.7 * 0.7 * (1 - 0.3 * (1 - (1 / 3) ** 2))
     assert abs(float(changed) - expected) < 0.05

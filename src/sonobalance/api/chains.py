@@ -31,7 +31,7 @@ def run(
     Args:
         folder: class folders, a BUSI tree, or an index CSV.
         out: run folder to start or go on with.
-        preset: demo, cpu or gpu.
+        preset: demo, cpu (64 px), gpu (128 px) or gpu256.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
         redo: repeat stages whose inputs or settings changed.
@@ -86,7 +86,7 @@ def benchmark(
         executor: `ray` spreads the units over the cluster in RAY_ADDRESS, or over the cores of
             this machine; `out` must be on a disk that every machine sees.
         unit_cpus: cores given to each unit by `ray`.
-        preset: demo, cpu or gpu.
+        preset: demo, cpu (64 px), gpu (128 px) or gpu256.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
         redo: repeat index, audit and split where inputs or settings changed.

@@ -44,6 +44,8 @@ class GanSettings(Section):
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
     )
+    devices: int = Field(1, ge=1, description="Devices of each machine that share every batch.")
+    nodes: int = Field(1, ge=1, description="Machines; see `gan.parallel` for how to start them.")
     init: Path | None = Field(
         None, description="Run, GAN folder or snapshot of another set to start from."
     )

@@ -13,7 +13,7 @@ from sonobalance.config.outcome import EvaluationSettings, ExplanationSettings
 from sonobalance.config.section import Section
 from sonobalance.config.synthesis import SynthesisSettings
 
-Preset = Literal["demo", "cpu", "gpu"]
+Preset = Literal["demo", "cpu", "gpu", "gpu256"]
 Arm = Literal[
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
     "dual-one-shot", "dual-iterative", "real-class",
@@ -44,6 +44,14 @@ class Settings(Section):
     explanation: ExplanationSettings = ExplanationSettings()
 
 
+_GPU: dict[str, Any] = {
+    "gan": {
+        "image_size_px": 128, "batch_size": 32, "base_channels": 48,
+        "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
+        "patience_kimg": 200.0, "fade_kimg": 10.0, "ema_halflife_kimg": 5.0,
+    },
+    "classifier": {"epochs": 40, "patience_epochs": 10},
+}  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
         "audit": {"exhaustive_up_to": 0, "shortlist_size": 4},
@@ -58,11 +66,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "synthesis": {"gan_kimg_per_round": 0.5},
     },
     "cpu": {"classifier": {"image_size_px": 160, "epochs": 8, "patience_epochs": 5}},
-    "gpu": {
-        "gan": {
-            "image_size_px": 128, "batch_size": 32, "base_channels": 48,
-            "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
-        },
-        "classifier": {"epochs": 40, "patience_epochs": 10},
-    },
+    "gpu": _GPU,
+    "gpu256": {**_GPU, "gan": {
+        **_GPU["gan"], "image_size_px": 256, "base_channels": 32, "total_kimg": 1000.0,
+    }},
 }  # fmt: skip

@@ -20,19 +20,21 @@ BLACK = -1.0
 HIGHEST_PROBABILITY = 0.85
 
 
-def augment(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+DRAWS = 10  # random numbers per image
+
+
+def augment(images: Tensor, probability: float, draws: Tensor) -> Tensor:
     """Brightness, contrast, translation and cut-out, each with this chance for each image.
 
     Args:
         images: (N, 1, S, S) float32 in [-1, 1].
         probability: chance of each change, in [0, 1].
-        generator: on the CPU; draws the same numbers for every device.
+        draws: (N, `DRAWS`) float32, uniform in [0, 1).
 
     Returns:
         (N, 1, S, S) float32, differentiable in `images`; not clipped.
     """
-    n, side = len(images), images.shape[-1]
-    draws = torch.rand(n, 10, generator=generator).to(images.device)
+    side, draws = images.shape[-1], draws.to(images.device)
     on = (draws[:, :4] < probability).float()
     amounts = draws[:, 4:] * 2 - 1
     images = _tone(images, amounts[:, 0] * on[:, 0], amounts[:, 1] * on[:, 1])

@@ -9,13 +9,23 @@ from torch import Tensor
 
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
-from sonobalance.gan.augment import augment
+from sonobalance.gan.augment import DRAWS, augment
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.framing import fill, find_frames
 from sonobalance.gan.latents import ClassRows, LatentBank, draw
 from sonobalance.gan.networks import Generator
+from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Batch, WarmupBatch
 from sonobalance.randomness import torch_generator
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which images: targets, positions and whether mirrored (0 or 1), each (N,) int64."""
+
+    targets: Tensor
+    places: Tensor
+    flips: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,22 +62,26 @@ class TrainSet:
         mirrored = flips.to(images.device).bool()[:, None, None, None]
         return torch.where(mirrored, images.flip(3), images)
 
-    def pick(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`n` targets, uniform over classes, and as many images (n, 1, S, S) of these classes."""
+    def choose(self, n: int, generator: torch.Generator) -> Choice:
+        """`n` images, uniform over classes, mirrored at random."""
         drawn = torch.randint(len(self.present), (n,), generator=generator)
         targets = self.present[drawn]
         places = self.rows.pick(targets, torch.rand(n, generator=generator))
-        return targets, self.take(places, torch.randint(2, (n,), generator=generator))
+        return Choice(targets, places, torch.randint(2, (n,), generator=generator))
 
 
-def warmup_batch(train: TrainSet, settings: GanSettings, noise_dim: int, step: int) -> WarmupBatch:
+def warmup_batch(
+    train: TrainSet, settings: GanSettings, noise_dim: int, step: int, crew: Crew
+) -> WarmupBatch:
     """The inputs of one step of the autoencoder."""
     generator = torch_generator(train.seed, "gan", "warm-up", step)
-    targets, images = train.pick(settings.batch_size, generator)
-    offsets = torch.randn(len(targets), settings.latent_dim, generator=generator)
-    noise = torch.randn(len(targets), noise_dim, generator=generator)
-    device = images.device
-    return WarmupBatch(images, targets.to(device), offsets.to(device), noise.to(device))
+    choice = train.choose(settings.batch_size, generator)
+    n = len(choice.targets)
+    offsets = torch.randn(n, settings.latent_dim, generator=generator)
+    noise = torch.randn(n, noise_dim, generator=generator)
+    images = train.take(crew.share(choice.places), crew.share(choice.flips))
+    rest = (crew.share(x).to(images.device) for x in (choice.targets, offsets, noise))
+    return WarmupBatch(images, *rest)
 
 
 def adversarial_batch(
@@ -79,27 +93,35 @@ def adversarial_batch(
     *,
     probability: float,
     step: int,
+    crew: Crew,
 ) -> Batch:
     """The inputs of one step of the game; the generated images serve D1, D2 and G alike.
 
     The first `anchor_share` of the generated images descend from one TRAIN image each.
     """
     random = torch_generator(train.seed, "gan", "adversarial", step)
-    targets, real = train.pick(settings.batch_size, random)
-    n, device = len(targets), real.device
+    choice = train.choose(settings.batch_size, random)
+    n = len(choice.targets)
     draws = draw(random, n, settings.parents, settings.latent_dim, generator.noise_dim)
+    changes = torch.rand(2, n, DRAWS, generator=random)
     anchors = round(settings.anchor_share * n)
     draws.weights[:anchors] = torch.eye(settings.parents)[0]
-    parents = train.rows.pick(targets, draws.rows)
+    parents = train.rows.pick(choice.targets, draws.rows)
     latents = bank.mix(parents, draws, settings.latent_noise)
-    on_device = targets.to(device)
-    fake = generator(latents.to(device), on_device, draws.noise.to(device))
-    real, shown = augment(real, probability, random), augment(fake, probability, random)
+    device, anchors = train.pixels.device, anchors // crew.size
+    targets, latents, noise = (
+        crew.share(x).to(device) for x in (choice.targets, latents, draws.noise)
+    )
+    real = train.take(crew.share(choice.places), crew.share(choice.flips))
+    real = augment(real, probability, crew.share(changes[0]))
+    fake = generator(latents, targets, noise)
+    shown = augment(fake, probability, crew.share(changes[1]))
+    parents, flips = crew.share(parents)[:anchors, 0], crew.share(draws.flips)[:anchors, 0]
     return Batch(
-        targets=on_device,
+        targets=targets,
         real=real,
         fake=shown,
-        anchors=train.take(parents[:anchors, 0], draws.flips[:anchors, 0]),
+        anchors=train.take(parents, flips),
         anchored=fake[:anchors],
         real_seen=_seen(eyes, real),
         fake_seen=_seen(eyes, shown),

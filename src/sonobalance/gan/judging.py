@@ -12,6 +12,7 @@ from sonobalance.data.images import write_png
 from sonobalance.data.loading import to_pixels, to_unit
 from sonobalance.errors import CollapseError
 from sonobalance.files import read_lines, write_json
+from sonobalance.gan.balance import weigh
 from sonobalance.gan.batches import evaluation_images
 from sonobalance.gan.framing import refit
 from sonobalance.gan.grids import contact_sheet
@@ -21,6 +22,7 @@ from sonobalance.gan.training import Training, publish
 
 SNAPSHOT, STATS, REPORT = "snapshot.safetensors", "stats.jsonl", "gan.json"
 EVALUATED_PER_CLASS = 48
+LEAST_PULL = 0.01  # below it, see `balance`, a discriminator teaches G nothing
 
 
 def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
@@ -36,6 +38,8 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     t.ruler = t.ruler or Ruler(t.eyes, t.encoder, learnt, t.held)
     kid = t.ruler.distances(fake, of)
     measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
+    pairs = (learnt[:: max(1, len(learnt) // len(fake))], fake), (_some(t, len(fake)), of)
+    measured |= weigh(t.discriminators, t.branch, t.settings, *pairs).row()
     _decide(t, health, row | measured, folder)
     t.counters.seconds += time.monotonic() - began
     names = t.images.classes
@@ -44,13 +48,19 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     return measured | {f"diversity_{names[k]}": value for k, value in diversity}
 
 
+def _some(t: Training, n: int) -> Tensor:
+    """Targets of about `n` of the images learnt from, evenly spread."""
+    targets = t.present_targets()
+    return targets[:: max(1, len(targets) // n)]
+
+
 def _draw(t: Training, folder: Path, fake: Tensor, targets: Tensor) -> None:
     sheet = contact_sheet(t.images.pixels, t.train.targets, to_pixels(fake), targets)
     write_png(folder / "grids" / f"{round(t.kimg * 1000):07d}.png", sheet)
 
 
 def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) -> None:
-    """Keep the snapshot, or count against the training and stop it with a sentence."""
+    """Keep the snapshot if it is the best, and stop the training with a sentence when it must."""
     counters, settings = t.counters, t.settings
     if not all(math.isfinite(value) for value in row.values()):
         counters.collapsed = True
@@ -60,24 +70,38 @@ def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) ->
         min(health.diversity) < settings.collapse_fraction
         or health.repetition > settings.repetition_limit
     )
-    counters.low_ticks = counters.low_ticks + 1 if low else 0
+    idle = max(v for k, v in row.items() if k.startswith("pull_")) < LEAST_PULL
+    counters.low_ticks = counters.low_ticks + 1 if low or idle else 0
     if not low and (counters.best is None or row["kid"] < counters.best):
         counters.best, counters.best_kimg = row["kid"], t.kimg
         publish(folder / SNAPSHOT, t)
-    elif counters.low_ticks >= settings.collapse_ticks:
+    if counters.low_ticks >= settings.collapse_ticks:
         counters.collapsed = True
-        counters.stopped = (
-            f"The generated images collapsed: for {counters.low_ticks} snapshots, up to "
-            f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
-            f"diversity (least: {min(health.diversity):.0%}) or more than "
-            f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
-            f"({health.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
-        )
+        counters.stopped = _collapse(t, health) if low else _saturation(t)
     elif t.kimg - counters.best_kimg >= settings.patience_kimg - 1e-9:
         counters.stopped = (
             f"No snapshot was closer to the held-back images than that of {counters.best_kimg:g} "
             f"kimg for {settings.patience_kimg:g} kimg."
         )
+
+
+def _collapse(t: Training, health: Health) -> str:
+    counters, settings = t.counters, t.settings
+    return (
+        f"The generated images collapsed: for {counters.low_ticks} snapshots, up to "
+        f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
+        f"diversity (least: {min(health.diversity):.0%}) or more than "
+        f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
+        f"({health.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
+    )
+
+
+def _saturation(t: Training) -> str:
+    return (
+        f"Every discriminator was sure of every generated image for {t.counters.low_ticks} "
+        f"snapshots, up to {t.kimg:g} kimg, so that the generator had nothing to follow; the "
+        f"snapshot of {t.counters.best_kimg:g} kimg is used."
+    )
 
 
 def conclude(t: Training, folder: Path) -> None:

@@ -15,7 +15,9 @@ from sonobalance.gan.discriminators import Discriminator
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.networks import Encoder, Generator, unit_rms
 from sonobalance.gan.objectives import ROLES, Role
+from sonobalance.gan.parallel import Crew
 
+ALONE = Crew()
 Outcome = tuple[Tensor, dict[str, Tensor]]  # loss, and what to log
 
 
@@ -62,8 +64,14 @@ class Phase:
     loss: Callable[..., Outcome]
     interval: int = 1
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What the optimiser changes."""
+        return (p for group in self.optimiser.param_groups for p in group["params"])
 
-def run_phases(phases: list[Phase], batch: Batch | WarmupBatch, step: int) -> dict[str, Tensor]:
+
+def run_phases(
+    phases: list[Phase], batch: Batch | WarmupBatch, step: int, crew: Crew = ALONE
+) -> dict[str, Tensor]:
     """The one inner step: each due phase minimises its loss once; returns what to log."""
     logged: dict[str, Tensor] = {}
     for phase in phases:
@@ -73,6 +81,7 @@ def run_phases(phases: list[Phase], batch: Batch | WarmupBatch, step: int) -> di
             loss, notes = phase.loss(batch)
             phase.optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            crew.average_gradients(phase.parameters())
             phase.optimiser.step()
         logged |= {f"loss_{phase.name}": loss.detach(), **notes}
     return logged

@@ -70,7 +70,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     bank, eyes = snapshot.bank, snapshot.eyes
     save_state(path, {
         "format": FORMAT,
-        "settings": snapshot.settings.model_dump(mode="json", exclude={"init"}),
+        "settings": snapshot.settings.model_dump(mode="json", exclude={"init", "devices", "nodes"}),
         "classes": list(snapshot.classes),
         "ids": list(snapshot.ids),
         "train_hash": snapshot.train_hash,

@@ -20,10 +20,11 @@ def warmup_steps(settings: GanSettings) -> int:
 
 def warmup_step(t: Training) -> dict[str, Tensor]:
     """One step of the autoencoder; returns what to log."""
-    batch = warmup_batch(t.train, t.settings, t.generator.noise_dim, t.counters.warmup_steps)
+    step, noise_dim = t.counters.warmup_steps, t.generator.noise_dim
+    batch = warmup_batch(t.train, t.settings, noise_dim, step, t.crew)
     for group in t.warmup[0].optimiser.param_groups:
         group["lr"] = _warmup_lr(t.settings, t.counters.warmup_steps)
-    logged = run_phases(t.warmup, batch, t.counters.warmup_steps)
+    logged = run_phases(t.warmup, batch, t.counters.warmup_steps, t.crew)
     t.counters.warmup_steps += 1
     return logged
 
@@ -44,9 +45,9 @@ def game_step(t: Training) -> dict[str, Tensor]:
         network.fade(fade)
     batch = adversarial_batch(
         t.train, t.bank, t.generator, t.branch, settings,
-        probability=t.counters.probability, step=t.counters.steps,
+        probability=t.counters.probability, step=t.counters.steps, crew=t.crew,
     )  # fmt: skip
-    logged = run_phases(t.game, batch, t.counters.steps)
+    logged = run_phases(t.game, batch, t.counters.steps, t.crew)
     t.counters.steps += 1
     _average(t)
     return logged

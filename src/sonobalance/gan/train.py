@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -22,8 +23,9 @@ from sonobalance.gan.augment import adapt
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.judging import SNAPSHOT, STATS, conclude, judge
 from sonobalance.gan.latents import encode_bank
+from sonobalance.gan.parallel import Crew
 from sonobalance.gan.steps import arithmetic, game_step, warmup_step, warmup_steps
-from sonobalance.gan.training import Training, resume, save, start
+from sonobalance.gan.training import Counters, Training, resume, save, start
 from sonobalance.gan.warm_start import find_snapshot, warm_start
 from sonobalance.progress import Bar, bar
 
@@ -41,6 +43,7 @@ def train_gan(
     groups: Sequence[str] | None = None,
     eyes: FrozenFeatures | None = None,
     goes_on: Callable[[], bool] = lambda: True,
+    crew: Crew | None = None,
 ) -> Path:
     """Train, or go on training, and return the path of the best snapshot.
 
@@ -60,6 +63,7 @@ def train_gan(
         groups: a key of relatives for each image, so that whole groups are held back for measuring;
             every image by itself when None.
         eyes: frozen pretrained features; a discriminator and KID use them.
+        crew: the processes that train together, see `parallel`; None for one.
         goes_on: asked after each snapshot; the training pauses there when it says no.
 
     Raises:
@@ -70,19 +74,22 @@ def train_gan(
     _check(images, settings)
     relatives = images.ids if groups is None else groups
     training = start(images, relatives, settings, seed=seed, device=device, eyes=eyes)
+    training.crew = crew or Crew()
     if settings.init is not None:
         _start_from(settings.init, training)
     if (folder / CHECKPOINT).is_file():
         resume(folder / CHECKPOINT, training)
     done = training.counters.warmup_steps + training.counters.steps
-    keep_lines(folder / STATS, "step", done)
+    if training.crew.first:
+        keep_lines(folder / STATS, "step", done)
     warmup_goal = warmup_steps(settings)
     goal = _goal_steps(settings, settings.total_kimg if total_kimg is None else total_kimg)
     if training.counters.warmup_steps < warmup_goal or training.counters.steps < goal:
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown, goes_on)
-    conclude(training, folder)
+    if training.crew.first:
+        conclude(training, folder)
     return folder / SNAPSHOT
 
 
@@ -142,11 +149,21 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[]
             counters.probability, row[f"certainty_{whole}"], settings.augment_target,
             settings.snapshot_kimg,
         )  # fmt: skip
-        row |= judge(t, folder, row)
+        asked = _judged(t, folder, row, goes_on)
         _log(t, folder, {"stage": "adversarial"} | row)
         save(folder / CHECKPOINT, t)
-        if not goes_on():
+        if not asked:
             break
+
+
+def _judged(t: Training, folder: Path, row: dict[str, float], goes_on: Callable[[], bool]) -> bool:
+    """The first process judges, and the others hear of it; whether the training goes on."""
+    if t.crew.first:
+        row |= judge(t, folder, row)
+    known = {"counters": asdict(t.counters), "goes_on": goes_on()}
+    told = t.crew.told_by_first(known, t.train.pixels.device)
+    t.counters = Counters(**told["counters"])
+    return bool(told["goes_on"])
 
 
 def _timed(
@@ -169,11 +186,14 @@ def _timed(
     elapsed = time.monotonic() - began
     t.counters.seconds += elapsed
     means = {key: float(value) / counts[key] for key, value in sums.items()}
+    means = t.crew.mean(means, t.train.pixels.device)
     return means | {"images_per_second": round(steps * t.settings.batch_size / elapsed, 1)}
 
 
 def _log(t: Training, folder: Path, row: dict[str, float | str]) -> None:
     """Append a row; values that are not finite are left out (the stop reason tells)."""
+    if not t.crew.first:
+        return
     finite = {k: v for k, v in row.items() if isinstance(v, str) or math.isfinite(v)}
     step = t.counters.warmup_steps + t.counters.steps
     append_line(folder / STATS, {"step": step, "kimg": t.kimg} | finite)

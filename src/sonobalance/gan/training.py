@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,10 +21,13 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.held import Held, Ruler, hold_back
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
+from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
 from sonobalance.gan.snapshot import Snapshot, hash_images, make_generator, write_snapshot
 from sonobalance.randomness import seed_torch
 from sonobalance.state import load_state, save_state
+
+APART = {"init", "devices", "nodes"}  # settings that say where and how, not what
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Training:
         images: what the GAN learns from: TRAIN without the part held back.
         held: what it is measured on.
         eyes: frozen pretrained features; None without weights.
+        crew: the processes that train together.
         started_from: SHA-256 of the snapshot of another GAN; empty for a start from scratch.
         bank: made by the warm-up.
         ruler: made at the first snapshot.
@@ -79,6 +83,7 @@ class Training:
     game: list[Phase]
     counters: Counters
     eyes: FrozenFeatures | None = None
+    crew: Crew = field(default_factory=Crew)
     started_from: str = ""
     bank: LatentBank | None = None
     ruler: Ruler | None = None
@@ -96,7 +101,7 @@ class Training:
     @property
     def identity(self) -> str:
         """Hash of all that the result depends on, except how long it is trained."""
-        settings = self.settings.model_dump(mode="json", exclude={"total_kimg", "init"})
+        settings = self.settings.model_dump(mode="json", exclude={"total_kimg", *APART})
         seen = None if self.eyes is None else self.eyes.name
         text = json.dumps(
             [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from],
@@ -141,7 +146,9 @@ def start(
 
 
 def save(path: Path, t: Training) -> None:
-    """Write the checkpoint atomically."""
+    """Write the checkpoint atomically; the first process does."""
+    if not t.crew.first:
+        return
     bank = t.bank
     save_state(path, {
         "identity": t.identity,

@@ -1,0 +1,93 @@
+"""Do the discriminators still teach, and do they agree? Measured once per snapshot.
+
+At the optimum of d2gan, D1·D2 = α·β at every image (Nguyen et al. 2017, theorem 1): both estimate
+the same density ratio. A discriminator that is sure of every generated image gives G no gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sonobalance.config import GanSettings
+from sonobalance.gan.discriminators import Discriminator
+from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.objectives import ROLES, Role
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What the discriminators say about generated and real images.
+
+    Attributes:
+        pull: by discriminator, its gradient on the logits of generated images relative to that on
+            its starting logit: about 1 in equilibrium, 0 when it is saturated.
+        agreement: correlation of the two log density ratios over real and generated images; 1 with
+            one discriminator.
+        product: mean of log(D1·D2/αβ), that is of log r1 - log r2; 0 in equilibrium.
+    """
+
+    pull: dict[str, float]
+    agreement: float
+    product: float
+
+    def row(self) -> dict[str, float]:
+        """What to log."""
+        pulls = {f"pull_{name}": value for name, value in self.pull.items()}
+        return pulls | {"agreement": self.agreement, "product": self.product}
+
+
+def weigh(
+    discriminators: dict[str, Discriminator],
+    eyes: FrozenFeatures | None,
+    settings: GanSettings,
+    images: tuple[Tensor, Tensor],
+    targets: tuple[Tensor, Tensor],
+) -> Balance:
+    """Let the discriminators judge.
+
+    Args:
+        discriminators: by name; their mode is left as it was.
+        eyes: frozen features for those with the branch.
+        settings: of the training.
+        images: real and generated ones, (N, C, S, S) float32 in [-1, 1] each.
+        targets: (N,) int64 each.
+    """
+    pulls, ratios = {}, []
+    for role in ROLES[settings.objective]:
+        network = discriminators[role.name]
+        training = network.training
+        network.eval()
+        real, fake = (_logits(network, eyes, x, y) for x, y in zip(images, targets, strict=True))
+        network.train(training)
+        pulls[role.name] = pull(role, fake, targets[1], settings)
+        both = zip((real, fake), targets, strict=True)
+        ratios.append(torch.cat([role.log_ratio(x, y, settings) for x, y in both]))
+    first, second = ratios[0], ratios[-1]
+    together = torch.corrcoef(torch.stack([first, second]))[0, 1].nan_to_num()
+    return Balance(pulls, float(together), float((first - second).mean()))
+
+
+@torch.no_grad()
+def _logits(
+    network: Discriminator, eyes: FrozenFeatures | None, images: Tensor, targets: Tensor
+) -> Tensor:
+    parts = zip(images.split(BATCH), targets.split(BATCH), strict=True)
+    return torch.cat([network(x, y, None if eyes is None else eyes(x)) for x, y in parts])
+
+
+def pull(role: Role, fake: Tensor, targets: Tensor, settings: GanSettings) -> float:
+    """Size of the gradient of G's loss at these logits over that at the starting logit."""
+    start = torch.full_like(fake, role.start(settings))
+    return _slope(role, fake, targets, settings) / _slope(role, start, targets, settings)
+
+
+@torch.enable_grad()
+def _slope(role: Role, logits: Tensor, targets: Tensor, settings: GanSettings) -> float:
+    logits = logits.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(role.deceive(logits, targets, settings), logits)
+    return float(gradient.abs().mean())

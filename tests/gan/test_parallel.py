@@ -1,0 +1,76 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+
+from sonobalance.errors import SettingsError
+from sonobalance.files import read_lines
+from sonobalance.gan.parallel import Crew, check_shares
+from sonobalance.state import load_state
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from conftest import blobs, tiny
+from sonobalance.gan.parallel import train_on_devices
+from sonobalance.gan.train import train_gan
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cpu, folder = torch.device("cpu"), Path(sys.argv[2])
+    settings = tiny(batch_size=8, anchor_share=0.5, precision="float32", total_kimg=0.016)
+    train_gan(blobs(), settings, seed=0, folder=folder / "one", device=cpu)
+    pair = settings.model_copy(update={"devices": 2})
+    train_on_devices(blobs(), pair, seed=0, folder=folder / "two", device=cpu)
+"""
+
+
+def test_shares_are_disjoint_and_complete():
+    rows = torch.arange(12)
+    shares = [Crew(rank, 3).share(rows) for rank in range(3)]
+    assert sorted(torch.cat(shares).tolist()) == rows.tolist()
+    assert torch.equal(Crew().share(rows), rows)
+
+
+def test_uneven_shares_are_refused():
+    check_shares(tiny(batch_size=8, anchor_share=0.5), 2)
+    with pytest.raises(SettingsError, match="multiples of 3"):
+        check_shares(tiny(batch_size=8, anchor_share=0.5), 3)
+    with pytest.raises(SettingsError, match="1 of them anchors"):
+        check_shares(tiny(batch_size=4, anchor_share=0.25), 2)
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path):
+    """Two steps of each phase over gloo, with penalties and adaptive augmentation."""
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)],
+        capture_output=True, text=True, timeout=500, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (load_state(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two"))
+    assert one["counters"]["steps"] == two["counters"]["steps"] == 2
+    assert one["counters"]["probability"] == two["counters"]["probability"]
+    for name in ("generator", "encoder", "discriminators"):
+        a, b = (flat(tree[name]) for tree in (one, two))
+        for key, value in a.items():
+            torch.testing.assert_close(b[key], value, rtol=0, atol=2e-4, msg=f"{name} {key}")
+    rows = [read_lines(tmp_path / name / "stats.jsonl") for name in ("one", "two")]
+    for first, second in zip(*rows, strict=True):
+        assert first["step"] == second["step"]
+        for key in first.keys() & {"loss_autoencoder", "loss_D1", "loss_D2", "loss_G"}:
+            assert second[key] == pytest.approx(first[key], rel=1e-2, abs=1e-3), key
+
+
+def flat(tree, key=""):
+    if not isinstance(tree, dict):
+        return {key: tree}
+    return {k: v for name, node in tree.items() for k, v in flat(node, f"{key}.{name}").items()}
