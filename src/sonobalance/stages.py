@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
+from pathlib import Path
 
 from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import (
@@ -65,6 +66,7 @@ def _split(run: Run) -> None:
 
 
 def _train_gan(run: Run) -> None:
+    from sonobalance.classify.ancestry import check_ancestry, write_ancestry
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
     from sonobalance.gan.parallel import train_on_devices
@@ -72,13 +74,24 @@ def _train_gan(run: Run) -> None:
 
     splits, gan = splits_of(run), run.settings.gan
     train = splits.of("train")
+    if gan.init is not None:
+        check_ancestry(_gan_folder(gan.init), [splits.of("val"), splits.of("test")])
     with reading_only(train):
-        images = load_images(train, gan.image_size_px, splits.manifest.classes)
+        images = load_images(
+            train, gan.image_size_px, splits.manifest.classes, outlines=gan.synthesize_masks
+        )
         train_it = train_on_devices if gan.devices * gan.nodes > 1 else train_gan
         train_it(
             images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run),
             groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run),
         )  # fmt: skip
+    write_ancestry(run.path("gan"), [train], _gan_folder(gan.init) if gan.init else None)
+
+
+def _gan_folder(init: Path) -> Path:
+    from sonobalance.gan.warm_start import find_snapshot
+
+    return find_snapshot(init).parent
 
 
 def _synthesize(run: Run) -> None:
@@ -88,6 +101,7 @@ def _synthesize(run: Run) -> None:
     from sonobalance.synthesis.generator import GanGenerator
     from sonobalance.synthesis.generator_bundle import write_generator_bundle
     from sonobalance.synthesis.grow import grow
+    from sonobalance.synthesis.masks import write_masks
     from sonobalance.synthesis.realism import realism_of
 
     splits, settings, device = splits_of(run), run.settings, device_of(run)
@@ -97,7 +111,9 @@ def _synthesize(run: Run) -> None:
         extract_features, backbone=classifier.backbone, weights=classifier.weights, device=device
     )
     with reading_only(train, folders=[folder]):
-        images = load_images(train, gan.image_size_px, splits.manifest.classes)
+        images = load_images(
+            train, gan.image_size_px, splits.manifest.classes, outlines=gan.synthesize_masks
+        )
         groups = [splits.group[key] for key in images.ids]
         generator = GanGenerator(
             images, gan, settings.seed, run.path("gan"), folder / "generators",
@@ -107,6 +123,8 @@ def _synthesize(run: Run) -> None:
             images, groups, generator, features, settings.synthesis,
             seed=settings.seed, folder=folder, device=device,
         )  # fmt: skip
+        if gan.synthesize_masks:
+            write_masks(folder, device)
         default = max(growth.best_round, 1)
         generator.advance(default)
         write_generator_bundle(

@@ -17,7 +17,7 @@ def test_every_size_is_generated_encoded_and_judged(size):
     assert images.abs().max() <= 1
     assert Encoder(size, 4, 8)(images).shape == (2, 8)
     for objective, shapes in (
-        ("d2gan", [(2, 1), (2, 64)]), ("real_class", [(2, 6), (2, 64)]), ("single", [(2, 1)]),
+        ("d2gan", [(2, 1), (2, 16)]), ("real_class", [(2, 6), (2, 16)]), ("single", [(2, 1)]),
     ):  # fmt: skip
         settings = GanSettings(objective=objective, image_size_px=size, base_channels=4)
         networks = make_discriminators(settings, 3)
@@ -85,7 +85,7 @@ def test_the_two_discriminators_see_different_neighbourhoods():
         logits[0, logits.shape[1] // 2].backward()
         seen[name] = float((images.grad != 0).float().mean())
     assert seen["D1"] > 0.95
-    assert 0.02 < seen["D2"] < 0.25
+    assert 0.02 < seen["D2"] < 0.5
 
 
 @pytest.mark.parametrize("dim", [1, 2])

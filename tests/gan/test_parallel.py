@@ -46,6 +46,7 @@ def test_uneven_shares_are_refused():
         check_shares(tiny(batch_size=4, anchor_share=0.25), 2)
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """Two steps of each phase over gloo, with penalties and adaptive augmentation."""
     script = tmp_path / "train.py"

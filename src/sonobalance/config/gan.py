@@ -54,6 +54,10 @@ class GanSettings(Section):
         description="Show frozen features of `classifier.backbone` to the discriminator of detail "
         "where `classifier.weights` is given.",
     )
+    synthesize_masks: bool = Field(
+        False,
+        description="Make a lesion mask with each image; each TRAIN image needs a mask file.",
+    )
     perceptual_weight: float = Field(
         0.3, ge=0, description="Weight of these features in the warm-up's reconstruction."
     )
@@ -99,3 +103,8 @@ class GanSettings(Section):
     def _from_text(cls, value: object) -> object:
         """The command line gives text."""
         return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    @property
+    def channels(self) -> int:
+        """Of the images that the networks work on: 2 with a mask, else 1."""
+        return 1 + self.synthesize_masks

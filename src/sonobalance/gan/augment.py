@@ -46,9 +46,12 @@ def augment(images: Tensor, probability: float, draws: Tensor) -> Tensor:
 
 
 def _tone(images: Tensor, brightness: Tensor, contrast: Tensor) -> Tensor:
-    mean = images.mean((1, 2, 3), keepdim=True)
+    """Of the first channel; a mask has no tone."""
+    gray, masks = images[:, :1], images[:, 1:]
+    mean = gray.mean((1, 2, 3), keepdim=True)
     scale = (1 + CONTRAST * contrast).view(-1, 1, 1, 1)
-    return (images - mean) * scale + mean + (BRIGHTNESS * brightness).view(-1, 1, 1, 1)
+    changed = (gray - mean) * scale + mean + (BRIGHTNESS * brightness).view(-1, 1, 1, 1)
+    return torch.cat([changed, masks], 1) if masks.shape[1] else changed
 
 
 def _translate(images: Tensor, down: Tensor, right: Tensor, reach: int) -> Tensor:
@@ -58,7 +61,7 @@ def _translate(images: Tensor, down: Tensor, right: Tensor, reach: int) -> Tenso
     line = torch.arange(side, device=images.device) + reach
     rows, columns = line - down[:, None], line - right[:, None]
     item = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[item, 0, rows[:, :, None], columns[:, None, :]].unsqueeze(1)
+    return padded[item, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _keep(centres: Tensor, on: Tensor, side: int) -> Tensor:

@@ -11,7 +11,7 @@ from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.gan.augment import DRAWS, augment
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.framing import fill, find_frames
+from sonobalance.gan.framing import fill, find_frames, with_masks
 from sonobalance.gan.latents import ClassRows, LatentBank, draw
 from sonobalance.gan.networks import Generator
 from sonobalance.gan.parallel import Crew
@@ -33,7 +33,7 @@ class TrainSet:
     """TRAIN images without their letterbox bars.
 
     Attributes:
-        pixels: (N, 1, S, S) uint8, on the training device.
+        pixels: (N, C, S, S) uint8, on the training device.
         targets: (N,) int64, on the CPU.
         frames: (N, 4) int64, on the CPU; see `framing.find_frames`.
         rows: positions by class.
@@ -49,10 +49,13 @@ class TrainSet:
     seed: int
 
     @classmethod
-    def of(cls, images: LabelledImages, seed: int, device: torch.device) -> TrainSet:
+    def of(
+        cls, images: LabelledImages, settings: GanSettings, seed: int, device: torch.device
+    ) -> TrainSet:
         """Strip the bars and move the pixels to the device."""
         frames = find_frames(images.pixels)
-        pixels = to_pixels(fill(images.pixels, frames)).to(device)
+        stacked = with_masks(images, settings.synthesize_masks)
+        pixels = to_pixels(fill(stacked, frames)).to(device)
         rows = ClassRows(images.targets, len(images.classes))
         return cls(pixels, images.targets, frames, rows, images.targets.unique(), seed)
 

@@ -22,7 +22,7 @@ from sonobalance.gan.objectives import ROLES, Role
 
 SMALLEST_INPUT = 32
 SCORE_STD = 0.5
-PLACES = 8  # patch logits are averaged down to at most this side
+PLACES = 4  # patch logits are averaged down to at most this side
 BRANCH_SIDE = 4  # of the last map of each level of the feature branch
 
 HeadName = Literal["projection", "plain", "twin"]
@@ -231,7 +231,8 @@ def make_discriminators(
     size, base = settings.image_size_px, settings.base_channels
     return {
         role.name: Discriminator(
-            role, size=size, base=base, channels=1, classes=classes, start=role.start(settings),
+            role, size=size, base=base, channels=settings.channels, classes=classes,
+            start=role.start(settings),
             shapes=eyes.shapes if eyes is not None and role.branch else [],
         )
         for role in ROLES[settings.objective]

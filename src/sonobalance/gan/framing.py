@@ -10,9 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonobalance.data.loading import to_unit
+from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.errors import InputError
 
 LEAST_SHARE = 0.25  # narrower contents are taken for dark images, not for bars
+
+
+def with_masks(images: LabelledImages, masks: bool) -> Tensor:
+    """(N, C, S, S) uint8: the pixels, and on request the lesion masks as a second channel.
+
+    Raises:
+        InputError: an image has no mask file.
+    """
+    if not masks:
+        return images.pixels
+    outlines = images.known_outlines()
+    if not bool(outlines.known.all()):
+        raise InputError(
+            f"Expected every TRAIN image to have a mask file for `gan.synthesize_masks`, but "
+            f"{int((~outlines.known).sum())} of {len(images)} have none (an empty mask says that "
+            "there is no lesion)."
+        )
+    return torch.cat([images.pixels, outlines.masks], 1)
 
 
 def find_frames(pixels: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.framing import fill, find_frames
+from sonobalance.gan.framing import fill, find_frames, with_masks
 from sonobalance.gan.monitor import features, kernel_distance
 from sonobalance.gan.networks import Encoder
 from sonobalance.randomness import numpy_generator
@@ -78,15 +78,23 @@ class Ruler:
         encoder: as the warm-up left it.
         learnt: (N, C, S, S) float32 in [-1, 1], framed: what the GAN learns from.
         held: what is compared with.
+        masks: whether the images have a mask as second channel.
     """
 
     def __init__(
-        self, eyes: FrozenFeatures | None, encoder: Encoder, learnt: Tensor, held: Held
+        self,
+        eyes: FrozenFeatures | None,
+        encoder: Encoder,
+        learnt: Tensor,
+        held: Held,
+        *,
+        masks: bool = False,
     ) -> None:
         self._eyes, self._encoder, self._targets = eyes, encoder, held.images.targets
         of_learnt = self._features(learnt)
         self._mean, self._spread = of_learnt.mean(0), of_learnt.var(0).mean().sqrt() + 1e-6
-        real = fill(held.images.pixels, find_frames(held.images.pixels)).to(learnt.device)
+        stacked = with_masks(held.images, masks)
+        real = fill(stacked, find_frames(stacked)).to(learnt.device)
         self._real = (self._features(real) - self._mean) / self._spread
 
     def distances(self, fake: Tensor, targets: Tensor) -> dict[int, float]:

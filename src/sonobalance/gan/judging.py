@@ -32,10 +32,10 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     fake, targets, frames = evaluation_images(
         t.train, t.bank, t.average, t.settings, EVALUATED_PER_CLASS
     )
-    _draw(t, folder, refit(fake.cpu(), frames), targets)
+    _draw(t, folder, refit(fake[:, :1].cpu(), frames), targets)
     learnt, of = to_unit(t.train.pixels), targets.to(fake.device)
-    health = assess(learnt, t.present_targets(), fake, of)
-    t.ruler = t.ruler or Ruler(t.eyes, t.encoder, learnt, t.held)
+    health = assess(learnt[:, :1], t.present_targets(), fake[:, :1], of)
+    t.ruler = t.ruler or Ruler(t.eyes, t.encoder, learnt, t.held, masks=t.settings.synthesize_masks)
     kid = t.ruler.distances(fake, of)
     measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
     pairs = (learnt[:: max(1, len(learnt) // len(fake))], fake), (_some(t, len(fake)), of)

@@ -94,10 +94,14 @@ class Generator(nn.Module):
         base: channels at the finest resolution.
         latent_dim: length of the latent.
         classes: number of classes.
+        channels: of the images: 1, or 2 with a mask.
     """
 
-    def __init__(self, size: int, base: int, latent_dim: int, classes: int) -> None:
+    def __init__(
+        self, size: int, base: int, latent_dim: int, classes: int, channels: int = 1
+    ) -> None:
         super().__init__()
+        self.channels = channels
         self.sides = [2**k for k in range(3, int(math.log2(size)) + 1)]
         widths = [channels_at(side, size, base) for side in (4, *self.sides)]
         self.class_style = nn.Embedding(classes, latent_dim)
@@ -105,7 +109,7 @@ class Generator(nn.Module):
         self.start = nn.Linear(latent_dim, widths[0] * 16)
         pairs = pairwise(widths)
         self.blocks = nn.ModuleList(UpBlock(a, b, latent_dim) for a, b in pairs)
-        self.to_gray = nn.ModuleList(nn.Conv2d(w, 1, 3, padding=1) for w in widths[2:])
+        self.to_gray = nn.ModuleList(nn.Conv2d(w, channels, 3, padding=1) for w in widths[2:])
         skips = zip(widths, widths[3:], strict=False)
         self.skips = nn.ModuleList(SkipExcitation(a, b) for a, b in skips)
         self.noise_dim = sum(side * side for side in self.sides)
@@ -119,13 +123,13 @@ class Generator(nn.Module):
             noise: (N, noise_dim) float32, standard normal: one map per resolution.
 
         Returns:
-            (N, 1, S, S) float32 in [-1, 1].
+            (N, C, S, S) float32 in [-1, 1].
         """
         style = latents + self.class_style(targets)
         x = F.leaky_relu(self.start(style).view(len(latents), -1, 4, 4), SLOPE)
         x = x.contiguous(memory_format=torch.channels_last)
         maps = noise.split([side * side for side in self.sides], 1)
-        levels, image = [x], x.new_zeros(len(x), 1, 8, 8)
+        levels, image = [x], x.new_zeros(len(x), self.channels, 8, 8)
         for i, (block, flat, side) in enumerate(zip(self.blocks, maps, self.sides, strict=True)):
             x = block(x, style, flat.view(-1, 1, side, side))
             if i >= 2:
@@ -139,11 +143,11 @@ class Generator(nn.Module):
 class Encoder(nn.Module):
     """Image to latent, for the warm-up, the latent bank and the monitor's features."""
 
-    def __init__(self, size: int, base: int, latent_dim: int) -> None:
+    def __init__(self, size: int, base: int, latent_dim: int, channels: int = 1) -> None:
         super().__init__()
         sides = [2**k for k in range(int(math.log2(size)), 2, -1)]
         widths = [channels_at(side, size, base) for side in (*sides, 4)]
-        self.entry = nn.Conv2d(1, widths[0], 3, padding=1)
+        self.entry = nn.Conv2d(channels, widths[0], 3, padding=1)
         pairs = pairwise(widths)
         self.blocks = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
         self.head = nn.Linear(widths[-1] * 16, latent_dim)

@@ -55,7 +55,7 @@ class Role:
 
 
 _COVERAGE = Role(
-    "D1", "coarse", "projection", branch=False,
+    "D1", "coarse", "projection", branch=True,
     judge=lambda real, fake, _, s: losses.d2gan_coverage_loss(real, fake, s.alpha),
     deceive=lambda fake, _, s: losses.d2gan_generator_coverage_loss(fake),
     log_ratio=lambda logits, _, s: losses.d2gan_log_r1(logits, s.alpha).mean(1),

@@ -18,6 +18,7 @@ from sonobalance.progress import track
 from sonobalance.randomness import torch_generator
 
 RATIO_BATCH = 32
+HALF = 127  # a mask is inside where it is lighter than this
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Samples:
     Attributes:
         pixels: (N, 1, S, S) uint8, letterboxed as TRAIN images are.
         parents: one per image.
+        masks: (N, 1, S, S) uint8, 255 inside the lesion, else 0; None where the GAN makes none.
     """
 
     pixels: Tensor
     parents: tuple[Parents, ...]
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,15 @@ class Sampler:
         _check_targets(targets, self.snapshot)
         places = torch.arange(len(targets)) if indices is None else indices
         rows = ClassRows(self.snapshot.bank.targets, len(self.classes))
-        pixels = torch.empty(len(targets), 1, self.image_size_px, self.image_size_px).byte()
+        side, channels = self.image_size_px, self.snapshot.settings.channels
+        made = torch.empty(len(targets), channels, side, side).byte()
         parents = []
         for i, place in enumerate(track(places.tolist(), title, len(targets))):
             target = targets[i : i + 1]
-            pixels[i : i + 1], found = self._one(rows, target, seed, place, truncation)
+            made[i : i + 1], found = self._one(rows, target, seed, place, truncation)
             parents.append(found)
-        return Samples(pixels, tuple(parents))
+        masks = (made[:, 1:] > HALF).byte() * 255 if channels > 1 else None
+        return Samples(made[:, :1], tuple(parents), masks)
 
     def _one(
         self, rows: ClassRows, target: Tensor, seed: int, index: int, truncation: float
@@ -124,12 +129,18 @@ class Sampler:
         ids = tuple(snapshot.ids[k] for k in chosen[0].tolist())
         return to_pixels(framed), Parents(ids, tuple(draws.weights[0].tolist()))
 
+    def _blank_masks(self, images: Tensor) -> Tensor:
+        """With an empty mask where the discriminators expect one: the image alone is judged."""
+        if self.snapshot.settings.channels == 1:
+            return images
+        return torch.cat([images, torch.full_like(images, -1.0)], 1)
+
     @torch.no_grad()
     def log_ratios(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Both discriminators' estimates of log p/q: how real an image of its class looks.
 
         Args:
-            pixels: (N, 1, S, S) uint8, letterboxed.
+            pixels: (N, 1, S, S) uint8, letterboxed; masks take no part.
             targets: (N,) int64.
 
         Returns:
@@ -145,7 +156,7 @@ class Sampler:
             pixels.split(RATIO_BATCH), targets.to(self.device).split(RATIO_BATCH), strict=True
         )
         for part, of in parts:
-            images = fill(part, find_frames(part)).to(self.device)
+            images = self._blank_masks(fill(part, find_frames(part)).to(self.device))
             seen = None if snapshot.eyes is None else snapshot.eyes(images)
             for role in roles:
                 logits = snapshot.discriminators[role.name](images, of, seen)

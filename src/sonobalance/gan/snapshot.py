@@ -53,7 +53,18 @@ class Snapshot:
 def make_generator(settings: GanSettings, classes: int) -> Generator:
     """A new generator of these settings."""
     return Generator(
-        settings.image_size_px, settings.base_channels, settings.latent_dim, classes
+        settings.image_size_px,
+        settings.base_channels,
+        settings.latent_dim,
+        classes,
+        settings.channels,
+    ).to(memory_format=torch.channels_last)
+
+
+def make_encoder(settings: GanSettings) -> Encoder:
+    """A new encoder of these settings."""
+    return Encoder(
+        settings.image_size_px, settings.base_channels, settings.latent_dim, settings.channels
     ).to(memory_format=torch.channels_last)
 
 
@@ -112,7 +123,7 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
     discriminators = make_discriminators(settings, len(classes), eyes)
     for name, discriminator in discriminators.items():
         discriminator.load_state_dict(tree["discriminators"][name])
-    encoder = Encoder(settings.image_size_px, settings.base_channels, settings.latent_dim)
+    encoder = make_encoder(settings)
     encoder.load_state_dict(tree["encoder"])
     for network in (generator, encoder, *discriminators.values(), *([eyes] if eyes else [])):
         network.to(device).eval().requires_grad_(False)

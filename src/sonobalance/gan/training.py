@@ -23,7 +23,13 @@ from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
-from sonobalance.gan.snapshot import Snapshot, hash_images, make_generator, write_snapshot
+from sonobalance.gan.snapshot import (
+    Snapshot,
+    hash_images,
+    make_encoder,
+    make_generator,
+    write_snapshot,
+)
 from sonobalance.randomness import seed_torch
 from sonobalance.state import load_state, save_state
 
@@ -125,9 +131,9 @@ def start(
 ) -> Training:
     """A fresh training, its networks initialised from the seed."""
     fit, held = hold_back(images, groups, settings.held_back, seed)
-    size, base, classes = settings.image_size_px, settings.base_channels, len(images.classes)
+    classes = len(images.classes)
     seed_torch(seed, "gan", "initialisation")
-    encoder = Encoder(size, base, settings.latent_dim).to(memory_format=torch.channels_last)
+    encoder = make_encoder(settings)
     generator = make_generator(settings, classes)
     branch = eyes if settings.feature_branch else None
     discriminators = make_discriminators(settings, classes, branch)
@@ -137,7 +143,7 @@ def start(
         network.to(memory_format=torch.channels_last).requires_grad_(False)
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     return Training(
-        fit, held, settings, seed, TrainSet.of(fit, seed, device), hash_images(images),
+        fit, held, settings, seed, TrainSet.of(fit, settings, seed, device), hash_images(images),
         encoder, generator, average, discriminators,
         warmup_phases(encoder, generator, settings, eyes),
         adversarial_phases(discriminators, generator, settings),

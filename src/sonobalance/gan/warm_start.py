@@ -15,7 +15,7 @@ from sonobalance.gan.judging import SNAPSHOT
 from sonobalance.gan.snapshot import read_tree
 from sonobalance.gan.training import Training
 
-ALIKE = ("image_size_px", "base_channels", "latent_dim")
+ALIKE = ("image_size_px", "base_channels", "latent_dim", "synthesize_masks")
 
 
 def find_snapshot(given: Path) -> Path:

@@ -17,7 +17,7 @@ from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, sha256_of
-from sonobalance.gan.sampling import Sampler
+from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.synthesis import drawing
 from sonobalance.synthesis.balanced_set import INDEX
 from sonobalance.synthesis.generator import GENERATORS, snapshot_name
@@ -57,27 +57,23 @@ def regenerate(folder: Path, name: str, device: torch.device, bundle: Path | Non
     """
     place = folder / "synthesis" if (folder / "synthesis" / SELECTION).is_file() else folder
     kept = _file_of(place, name)
-    row = _text_of(kept) if kept is not None else _row_of(place, name)
-    path = _generator_of(row, place, bundle)
-    pixels = _made(row, Sampler.load(path, device))
+    row = text_of(kept) if kept is not None else _row_of(place, name)
+    path = generator_of(row, place, bundle)
+    pixels = make_again(row, Sampler.load(path, device)).pixels[0, 0].numpy()
     different = int((read_gray(kept) != pixels).sum()) if kept is not None else 0
     return Remade(pixels, sha256_of(path), kept, different)
 
 
-def _made(row: Mapping[str, str], sampler: Sampler) -> NDArray[np.uint8]:
+def make_again(row: Mapping[str, str], sampler: Sampler) -> Samples:
+    """One image, and its mask where the generator makes masks, from its record."""
     target, seed = sampler.classes.index(row["class"]), int(row["seed"])
     truncation, steps = float(row["truncation"]), int(row.get("interpolation") or 0)
     index = torch.tensor([int(row["index"])])
     if steps:
-        samples = interpolate(
+        return interpolate(
             sampler, target, seed=seed, steps=steps, indices=index, truncation=truncation
         )
-    else:
-        samples = sampler.sample(
-            torch.tensor([target]), seed=seed, truncation=truncation, indices=index
-        )
-    pixels: NDArray[np.uint8] = samples.pixels[0, 0].numpy()
-    return pixels
+    return sampler.sample(torch.tensor([target]), seed=seed, truncation=truncation, indices=index)
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
@@ -93,7 +89,7 @@ def _plain(name: str) -> bool:
     return bool(name) and not set(name) & set("*?[]/\\")
 
 
-def _text_of(path: Path) -> dict[str, str]:
+def text_of(path: Path) -> dict[str, str]:
     """The text chunks of one of our PNG files."""
     check_allowed(path)
     with Image.open(path) as image:
@@ -130,7 +126,7 @@ def _settings_of(folder: Path) -> dict[str, str]:
     return {key: str(document[key]) for key in ("truncation", "interpolation", "generator")}
 
 
-def _generator_of(row: Mapping[str, str], folder: Path, bundle: Path | None) -> Path:
+def generator_of(row: Mapping[str, str], folder: Path, bundle: Path | None) -> Path:
     """The snapshot with the recorded hash (or of the recorded round, for rows without one)."""
     wanted = row.get("generator")
     for path in _snapshots(row, folder, bundle):
