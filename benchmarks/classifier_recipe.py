@@ -48,7 +48,8 @@ def main() -> None:
     features = [] if given.only_steps else [features_of(runs.open_run(unit)) for unit in done]
     page = read_json(done[0] / "classifier" / "none" / "model.json")
     result = {
-        "command": f"python benchmarks/classifier_recipe.py BENCHMARK {given.out.name}",
+        "command": "python benchmarks/classifier_recipe.py BENCHMARK OUT"
+        + " --only-steps" * given.only_steps,
         "part": "VAL", "folds": len(done), "settings": page["settings"],
         "steps": averaged(steps), "features": averaged(features), "environment": environment(),
     }  # fmt: skip
