@@ -13,29 +13,47 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "recall_mal
 HEAD = "| arm | " + " | ".join(name.replace("_", " ") for name in METRICS) + " |"
 
 
-def results(run: dict[str, Any]) -> str:
-    """The README's section on results."""
+def results(run: dict[str, Any], folds: dict[str, Any]) -> str:
+    """The README's section on results: arms over folds, then a whole run."""
+    return f"## Results so far\n\n{of_folds(folds)}\n{of_run(run)}"
+
+
+def of_folds(folds: dict[str, Any]) -> str:
+    """Every image tested once, by a model that saw no relative of it."""
+    protocol = folds["protocol"]
+    return f"""BUSI, {protocol["name"]}, {protocol["folds"]} folds, {protocol["seeds"]} seed; each of
+{folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals clustered by
+group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier without any
+rebalancing, `probe` a regression on frozen features:
+
+{table(folds["arms"])}
+"""
+
+
+def of_run(run: dict[str, Any]) -> str:
+    """One run from images to report."""
     environment = run["environment"]
-    rows = [f"| {arm} | " + " | ".join(cells(values)) + " |" for arm, values in run["arms"].items()]
-    table = "\n".join([HEAD, "|" + "---|" * (len(METRICS) + 1), *rows])
     verdicts = [
         f"{row['metric'].replace('_', ' ')} {row['difference']:+.3f} "
         f"({row['low']:+.3f} to {row['high']:+.3f})"
         for row in run["paired"]
         if row["metric"] in ("macro_f1", "recall_malignant")
     ]
-    return f"""## Results so far
-
-One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]} minutes,
+    return f"""One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]} minutes,
 {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST images of {run["groups"]}
 independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):
 
-{table}
+{table(run["arms"])}
 
 Synthesis against no synthesis on the same images: {"; ".join(verdicts)}.
 {run["synthesis"]["sentence"]}
 """
+
+
+def table(arms: dict[str, Any]) -> str:
+    rows = [f"| {arm} | " + " | ".join(cells(values)) + " |" for arm, values in arms.items()]
+    return "\n".join([HEAD, "|" + "---|" * (len(METRICS) + 1), *rows])
 
 
 def cells(metrics: dict[str, Any]) -> list[str]:
@@ -47,11 +65,14 @@ def cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    run = json.loads((DOCS / "results" / "busi-run.json").read_text(encoding="utf-8"))
+    run, folds = (
+        json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("busi-run", "busi-grouped")
+    )
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{results(run)}{END}{after}", encoding="utf-8")
+    README.write_text(f"{before}{BEGIN}\n{results(run, folds)}{END}{after}", encoding="utf-8")
     print(README)
 
 
