@@ -273,23 +273,27 @@ def attack(server: Server, good: list[bytes], minutes: float) -> dict[str, objec
     }  # fmt: skip
 
 
-def schemathesis(server: Server, *extra: str) -> list[str]:
+def schemathesis(server: Server, examples: int = 60) -> list[str]:
     return [
         sys.executable, "-m", "schemathesis.cli", "run", f"{server.address}/openapi.json",
         "--header", f"Authorization: Bearer {TOKEN}", "--request-timeout", "60", "--seed", "0",
         "--checks", "not_a_server_error,response_schema_conformance,content_type_conformance",
-        "--max-examples", "60", *extra,
+        "--max-examples", str(examples),
     ]  # fmt: skip
 
 
-def from_document(server: Server) -> dict[str, object]:
+def from_document(server: Server, examples: int) -> dict[str, object]:
     """One whole run of schemathesis; 503 is an intended answer, any other 5xx is a failure."""
     environ = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(
-        schemathesis(server), capture_output=True, text=True, check=False, env=environ
+        schemathesis(server, examples), capture_output=True, text=True, check=False, env=environ
     )
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     return {"exit_code": done.returncode, "last_lines": lines[-12:]}
+
+
+def say(phase: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {phase}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -298,14 +302,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seconds", type=float, default=20, help="of each load")
+    parser.add_argument("--examples", type=int, default=60, help="of schemathesis, per route")
     given = parser.parse_args()
     good = phantoms(48)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = Server(given.bundle, folder)
+        say("load")
+        load(server, good, 2, given.seconds / 2)  # warm
         loads = [load(server, good, clients, given.seconds) for clients in (1, 8, 32)]
+        say("bare")
         alone = bare(given.bundle, folder, given.seconds / 2)
-        document = from_document(server)
+        say("schemathesis")
+        document = from_document(server, given.examples)
+        say("soak")
         soak = attack(server, good, given.minutes)
         model = httpx.get(f"{server.address}/model", headers=GOOD, timeout=30).json()
         code = server.close()

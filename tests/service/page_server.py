@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,10 +27,14 @@ def free_port() -> int:
 def serving(*options: str, bundle: Path = BUNDLE) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address and process of `sonobalance serve`, once it is ready."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sonobalance", "serve", str(bundle), "--port", str(port), *options],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    folder = tempfile.TemporaryDirectory()
+    log = Path(folder.name) / "log"
+    with log.open("w") as handle:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sonobalance", "serve", str(bundle), "--port", str(port),
+             *options], stdout=handle, stderr=handle, text=True,
+        )  # fmt: skip
+    process.log = log  # type: ignore[attr-defined]
     address = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + START_SECONDS
@@ -40,6 +45,9 @@ def serving(*options: str, bundle: Path = BUNDLE) -> Iterator[tuple[str, subproc
         yield address, process
     finally:
         process.terminate()
-        process.wait(30)
-        if process.stdout:
-            process.stdout.close()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        folder.cleanup()

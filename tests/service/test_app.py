@@ -156,6 +156,7 @@ def test_a_strange_image_is_refused(client, predictor, png):
 
 def test_health_ready_model_metrics_and_pages(client, png):
     assert client.get("/health").json() == {"status": "alive"}
+    assert client.post("/predict", content=png()).status_code == 200  # the decoder has started
     assert client.get("/ready").json() == {"status": "ready"}
     model = client.get("/model").json()
     assert model["description"]["classes"] == ["benign", "malignant", "normal"]

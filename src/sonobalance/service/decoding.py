@@ -76,6 +76,11 @@ class Decoder:
         self.threads = ThreadPoolExecutor(settings.decoders, "decoder")
         self.open = True
 
+    @property
+    def ready(self) -> bool:
+        """Whether a decoder has started and none would be asked after the end."""
+        return self.open and any(worker.ready for worker in self.workers)
+
     async def decode(self, content: bytes, *, preview: bool = False) -> Decoded:
         """Decode an upload in one of the processes.
 
@@ -133,6 +138,14 @@ class Worker:
             raise Undecodable("Expected an image, but decoding it failed.", "killed") from None
         square = square.reshape(self.side, self.side)
         return Decoded(square, page["width"], page["height"], page["frames"], shown[1:])
+
+    @property
+    def ready(self) -> bool:
+        """Whether the process has said that it is."""
+        try:
+            return self.started or self.pipe.poll(0)
+        except OSError:  # it is being replaced at this moment
+            return False
 
     def end(self) -> None:
         """End the process at once."""

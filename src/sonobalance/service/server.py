@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ def serve_bundle(bundle: Path, generator: Path | None, settings: ServiceSettings
         timeout_keep_alive=5, h11_max_incomplete_event_size=64 * 1024, ws="none",
     ))  # fmt: skip
     _announce(service, settings, access, listening.getsockname()[1])
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[listening])
     return 0
 

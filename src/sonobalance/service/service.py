@@ -72,7 +72,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether a prediction would be answered."""
-        return self.batcher.alive and self.decoder.open
+        return self.batcher.alive and self.decoder.ready
 
     async def predict(self, content: bytes, *, preview: bool, neighbours: int) -> Prediction:
         """The answer to one upload."""
