@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from sonobalance.config import GanSettings, ServiceSettings
 from sonobalance.gan.framing import find_frames
 from sonobalance.gan.latents import LatentBank
+from sonobalance.gan.networks import Encoder
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.snapshot import Snapshot, make_generator
 from sonobalance.service.access import Access
@@ -32,7 +33,8 @@ def untrained() -> GeneratorBundle:
     bank = LatentBank(torch.randn(6, 2, 8), torch.arange(6) % 2, frames)
     ids = tuple(f"train{i}" for i in range(6))
     generator = make_generator(SETTINGS, 2).eval()
-    snapshot = Snapshot(SETTINGS, CLASSES, ids, "h", 0.0, generator, {}, bank)
+    encoder = Encoder(32, 4, 8)
+    snapshot = Snapshot(SETTINGS, CLASSES, ids, "h", 0.0, generator, {}, bank, encoder)
     document = {
         "classes": list(CLASSES), "default_round": 1, "files": {"round-1.safetensors": "f" * 64},
         "train": {"images": {"benign": 3, "malignant": 3}, "hash": "a" * 64},
