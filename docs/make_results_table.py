@@ -21,9 +21,9 @@ def results(run: dict[str, Any], folds: dict[str, Any]) -> str:
 def of_folds(folds: dict[str, Any]) -> str:
     """Every image tested once, by a model that saw no relative of it."""
     protocol = folds["protocol"]
-    return f"""BUSI, {protocol["name"]}, {protocol["folds"]} folds, {protocol["seeds"]} seed; each of
-{folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals clustered by
-group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier without any
+    return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
+of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
+clustered by group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier without any
 rebalancing, `probe` a regression on frozen features:
 
 {table(folds["arms"])}
@@ -39,9 +39,9 @@ def of_run(run: dict[str, Any]) -> str:
         for row in run["paired"]
         if row["metric"] in ("macro_f1", "recall_malignant")
     ]
-    return f"""One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]} minutes,
-{run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST images of {run["groups"]}
-independent groups; 95 % intervals clustered by group
+    return f"""One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]}
+minutes, {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST
+images of {run["groups"]} independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):
 
 {table(run["arms"])}
