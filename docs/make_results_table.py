@@ -23,8 +23,8 @@ def of_folds(folds: dict[str, Any]) -> str:
     protocol = folds["protocol"]
     return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
 of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
-clustered by group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier without any
-rebalancing, `probe` a regression on frozen features:
+clustered by group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier
+without any rebalancing, `probe` a regression on frozen features:
 
 {table(folds["arms"])}
 """
