@@ -11,7 +11,7 @@ from sonobalance.explanation.examples import Known, Likeness
 from sonobalance.gan.framing import find_frames
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import unit_rms
-from sonobalance.gan.snapshot import Snapshot, make_generator
+from sonobalance.gan.snapshot import Snapshot, make_encoder, make_generator
 
 
 @pytest.fixture
@@ -22,8 +22,9 @@ def snapshot():
     frames = find_frames(torch.full((3, 1, 32, 32), 9, dtype=torch.uint8))
     bank = LatentBank(unit_rms(torch.randn(3, 2, 16), 2), torch.tensor([0, 1, 0]), frames)
     return Snapshot(
-        settings, ("benign", "malignant"), ("a", "b", "c"), "", 0.0, generator, {}, bank
-    )
+        settings, ("benign", "malignant"), ("a", "b", "c"), "", 0.0, generator, {}, bank,
+        make_encoder(settings),
+    )  # fmt: skip
 
 
 def test_the_walk_goes_from_one_class_to_the_other(snapshot):
