@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from sonobalance.config import AuditSettings
-from sonobalance.data.audit.closer import SURE_INLIERS, Scored, in_doubt, look_closer
+from sonobalance.data.audit.closer import (
+    ALWAYS,
+    SURE_INLIERS,
+    Scored,
+    in_doubt,
+    look_closer,
+    worth_a_look,
+)
 from sonobalance.data.audit.evidence import NOTHING, closer_likelihood
 from sonobalance.data.audit.geometry import Transform
 from sonobalance.data.images import write_png
@@ -58,3 +65,13 @@ def test_the_score_is_the_logistic_function_of_its_evidence() -> None:
     assert closer_likelihood(zoomed) == pytest.approx(1 / (1 + np.exp(-z)))
     many = replace(WEAK, inliers=500, coherent=500)
     assert 0.999 < closer_likelihood(many) < 1
+
+
+def test_in_large_sets_the_likeliest_pairs_are_looked_at_again() -> None:
+    doubts: list[Scored] = [(k, k + 1, False, 0.1 + k / 10_000, WEAK) for k in range(ALWAYS + 100)]
+    sure: Scored = (0, 9, False, 0.999, replace(WEAK, inliers=SURE_INLIERS))
+    keys = [pair[:3] for pair in doubts]
+    assert worth_a_look([sure, *doubts], 20_000, 0.0) == keys[100:]
+    assert worth_a_look([sure, *doubts], 20_000, 0.102) == keys[60:]
+    assert worth_a_look([sure, *doubts], 20_000, 1.0) == keys
+    assert worth_a_look([sure, *doubts[:ALWAYS]], 780, 0.0) == keys[:ALWAYS]

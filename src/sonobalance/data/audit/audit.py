@@ -40,13 +40,14 @@ def audit(
     looks = look_at_all(manifest, settings)
     pairs = _pairs(manifest, looks, settings, seed)
     joined = accept(manifest, pairs, settings.duplicate_threshold, settings.joining_threshold)
+    joining = set(joined)
     groups = group_images(manifest, [(p.a, p.b) for p in joined])
     counts = manifest.counts
     outcome = Audit(
         findings=(),
         groups=groups,
         pairs=tuple(joined),
-        weaker=tuple(p for p in pairs if p not in set(joined)),
+        weaker=tuple(p for p in pairs if p not in joining),
         marks={r.id: look.marks for r, look in zip(manifest, looks, strict=True) if look.marks},
         mark_table=_mark_table(manifest, looks, groups, seed),
         quality={

@@ -4,6 +4,9 @@ The first look compares every pair and so has to be quick: few features of a sma
 share dozens of those, but two frames of one lesion share as few as chance does. For these few pairs
 the images are opened again and described by more features of a larger copy; where the tissue is the
 same more features agree, where the likeness was chance the agreement falls apart.
+
+In a larger set every image meets more strangers that look alike by chance, so that more and more
+pairs would be in doubt: `closer_pairs_per_image` bounds them, likeliest pairs first.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from sonobalance.data.images import read_color
 from sonobalance.data.manifest import Manifest
 
 DOUBT = 0.03  # score of the first look from which a pair is looked at again
+ALWAYS = 2000  # pairs looked at again in any set
 SURE_INLIERS = 15  # agreeing features of the first look that leave no doubt
 
 Scored = tuple[int, int, bool, float, Evidence]  # two positions, mirrored or not, score, evidence
@@ -35,7 +39,7 @@ def look_closer(
     manifest: Manifest, pairs: Sequence[Scored], settings: AuditSettings
 ) -> list[Scored]:
     """The pairs in the same order; those in doubt with the score and evidence of a closer look."""
-    doubted = [pair[:3] for pair in pairs if in_doubt(pair[3], pair[4])]
+    doubted = worth_a_look(pairs, len(manifest), settings.closer_pairs_per_image)
     images = sorted({k for i, j, _ in doubted for k in (i, j)})
     described = on_each(
         lambda k: _describe(manifest, k, settings), images, settings.workers, "look closer"
@@ -54,6 +58,17 @@ def look_closer(
         else pair
         for pair in pairs
     ]
+
+
+def worth_a_look(
+    pairs: Sequence[Scored], images: int, per_image: float
+) -> list[tuple[int, int, bool]]:
+    """The likeliest pairs in doubt, sorted: all of them up to `ALWAYS` or `per_image` an image."""
+    doubted = sorted(
+        (pair for pair in pairs if in_doubt(pair[3], pair[4])),
+        key=lambda pair: (-pair[3], pair[:3]),
+    )
+    return sorted(pair[:3] for pair in doubted[: max(ALWAYS, round(per_image * images))])
 
 
 def _describe(manifest: Manifest, position: int, settings: AuditSettings) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Hashable
 
 from sonobalance.data.audit.duplicates import Pair, PairKind
 from sonobalance.data.audit.findings import Finding, Kind
@@ -45,17 +46,21 @@ def _conflicts(manifest: Manifest, audit: Audit) -> list[Finding]:
     members = defaultdict(list)
     for r in manifest:
         members[copies.find(r.id)].append(r)
+    surest: dict[Hashable, float] = {}
+    for pair in audit.pairs:
+        if pair.conflict:
+            root = copies.find(pair.a)
+            surest[root] = max(pair.score, surest.get(root, 0.0))
     found = []
-    for own in members.values():
+    for root, own in members.items():
         labels = sorted({r.label for r in own if r.label})
         if len(labels) > 1:
             ids = tuple(r.id for r in own)
-            direct = [p.score for p in audit.pairs if p.conflict and p.a in ids and p.b in ids]
             text = (
                 f"{len(own)} near-duplicates, {ids[0]} and {'others' if len(own) > 2 else ids[1]}, "
                 f"carry the labels {' and '.join(labels)}."
             )
-            found.append(Finding("label-conflict", ids, max(direct, default=0.5), text))
+            found.append(Finding("label-conflict", ids, surest.get(root, 0.5), text))
     return sorted(found, key=lambda f: -f.score)
 
 

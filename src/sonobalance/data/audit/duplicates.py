@@ -10,7 +10,7 @@ from sonobalance.config import AuditSettings
 from sonobalance.data.audit.closer import DOUBT, Scored, look_closer
 from sonobalance.data.audit.evidence import Evidence, compare, likelihood
 from sonobalance.data.audit.features import Features
-from sonobalance.data.audit.shortlist import Candidate, shortlist
+from sonobalance.data.audit.shortlist import Candidates, shortlist
 from sonobalance.data.audit.workers import on_each
 from sonobalance.data.groups import related
 from sonobalance.data.manifest import Manifest, Record
@@ -83,13 +83,12 @@ def near_pairs(
     candidates = shortlist(
         features, settings.shortlist_size, seed,
         mirror=settings.mirrored, exhaustive_up_to=settings.exhaustive_up_to,
+        workers=settings.workers,
     )  # fmt: skip
     best: dict[tuple[int, int], Scored] = {}
-    verified = _verify(features, candidates, settings)
-    for (i, j, mirror), evidence in zip(candidates, verified, strict=True):
-        score = likelihood(evidence)
-        if score >= max(DOUBT, best[i, j][3] if (i, j) in best else 0):
-            best[i, j] = (i, j, mirror, score, evidence)
+    for pair in _verify(features, candidates, settings):
+        if pair[:2] not in best or pair[3] >= best[pair[:2]][3]:
+            best[pair[:2]] = pair
     pairs = [
         _pair(records[i], records[j], score, evidence)
         for i, j, _, score, evidence in look_closer(manifest, list(best.values()), settings)
@@ -124,14 +123,25 @@ def accept(
 
 
 def _verify(
-    features: Sequence[Features], candidates: Sequence[Candidate], settings: AuditSettings
-) -> list[Evidence]:
-    def check(chunk: Sequence[Candidate]) -> list[Evidence]:
-        return [compare(features[i], features[j], mirror=mirror) for i, j, mirror in chunk]
+    features: Sequence[Features], candidates: Candidates, settings: AuditSettings
+) -> list[Scored]:
+    """The candidates with some evidence; all others are forgotten at once."""
 
-    chunks = [candidates[start : start + CHUNK] for start in range(0, len(candidates), CHUNK)]
-    done = on_each(check, chunks, settings.workers, "verify pairs")
-    return [evidence for chunk in done for evidence in chunk]
+    def check(start: int) -> list[Scored]:
+        return [
+            scored
+            for i, j, mirror in candidates[start : start + CHUNK].tolist()
+            if (scored := _look(features, i, j, bool(mirror)))[3] >= DOUBT
+        ]
+
+    starts = range(0, len(candidates), CHUNK)
+    done = on_each(check, starts, settings.workers, "verify pairs")
+    return [pair for chunk in done for pair in chunk]
+
+
+def _look(features: Sequence[Features], i: int, j: int, mirror: bool) -> Scored:
+    evidence = compare(features[i], features[j], mirror=mirror)
+    return i, j, mirror, likelihood(evidence), evidence
 
 
 def _pair(a: Record, b: Record, score: float, evidence: Evidence) -> Pair:

@@ -10,16 +10,17 @@ has to be downloaded. The search is exact, in blocks of matrix products.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sonobalance.data.audit.features import Features, mirrored, unit
-from sonobalance.progress import track
+from sonobalance.data.audit.workers import on_each
 from sonobalance.randomness import numpy_generator
 
-Candidate = tuple[int, int, bool]  # first < second, and whether the second is mirrored
+Candidates = NDArray[np.int32]  # (P, 3): first < second, and 1 where the second is mirrored
 Matrix = NDArray[np.float32]
 
 WORDS = 64
@@ -29,7 +30,7 @@ VECTOR_AXES = 384
 SAMPLE_IMAGES = 500
 SAMPLE_DESCRIPTORS = 60_000
 HASH_SIDE = 8
-BLOCK = 1024
+BLOCK = 256  # images a thread works on at a time
 
 
 def shortlist(
@@ -39,7 +40,8 @@ def shortlist(
     *,
     mirror: bool = True,
     exhaustive_up_to: int = 0,
-) -> list[Candidate]:
+    workers: int = 1,
+) -> Candidates:
     """Candidate pairs, each image with about `neighbours` others per descriptor, sorted.
 
     Args:
@@ -49,23 +51,39 @@ def shortlist(
         mirror: whether to list mirrored pairs too.
         exhaustive_up_to: sets of at most so many images are listed completely; mirrored pairs
             only when the set has at most `2 * neighbours` images.
+        workers: threads.
+
+    Returns:
+        (P, 3) int32, each row once: first image, second image, mirrored or not.
     """
     n = len(features)
     complete = {False} if n <= max(exhaustive_up_to, 2 * neighbours) else set()
     complete |= {True} if n <= 2 * neighbours else set()
     sides = {False, True} if mirror else {False}
-    found = {(i, j, side) for side in sides & complete for i in range(n) for j in range(i + 1, n)}
+    found = [_coded(*np.triu_indices(n, 1), side, n) for side in sides & complete]
     if sides - complete:
-        for base, query, side in _descriptors(features, seed):
+        for base, query, side in _descriptors(features, seed, workers):
             if side in sides - complete:
-                for i, near in enumerate(nearest(base, query, neighbours)):
-                    found.update((min(i, j), max(i, j), side) for j in near.tolist())
-    return sorted(found)
+                near = nearest(base, query, neighbours, workers)
+                own = np.repeat(np.arange(n), near.shape[1])
+                found.append(_coded(own, near.ravel(), side, n))
+    codes = np.unique(np.concatenate(found))
+    return np.stack([codes // 2 // n, codes // 2 % n, codes % 2], axis=1).astype(np.int32)
 
 
-def _descriptors(features: Sequence[Features], seed: int) -> list[tuple[Matrix, Matrix, bool]]:
+def _coded(
+    a: NDArray[np.integer[Any]], b: NDArray[np.integer[Any]], mirror: bool, n: int
+) -> NDArray[np.int64]:
+    """One sortable number for each pair of `n` images, whatever its order: eight bytes a pair."""
+    first, second = np.minimum(a, b).astype(np.int64), np.maximum(a, b)
+    return 2 * (first * n + second) + int(mirror)
+
+
+def _descriptors(
+    features: Sequence[Features], seed: int, workers: int
+) -> list[tuple[Matrix, Matrix, bool]]:
     """Rows to search, rows to search with, and whether the latter are of the mirror images."""
-    vectors, turned = aggregate(features, seed)
+    vectors, turned = aggregate(features, seed, workers)
     codes = np.stack([perceptual_hash(f.thumbnail) for f in features])
     codes_turned = np.stack([perceptual_hash(f.thumbnail[:, ::-1]) for f in features])
     return [
@@ -74,16 +92,19 @@ def _descriptors(features: Sequence[Features], seed: int) -> list[tuple[Matrix, 
     ]  # fmt: skip
 
 
-def nearest(base: Matrix, query: Matrix, count: int) -> NDArray[np.intp]:
+def nearest(base: Matrix, query: Matrix, count: int, workers: int = 1) -> NDArray[np.int32]:
     """Rows of `base` (N, D) most alike each row of `query` (N, D), itself excepted: (N, count)."""
     count = min(count, len(base) - 1)
-    rows = []
-    for start in range(0, len(query), BLOCK):
+
+    def search(start: int) -> NDArray[np.int32]:
         likeness = query[start : start + BLOCK] @ base.T
-        own = np.arange(start, min(start + BLOCK, len(query)))
+        own = np.arange(start, start + len(likeness))
         likeness[own - start, own] = -np.inf
-        rows.append(np.argpartition(-likeness, count - 1, axis=1)[:, :count])
-    return np.concatenate(rows)
+        np.negative(likeness, out=likeness)
+        return np.argpartition(likeness, count - 1, axis=1)[:, :count].astype(np.int32)
+
+    starts = range(0, len(query), BLOCK)
+    return np.concatenate(on_each(search, starts, workers, "nearest images"))
 
 
 def perceptual_hash(thumbnail: NDArray[np.uint8]) -> Matrix:
@@ -93,11 +114,12 @@ def perceptual_hash(thumbnail: NDArray[np.uint8]) -> Matrix:
     return np.where(low > np.median(low), 1, -1).astype(np.float32)
 
 
-def aggregate(features: Sequence[Features], seed: int) -> tuple[Matrix, Matrix]:
+def aggregate(features: Sequence[Features], seed: int, workers: int = 1) -> tuple[Matrix, Matrix]:
     """VLAD vectors (N, D) of the images and of their mirror images, unit length."""
     rng = numpy_generator(seed, "audit", "vocabulary")
     chosen = rng.permutation(len(features))[:SAMPLE_IMAGES]
-    pool = np.concatenate([features[i].descriptors for i in sorted(chosen)])
+    sample = [features[i] for i in sorted(chosen)]
+    pool = np.concatenate([f.descriptors for f in sample])
     if len(pool) < 4 * WORDS:
         blank = np.zeros((len(features), 1), np.float32)
         return blank, blank
@@ -105,10 +127,20 @@ def aggregate(features: Sequence[Features], seed: int) -> tuple[Matrix, Matrix]:
     both = np.concatenate([unit(pool), unit(mirrored(pool))])
     centre, axes = principal_axes(both, WORD_AXES)
     words = vocabulary(((both - centre) @ axes).astype(np.float32), rng)
-    sides = [_vlad_rows(features, side, centre, axes, words) for side in (False, True)]
-    seen = np.concatenate([rows[np.sort(chosen)] for rows in sides])
+
+    def rows(some: Sequence[Features], mirror: bool) -> Matrix:
+        return np.stack([_vlad_row(f, mirror, centre, axes, words) for f in some])
+
+    seen = np.concatenate([rows(sample, side) for side in (False, True)])
     _, main = principal_axes(seen, VECTOR_AXES, centred=False)
-    return _unit_rows(sides[0] @ main), _unit_rows(sides[1] @ main)
+
+    def shortened(start: int) -> tuple[Matrix, Matrix]:
+        block = features[start : start + BLOCK]
+        return _unit_rows(rows(block, False) @ main), _unit_rows(rows(block, True) @ main)
+
+    blocks = on_each(shortened, range(0, len(features), BLOCK), workers, "vectors")
+    plain, turned = zip(*blocks, strict=True)
+    return np.concatenate(plain), np.concatenate(turned)
 
 
 def vocabulary(sample: Matrix, rng: np.random.Generator) -> Matrix:
@@ -128,14 +160,9 @@ def nearest_word(local: Matrix, words: Matrix) -> NDArray[np.intp]:
     return ((words**2).sum(axis=1) - 2 * local @ words.T).argmin(axis=1)
 
 
-def _vlad_rows(
-    features: Sequence[Features], mirror: bool, centre: Matrix, axes: Matrix, words: Matrix
-) -> Matrix:
-    rows = []
-    for f in track(features, "vectors", len(features)):
-        raw = mirrored(f.descriptors) if mirror else f.descriptors
-        rows.append(vlad(np.asarray((unit(raw) - centre) @ axes, np.float32), words))
-    return np.stack(rows)
+def _vlad_row(f: Features, mirror: bool, centre: Matrix, axes: Matrix, words: Matrix) -> Matrix:
+    raw = mirrored(f.descriptors) if mirror else f.descriptors
+    return vlad(np.asarray((unit(raw) - centre) @ axes, np.float32), words)
 
 
 def vlad(local: Matrix, words: Matrix) -> Matrix:
