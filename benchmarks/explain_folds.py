@@ -187,9 +187,7 @@ def outcome(
     lesions = table[table["label"].isin(LESIONS)]
     right = lesions["label"] == lesions["predicted"]
     return {
-        "command": "python benchmarks/explain_folds.py BENCHMARK OUT --arm " + given.arm
-        + (f" --against {given.against}" if given.against else "")
-        + (f" --external {given.external.name}" if given.external else ""),
+        "command": command(given),
         "data": (given.external or first_source(given)).name,
         "arm": given.arm, "folds": len(first), "seed": given.seed,
         "n": int(lesions["id"].nunique()), "groups": int(lesions["group"].nunique()),
@@ -205,6 +203,15 @@ def outcome(
         "before_after": changes(given, *tables) if len(tables) == 2 else None,
         "by_fold": [{name: document[name] for name in TESTED} for document in first],
     }  # fmt: skip
+
+
+def command(given: argparse.Namespace) -> str:
+    """The command line that makes the same figures."""
+    parts = [f"--arm {given.arm} --heavy {given.heavy} --checks {given.checks}"]
+    parts += [f"--against {given.against}"] if given.against else []
+    parts += [f"--external {given.external.name}"] if given.external else []
+    parts += [f"--images {given.images}"] if given.images else []
+    return " ".join(["python benchmarks/explain_folds.py BENCHMARK OUT", *parts])
 
 
 def first_source(given: argparse.Namespace) -> Path:
