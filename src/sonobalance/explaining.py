@@ -9,7 +9,7 @@ from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import device_of, splits_of, synthetic_of, trained_arms
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
-from sonobalance.classify.stranger import stranger_of
+from sonobalance.classify.stranger import LEAST_TRAIN, LEAST_VAL, stranger_of
 from sonobalance.config import Arm
 from sonobalance.data.images import Gray, Mask, read_gray, read_mask
 from sonobalance.data.loading import LabelledImages, load_images
@@ -29,7 +29,6 @@ from sonobalance.gan.snapshot import Snapshot, read_snapshot
 from sonobalance.runs import Run
 
 SNAPSHOT = "gan/snapshot.safetensors"
-LEAST_TRAIN, LEAST_VAL = 4, 2
 
 
 def explain_run(run: Run) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -125,14 +123,14 @@ def test_distances_are_mahalanobis_where_all_directions_are_kept() -> None:
     np.testing.assert_allclose(gaussian.distances(new) ** 2 * 4, expected, rtol=1e-6)
 
 
-def test_it_comes_back_from_disk(stranger, network, phantoms, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    stranger.save(tmp_path / "stranger.safetensors")
-    again = Stranger.load(tmp_path / "stranger.safetensors")
+def test_it_comes_back_from_its_tensors(stranger, network, phantoms) -> None:  # type: ignore[no-untyped-def]
+    tensors = stranger.tensors()
+    again = Stranger.of_tensors(tensors, "a file")
     given = seen(network, phantoms[:5])
     np.testing.assert_allclose(again.scores(*given), stranger.scores(*given), atol=1e-5)
-    (tmp_path / "stranger.safetensors").write_bytes(b"{}")
-    with pytest.raises(InputError, match="finds familiar"):
-        Stranger.load(tmp_path / "stranger.safetensors")
+    for damaged in ({}, tensors | {"features.scale": np.ones(3)}):
+        with pytest.raises(InputError, match="a file to say what a classifier finds familiar"):
+            Stranger.of_tensors(damaged, "a file")
 
 
 def test_too_few_images_are_refused(network, phantoms) -> None:  # type: ignore[no-untyped-def]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from made_up_bundle import CLASSES, SIDE, bundle_files, description, network
 
+from sonobalance.classify.stranger import LIMIT, fit_stranger
 from sonobalance.data.images import letterbox, read_upload
 from sonobalance.deployment.answers import answer
 from sonobalance.deployment.archive import GOLDEN, SUMS, WEIGHTS, sums_of, write_bundle
 from sonobalance.deployment.check import load_verified
 from sonobalance.deployment.golden import check_golden, draw_golden
 from sonobalance.deployment.predictor import BundlePredictor
-from sonobalance.deployment.reference import Reference, fit_reference, normalised
+from sonobalance.deployment.reference import Reference, normalised
+from sonobalance.deployment.strangers import FILE as STRANGER
+from sonobalance.deployment.strangers import write_stranger
 from sonobalance.deployment.tensors import read_tensors, write_tensors
 from sonobalance.errors import InputError
 
@@ -87,12 +91,28 @@ def test_distance_is_to_the_kth_nearest_of_normalised_features():
     assert [index for index, _ in nearest] == [0, 1]
 
 
-def test_the_limit_keeps_the_wanted_share_of_val():
+def test_images_unlike_train_are_refused_by_what_the_bundle_finds_familiar(predictor):
     rng = np.random.default_rng(0)
-    train, val = (rng.normal(size=(n, 16)).astype(np.float32) for n in (50, 200))
-    reference = fit_reference(train, np.zeros(50, np.int64), val, share=0.9)
-    kept = reference.distances(val) <= reference.limit
-    assert 0.89 <= kept.mean() <= 0.91
+    usual = rng.normal(110, 30, (60, SIDE, SIDE)).clip(0, 255).astype(np.uint8)
+    seen = predictor.outputs(usual).features
+    pixels = torch.from_numpy(usual)[:, None]
+    stranger = fit_stranger(seen[:40], pixels[:40], seen[40:], pixels[40:])
+    files = bundle_files() | {STRANGER: write_stranger(stranger)}
+    asked = BundlePredictor.of_files(files | {SUMS: sums_of(files)}, Path("toy"))
+    assert asked.limit == LIMIT
+    black, same = np.zeros((1, SIDE, SIDE), np.uint8), usual[:1]
+    assert asked.answers(black)[0].refused
+    assert not asked.answers(same)[0].refused
+    outputs = asked.outputs(same)
+    wanted = stranger.scores(outputs.features, torch.from_numpy(same)[:, None])
+    np.testing.assert_allclose(outputs.strangeness, wanted, atol=1e-6)
+
+
+def test_a_bundle_that_cannot_tell_refuses_nothing(predictor):
+    files = bundle_files(limit=float("inf"))
+    asked = BundlePredictor.of_files(files | {SUMS: sums_of(files)}, Path("toy"))
+    assert asked.limit is None
+    assert not asked.answers(np.zeros((1, SIDE, SIDE), np.uint8))[0].refused
 
 
 @pytest.mark.parametrize(

@@ -15,23 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
-from sonobalance.files import atomic
 
 Floats = NDArray[np.float64]
 LIMIT = 0.5  # a score above it: the image is refused
+LEAST_TRAIN, LEAST_VAL = 4, 2  # images
 DIRECTIONS = 48
 COLOUR_LIMIT = 0.2  # share of clearly coloured pixels; calipers and pictograms have far less
 _CHROMA = 40
@@ -112,33 +109,29 @@ class Stranger:
         out: Floats = excess / (excess + 1)
         return out
 
-    def save(self, path: Path) -> None:
-        """Write it as safetensors, atomically."""
-        tensors = {"units": self.units, "limit": self.limit}
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Name → numbers, for safetensors."""
+        out = {"units": self.units, "limit": self.limit}
         for part in ("features", "statistics"):
-            tensors |= {f"{part}.{k}": v for k, v in asdict(getattr(self, part)).items()}
-        with atomic(path) as temporary:
-            save_file(
-                {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}, temporary
-            )
+            out |= {f"{part}.{name}": v for name, v in asdict(getattr(self, part)).items()}
+        return {name: np.ascontiguousarray(v, np.float32) for name, v in out.items()}
 
     @classmethod
-    def load(cls, path: Path) -> Stranger:
-        """Read what `save` wrote.
+    def of_tensors(cls, tensors: Mapping[str, ArrayLike], where: str) -> Stranger:
+        """From what `tensors` gave; `where` is for messages.
 
         Raises:
-            InputError: the file is missing, damaged, or something else.
+            InputError: something is missing or of another shape.
         """
         try:
-            tensors = {k: np.asarray(v, np.float64) for k, v in load_file(path).items()}
-            return cls(
-                _gaussian(tensors, "features"), _gaussian(tensors, "statistics"),
-                tensors["units"], tensors["limit"],
-            )  # fmt: skip
-        except (SafetensorError, OSError, KeyError) as error:
+            found = {name: np.asarray(v, np.float64) for name, v in tensors.items()}
+            parts = _gaussian(found, "features"), _gaussian(found, "statistics")
+            units, limit = found["units"].reshape(2), found["limit"].reshape(1)
+        except (KeyError, ValueError):
             raise InputError(
-                f"Expected {path} to say what a classifier finds familiar, but {error}."
+                f"Expected {where} to say what a classifier finds familiar, but it does not."
             ) from None
+        return cls(*parts, units, limit)
 
     def _excess(self, features: Floats, pixels: torch.Tensor) -> Floats:
         both = np.stack(
@@ -166,10 +159,10 @@ def fit_stranger(
         InputError: there are too few images.
     """
     x, v = np.asarray(train_features, np.float64), np.asarray(val_features, np.float64)
-    if len(x) < 4 or len(v) < 2:
+    if len(x) < LEAST_TRAIN or len(v) < LEAST_VAL:
         raise InputError(
-            "Expected at least 4 TRAIN and 2 VAL images to learn what is familiar, but got "
-            f"{len(x)} and {len(v)}."
+            f"Expected at least {LEAST_TRAIN} TRAIN and {LEAST_VAL} VAL images to learn what is "
+            f"familiar, but got {len(x)} and {len(v)}."
         )
     seen, statistics = statistics_of(train_pixels), statistics_of(val_pixels)
     familiar = Gaussian.of(x, DIRECTIONS), Gaussian.of(seen, seen.shape[1] - 1)
@@ -235,5 +228,7 @@ def _rarely_exceeded(distances: Floats) -> float:
 
 
 def _gaussian(tensors: Mapping[str, Floats], part: str) -> Gaussian:
-    names = ("mean", "scale", "directions", "variances", "rest")
-    return Gaussian(*(tensors[f"{part}.{name}"] for name in names))
+    mean, variances = tensors[f"{part}.mean"].ravel(), tensors[f"{part}.variances"].ravel()
+    directions = tensors[f"{part}.directions"].reshape(len(variances), len(mean))
+    scale = tensors[f"{part}.scale"].reshape(len(mean))
+    return Gaussian(mean, scale, directions, variances, tensors[f"{part}.rest"].reshape(1))

@@ -85,7 +85,7 @@ def answer(
 def refusal(distance: float, limit: float) -> str:
     """Why an image is not answered."""
     return (
-        f"Not answered: this image is unlike the training images (distance {distance:.2f}, "
+        f"Not answered: this image is unlike the training images (score {distance:.2f}, "
         f"answered up to {limit:.2f}). It may be no ultrasound image of the kind the model knows."
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from sonobalance.artefacts import splits_of, trained_arms
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
+from sonobalance.classify.stranger import LEAST_TRAIN, LEAST_VAL, fit_stranger
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import load_images
@@ -31,7 +32,9 @@ from sonobalance.deployment.examples import write_examples
 from sonobalance.deployment.golden import draw_golden, expect
 from sonobalance.deployment.predictor import BundlePredictor
 from sonobalance.deployment.reference import FILE as REFERENCE
-from sonobalance.deployment.reference import fit_reference, write_reference
+from sonobalance.deployment.reference import reference_of, write_reference
+from sonobalance.deployment.strangers import FILE as STRANGER
+from sonobalance.deployment.strangers import write_stranger
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
 from sonobalance.runs import Run
@@ -67,7 +70,7 @@ def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: b
         DESCRIPTION: _json(description.model_dump(mode="json")),
         WEIGHTS: run.path(f"classifier/{chosen}/weights.safetensors").read_bytes(),
         CARD: model_card(description).encode(),
-        REFERENCE: _reference(predictor, train, val),
+        **_known(predictor, train, val),
     }
     if examples:
         files[EXAMPLES] = write_examples(train)
@@ -97,12 +100,17 @@ def _arm(run: Run, wanted: str) -> str:
     return arm
 
 
-def _reference(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> bytes:
-    features, unseen = (
+def _known(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> dict[str, bytes]:
+    """Files for nearest examples and, where there are images enough, for refusals."""
+    seen, unseen = (
         model_features(predictor.model, part, image_size_px=predictor.image_size_px)
         for part in (train, val)
     )
-    return write_reference(fit_reference(features, np.asarray(train.targets), unseen))
+    files = {REFERENCE: write_reference(reference_of(seen, np.asarray(train.targets)))}
+    if len(train) >= LEAST_TRAIN and len(val) >= LEAST_VAL:
+        stranger = fit_stranger(seen, train.pixels, unseen, val.pixels)
+        files[STRANGER] = write_stranger(stranger)
+    return files
 
 
 def _json(value: Any) -> bytes:

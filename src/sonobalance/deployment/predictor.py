@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.stranger import LIMIT, Stranger
 from sonobalance.classify.temperature import tempered
 from sonobalance.data.images import Gray, letterbox
 from sonobalance.data.loading import to_unit
@@ -22,6 +24,7 @@ from sonobalance.deployment.description import Description, read_description
 from sonobalance.deployment.examples import read_examples
 from sonobalance.deployment.folded import folded
 from sonobalance.deployment.reference import Reference, read_reference
+from sonobalance.deployment.strangers import read_stranger
 from sonobalance.deployment.tensors import read_tensors
 from sonobalance.errors import InputError, SettingsError
 
@@ -36,11 +39,13 @@ class Outputs:
         probabilities: (N, K) float64, calibrated.
         logits: (N, K) float32, before the temperature; of image and mirror image, averaged.
         features: (N, F) float32 pooled features of the image as it is.
+        strangeness: (N,) how unlike the TRAIN images they are; None where the bundle cannot tell.
     """
 
     probabilities: NDArray[np.float64]
     logits: NDArray[np.float32]
     features: NDArray[np.float32]
+    strangeness: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class BundlePredictor:
     Attributes:
         description: `model.json`.
         model: the network in evaluation mode, as trained; maps are made with it.
-        reference: TRAIN features, for refusals and nearest examples; None where there is none.
+        reference: TRAIN features, for nearest examples; None where there is none.
+        stranger: what is familiar, for refusals; None in bundles made before it was known, which
+            refuse by the distance to TRAIN features.
         examples: (N, 1, 96, 96) uint8 TRAIN images in the order of the reference, where allowed.
         digest: hex SHA-256 of `SHA256SUMS`: names this very bundle.
     """
@@ -58,6 +65,7 @@ class BundlePredictor:
     description: Description
     model: AttentiveClassifier
     reference: Reference | None
+    stranger: Stranger | None
     examples: torch.Tensor | None
     digest: str
 
@@ -91,7 +99,8 @@ class BundlePredictor:
         count = len(reference.features) if reference else 0
         return cls(
             description, model.to(device).eval().requires_grad_(False),
-            reference=reference, examples=read_examples(files, count),
+            reference=reference, stranger=read_stranger(files),
+            examples=read_examples(files, count),
             digest=hashlib.sha256(files[SUMS]).hexdigest(),
         )  # fmt: skip
 
@@ -113,12 +122,9 @@ class BundlePredictor:
             logits, features = model.logits_and_features(unit)
             if calibration.mirror_test:
                 logits = (logits + model.logits_and_features(unit.flip(3))[0]) / 2
-        z = logits.float().cpu().numpy()
-        return Outputs(tempered(z, calibration.temperature), z, features.float().cpu().numpy())
-
-    @cached_property
-    def _fast(self) -> AttentiveClassifier:
-        return folded(self.model, self.description.preprocessing.image_size_px)
+        z, seen = logits.float().cpu().numpy(), features.float().cpu().numpy()
+        probabilities = tempered(z, calibration.temperature)
+        return Outputs(probabilities, z, seen, self._strangeness(squares, seen))
 
     def answers(self, squares: Squares) -> list[Answer]:
         """The answer to each of (N, S, S) uint8 letterboxed images."""
@@ -126,14 +132,31 @@ class BundlePredictor:
 
     def answers_to(self, outputs: Outputs) -> list[Answer]:
         """The answers that these outputs mean."""
-        reference, count = self.reference, len(outputs.probabilities)
-        if reference is None:
-            far: list[float | None] = [None] * count
-        else:
-            far = [float(d) for d in reference.distances(outputs.features)]
-        limit = reference.limit if reference else None
-        rows = zip(outputs.probabilities, far, strict=True)
-        return [answer(self.description, row, distance, limit) for row, distance in rows]
+        rows, far = outputs.probabilities, outputs.strangeness
+        known = [None] * len(rows) if far is None else [float(d) for d in far]
+        return [
+            answer(self.description, row, distance, self.limit)
+            for row, distance in zip(rows, known, strict=True)
+        ]
+
+    @property
+    def limit(self) -> float | None:
+        """Largest strangeness that is answered; None where nothing is refused."""
+        if self.stranger is not None:
+            return LIMIT
+        known = self.reference is not None and np.isfinite(self.reference.limit)
+        return self.reference.limit if self.reference and known else None
+
+    @cached_property
+    def _fast(self) -> AttentiveClassifier:
+        return folded(self.model, self.description.preprocessing.image_size_px)
+
+    def _strangeness(
+        self, squares: Squares, features: NDArray[np.float32]
+    ) -> NDArray[np.floating[Any]] | None:
+        if self.stranger is not None:
+            return self.stranger.scores(features, torch.from_numpy(squares)[:, None])
+        return None if self.reference is None else self.reference.distances(features)
 
 
 def _network(description: Description, path: Path) -> AttentiveClassifier:

@@ -1,8 +1,8 @@
-"""Features of the TRAIN images: how unlike them an image is, and which of them are nearest.
+"""Features of the TRAIN images: which of them an image is most like.
 
-The distance is that of Sun, Ming, Zhu & Li, "Out-of-Distribution Detection with Deep Nearest
-Neighbors", ICML 2022: the Euclidean distance of L2-normalised features to the k-th nearest of
-TRAIN. The limit is a quantile of the distances of VAL images, which the network did not learn from.
+The first bundles also refused images by it: the Euclidean distance of L2-normalised features to the
+k-th nearest of TRAIN (Sun, Ming, Zhu & Li, "Out-of-Distribution Detection with Deep Nearest
+Neighbors", ICML 2022), with a limit that 1 % of VAL exceeded. `strangers.py` has taken its place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sonobalance.errors import InputError
 
 FILE = "reference.safetensors"
 NEIGHBOURS = 5  # the k of the distance
-ACCEPTED_SHARE = 0.99  # of VAL images, which are within the limit by choice
 Matrix = NDArray[np.float32]
 
 
@@ -30,7 +29,7 @@ class Reference:
     Attributes:
         features: (N, F) float32, L2-normalised, of the real TRAIN images.
         targets: (N,) int64 class of each.
-        limit: the largest distance that is answered.
+        limit: the largest distance that is answered; infinite where that is decided elsewhere.
         neighbours: which nearest neighbour the distance is to.
     """
 
@@ -63,13 +62,9 @@ def normalised(features: Matrix) -> Matrix:
     return out
 
 
-def fit_reference(
-    train: Matrix, targets: NDArray[np.int64], val: Matrix, share: float = ACCEPTED_SHARE
-) -> Reference:
-    """The reference of TRAIN features, with the limit that keeps `share` of the VAL features."""
-    made = Reference(normalised(train), targets, float("inf"), NEIGHBOURS)
-    limit = float(np.quantile(made.distances(val), share)) if len(val) else float("inf")
-    return Reference(made.features, targets, limit, NEIGHBOURS)
+def reference_of(train: Matrix, targets: NDArray[np.int64]) -> Reference:
+    """The reference of (N, F) TRAIN features and their (N,) classes; it refuses nothing."""
+    return Reference(normalised(train), targets, float("inf"), NEIGHBOURS)
 
 
 def write_reference(reference: Reference) -> bytes:

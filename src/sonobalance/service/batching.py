@@ -128,6 +128,8 @@ class Batcher:
 
 
 def _row(outputs: Outputs, i: int) -> Outputs:
+    one, strangeness = slice(i, i + 1), outputs.strangeness
     return Outputs(
-        outputs.probabilities[i : i + 1], outputs.logits[i : i + 1], outputs.features[i : i + 1]
-    )
+        outputs.probabilities[one], outputs.logits[one], outputs.features[one],
+        None if strangeness is None else strangeness[one],
+    )  # fmt: skip

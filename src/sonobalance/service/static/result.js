@@ -67,7 +67,7 @@ function facts(answer) {
   }
   if (answer.distance !== null) {
     const limit = answer.limit === null ? "" : ` (answered up to ${answer.limit.toFixed(2)})`;
-    rows.push(["Distance to training", answer.distance.toFixed(2) + limit]);
+    rows.push(["Unlike training", answer.distance.toFixed(2) + limit]);
   }
   return rows.flatMap(([name, text]) => [make("dt", { text: name }), make("dd", { text })]);
 }
