@@ -49,6 +49,18 @@ def test_realism_ranks_within_the_class():
     assert gate.score(np.array([2.0]), np.array([1.0]), 1) == 0
 
 
+def test_the_most_real_of_a_pool_are_so_by_both_discriminators():
+    real_r1, real_r2 = np.array([8.0, 10.0, 12.0, 0.0]), np.array([0.8, 1.0, 1.2, 0.0])
+    gate = Realism.calibrated(real_r1, real_r2, np.array([0, 0, 0, 1]), DEFAULT)
+    # spreads 1.63 and 0.163: in these units the pool lies at (-2, -9), (-3, -2), (-1, -5), (-4, -1)
+    r1 = 10 + real_r1[:3].std() * np.array([-2.0, -3.0, -1.0, -4.0])
+    r2 = 1 + real_r2[:3].std() * np.array([-9.0, -2.0, -5.0, -1.0])
+    assert gate.most_real(r1, r2, 0, 0.25).tolist() == [False, True, False, False]
+    assert gate.most_real(r1, r2, 0, 0.5).tolist() == [False, True, False, True]
+    assert not gate.most_real(r1, r2, 0, 0.0).any()
+    assert gate.most_real(r1, r2, 0, 1.0).all()
+
+
 def class_probabilities(n: int = 600) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     targets = np.arange(n) % 3

@@ -111,6 +111,32 @@ def test_copies_are_refused(tmp_path):
     assert "collapse" in growth.reason or "acceptance" in growth.reason
 
 
+POOL = 24  # candidates; no other batch of images has as many
+
+
+class Dull(StubGenerator):
+    """Discriminators that take every candidate for less real than any real image."""
+
+    def log_ratios(self, pixels, targets):
+        far = 50 * (len(pixels) == POOL)
+        return tuple(ratio - far for ratio in super().log_ratios(pixels, targets))
+
+
+def test_where_none_is_in_the_real_range_the_most_real_of_the_pool_are_judged_further(tmp_path):
+    settings = QUICK.model_copy(update={"rounds": 1, "min_pool": POOL, "pool_factor": 1.0})
+    growth = run(tmp_path / "ranked", Dull(), settings)
+    rows = rows_of(tmp_path / "ranked" / "selection.csv")
+    passed = [row for row in rows if not row["reason"].startswith("realism")]
+    assert len(rows) == 2 * POOL
+    assert len(passed) == 2 * POOL // 4
+    kept = [row for row in rows if row["kept"] == "true"]
+    assert kept
+    assert all("most real of its pool" in row["reason"] for row in kept)
+    assert growth.document["accepted_by_rank"] == len(kept)
+    strict = settings.model_copy(update={"realism_share": 0.0})
+    assert not run(tmp_path / "strict", Dull(), strict).manifest.records
+
+
 def test_swapped_labels_are_refused(tmp_path):
     run(tmp_path, Swapped())
     rows = rows_of(tmp_path / "selection.csv")

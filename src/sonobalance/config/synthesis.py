@@ -41,6 +41,11 @@ class SynthesisSettings(Section):
     realism_pass: float = Field(
         0.95, gt=0, lt=1, description="Share of real TRAIN images that pass the realism gate."
     )
+    realism_share: float = Field(
+        0.25, ge=0, le=1,
+        description="Share of a pool, the most real by both discriminators, that passes realism "
+        "even where real images look more real; 0: the real range alone decides.",
+    )  # fmt: skip
     class_pass: float = Field(
         0.9, gt=0, lt=1, description="Most of a class's real images that pass its class gate."
     )

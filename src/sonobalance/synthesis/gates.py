@@ -17,6 +17,7 @@ from sonobalance.config import SynthesisSettings
 Scores = NDArray[np.float64]
 Targets = NDArray[np.int64]
 NEIGHBOURS = 3
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,22 @@ class Realism:
         """Scores of candidates of one class."""
         of = self.targets == target
         return _agreement(log_r1, log_r2, self.log_r1[of], self.log_r2[of])
+
+    def most_real(
+        self, log_r1: Scores, log_r2: Scores, target: int, share: float
+    ) -> NDArray[np.bool_]:
+        """The share of a pool of one class that both discriminators take for the most real.
+
+        Each log ratio is brought to the mean and spread of the class's real images, and the smaller
+        of the two counts. Ranking a pool by the discriminator, rather than asking for what real
+        images reach: Azadi, Olsson, Darrell, Goodfellow & Odena, ICLR 2019; Sinha et al., NeurIPS
+        2020 (top-k).
+        """
+        of = self.targets == target
+        pairs = ((log_r1, self.log_r1[of]), (log_r2, self.log_r2[of]))
+        usual = [(x - real.mean()) / max(real.std(), TINY) for x, real in pairs]
+        best = np.argsort(-np.minimum(*usual), kind="stable")[: int(share * len(log_r1))]
+        return np.isin(np.arange(len(log_r1)), best)
 
 
 def _agreement(log_r1: Scores, log_r2: Scores, real_r1: Scores, real_r2: Scores) -> Scores:

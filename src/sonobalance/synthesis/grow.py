@@ -37,7 +37,7 @@ from sonobalance.synthesis.ledger import (
 )
 from sonobalance.synthesis.provenance import identity_of, parent_ids, text_chunks
 from sonobalance.synthesis.realism import realism_of
-from sonobalance.synthesis.select import Pool, make_pool, select
+from sonobalance.synthesis.select import BY_RANK, Pool, make_pool, select
 from sonobalance.synthesis.stopping import stop_reason
 from sonobalance.synthesis.summary import Growth, conclude
 from sonobalance.synthesis.targets import target_counts
@@ -201,6 +201,7 @@ class _Loop:
             "made": len(chosen),
             **{f"rejected_{gate}": failed[gate] for gate in COUNTED},
             "added": added,
+            "added_by_rank": sum(c.kept and c.reason.endswith(BY_RANK) for c in chosen),
             "total": self.targets[label] - deficit + added,
             "twins": self.yardstick.gates.diversity.twin_share(tables[1], settings.min_pool),
             "coverage": self._coverage(pool),

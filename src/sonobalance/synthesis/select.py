@@ -19,7 +19,8 @@ from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.provenance import describe_parents, parent_ids
 
 GATES = {
-    "realism": "realism: a discriminator takes it for less real than almost every real image",
+    "realism": "realism: a discriminator takes it for less real than almost every real image, and "
+    "others of its pool for more real",
     "class": "class: a classifier of real images does not find the class asked for",
     "hard": "class: near the boundary, and the share of hard examples is used up",
     "typicality": "typicality: farther from real images of the class than these are",
@@ -28,6 +29,7 @@ GATES = {
     "surplus": "surplus: passed, but the round's share of the class was filled",
 }
 ACCEPTED, ACCEPTED_HARD = "accepted", "accepted as a hard example"
+BY_RANK = "; among the most real of its pool, not in the real range"
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,9 @@ def select(
         realism: gate of this round's discriminators.
         tables: likeness of the pool to all images accepted before (N, A), and to itself (N, N).
         quota: most images to accept.
-        settings: for the share of hard examples.
+        settings: for the shares of hard examples and of the most real of a pool.
     """
-    failed, hard = _first_failures(pool, gates, realism)
+    failed, hard = _first_failures(pool, gates, realism, settings.realism_share)
     to_accepted, to_pool = tables
     likest = to_accepted.max(1).values if to_accepted.shape[1] else torch.full((len(failed),), -1.0)
     hard_left = round(settings.hard_share * quota)
@@ -137,6 +139,8 @@ def select(
             left, hard_left = left - 1, hard_left - int(hard[i])
             likest = torch.maximum(likest, to_pool[:, i])
         accepted = ACCEPTED_HARD if hard[i] else ACCEPTED
+        if not realism.threshold.admits(pool.scores["realism"][i]):
+            accepted += BY_RANK
         out.append(_candidate(
             pool, i, gates, diversity=diversity, kept=not why, reason=GATES.get(why, accepted)
         ))  # fmt: skip
@@ -144,13 +148,14 @@ def select(
 
 
 def _first_failures(
-    pool: Pool, gates: GateModels, realism: Realism
+    pool: Pool, gates: GateModels, realism: Realism, share: float
 ) -> tuple[list[str], NDArray[np.bool_]]:
     """The first gate before diversity that each candidate fails (or ""), and who is hard."""
     scores, target = pool.scores, pool.target
     hard = gates.class_match.is_hard(scores["class_probability"], target)
+    best = realism.most_real(scores["log_r1"], scores["log_r2"], target, share)
     passed = {
-        "realism": realism.threshold.admits(scores["realism"]),
+        "realism": realism.threshold.admits(scores["realism"]) | best,
         "class": gates.class_match.admits(scores["class_probability"], target) | hard,
         "typicality": gates.typicality.threshold.admits(scores["typicality"]),
         "novelty": gates.novelty.threshold.admits(scores["novelty"]),

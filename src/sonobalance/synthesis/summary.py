@@ -17,6 +17,7 @@ from sonobalance.synthesis.fidelity import measure_fidelity, memorisation_ratio
 from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.inner import Additions
 from sonobalance.synthesis.ledger import MANIFEST, RoundRecord
+from sonobalance.synthesis.select import BY_RANK
 from sonobalance.synthesis.yardstick import Yardstick
 
 SUMMARY = "synthesis.json"
@@ -65,6 +66,7 @@ def conclude(
         "after": {label: present[label] + added[label] for label in classes},
         "candidates": sum(len(r.candidates) for r in records),
         "accepted": sum(added.values()),
+        "accepted_by_rank": sum(c.reason.endswith(BY_RANK) for r in records for c in r.kept),
         "best_round": best,
         "harm_guard": settings.harm_guard,
         **_gain(yardstick, records, synthetic, best=best, seed=seed),

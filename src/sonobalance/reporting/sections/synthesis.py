@@ -36,6 +36,7 @@ def synthesis(run: RunFiles) -> Section:
         "size_px": _size(run),
         "candidates": len(candidates),
         "kept": len(kept),
+        "by_rank": finite(document.get("accepted_by_rank")),
         "nearest": _nearest(run, kept),
         "rounds": round_rows(run.rows("synthesis/rounds.csv"), run.classes),
         "gates": GATES,
