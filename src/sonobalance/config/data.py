@@ -83,7 +83,7 @@ class AuditSettings(Section):
         600, ge=50, le=5000, description="Local features at the closer look at such pairs."
     )
     closer_pairs_per_image: float = Field(
-        0.4, ge=0, le=1000,
+        0.25, ge=0, le=1000,
         description="Closer looks in large sets, likeliest pairs first; 2000 pairs in any set.",
     )  # fmt: skip
     marks: bool = Field(True, description="Look for burnt-in calipers, text, pictograms, colour.")
