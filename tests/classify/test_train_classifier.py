@@ -53,7 +53,7 @@ def test_overfits_eight_phantoms(tmp_path, make_images, small_settings, pretrain
 
 
 @pytest.mark.parametrize(
-    ("killed_at", "head_start"), [(1, "random"), (4, "random"), (4, "probe"), (7, "probe")]
+    ("killed_at", "head_start"), [(1, "random"), (4, "random"), (4, "probe"), (12, "probe")]
 )
 def test_killed_and_called_again_equals_undisturbed(  # noqa: PLR0917
     tmp_path, make_images, small_settings, pretrained, monkeypatch, killed_at, head_start
@@ -64,7 +64,7 @@ def test_killed_and_called_again_equals_undisturbed(  # noqa: PLR0917
     settings = small_settings.model_copy(
         update={
             "weights": pretrained, "head_start": head_start, "head_epochs": 1, "epochs": 2,
-            "outline_epochs": 1,
+            "outline_epochs": 1, "members": 2,
         }
     )  # fmt: skip
     whole = fit(tmp_path / "whole", train, val, settings)
@@ -117,7 +117,7 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
     assert page["pretrained_weights_sha256"] == sha256_of(pretrained)
     assert str(tmp_path) not in (folder / "model.json").read_text()
     rows = read_lines(folder / "stats.jsonl")
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]  # the head fitted anew is the last
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]  # the average is the last
     best = min(rows, key=lambda row: row["val_log_loss"])
     assert page["best_epoch"] == best["epoch"]
     predictor = Predictor.load(folder, CPU)
@@ -144,6 +144,27 @@ def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_sett
         np.concatenate(features), train.targets.repeat(2).numpy(), c=settings.head_c / 2
     )
     np.testing.assert_allclose(model_logits(model, train), probe.logits(features[0]), atol=1e-4)
+
+
+def test_the_average_is_the_mean_of_the_first_head_and_every_member(
+    tmp_path, make_images, small_settings, pretrained
+):
+    train, val = make_images(9), make_images(6, seed=1, prefix="v")
+    given = {"weights": pretrained, "precision": "float32", "epochs": 2, "mirror_test": False}
+    settings = small_settings.model_copy(update=given)
+    one = Predictor.load(fit(tmp_path / "one", train, val, settings), CPU)
+    two = fit(tmp_path / "two", train, val, settings.model_copy(update={"members": 2}))
+    learner = new_learner(train, effective(settings, train), seed=0, device=CPU)
+    start_head(learner, train, settings)
+    first = model_logits(learner.average, val)
+    joined = Predictor.load(two, CPU)
+    assert [len(p.model.partners) for p in (one, joined)] == [1, 2]
+    np.testing.assert_allclose(model_logits(joined.model.partners[0], val), first, atol=1e-5)
+    alone = 2 * one.logits(val) - first  # of the network that was fine-tuned
+    np.testing.assert_allclose(model_logits(joined.model.partners[1], val), alone, atol=1e-4)
+    own = 3 * joined.logits(val) - first - alone
+    assert np.abs(own - alone).max() > 1e-3  # another order and augmentation
+    assert len(read_lines(two / "stats.jsonl")) == 1 + 2 * 2 + 1
 
 
 def test_a_patient_training_stops(tmp_path, make_images, small_settings):

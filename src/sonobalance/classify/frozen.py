@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
-from sonobalance.classify.learner import Learner, new_learner
+from sonobalance.classify.learner import Learner, new_learner, weights_of
 from sonobalance.classify.objective import epoch_order, image_weights, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe
@@ -186,8 +186,7 @@ def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> N
 
 def _note(learner: Learner, val: LabelledImages) -> None:
     """Make the fitted network what is kept, and note how it does on VAL."""
-    state = learner.average.state_dict()
-    learner.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+    learner.best = weights_of(learner.average)
     logits, targets = model_logits(learner.average, val), val.targets.numpy()
     loss = mean_log_loss(logits / fit_temperature(logits, targets), targets)
     learner.rows = [

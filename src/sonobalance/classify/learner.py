@@ -44,6 +44,8 @@ class Learner:
         epoch: finished epochs, head warm-up included.
         step: finished steps of fine-tuning.
         rows: one log row per finished epoch.
+        start: weights with the first fitted head, before anything was fine-tuned; empty without.
+        tuned: weights of the members that are fine-tuned to the end.
         best: weights of the best epoch.
     """
 
@@ -54,6 +56,8 @@ class Learner:
     epoch: int = 0
     step: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, torch.Tensor] = field(default_factory=dict)
+    tuned: list[dict[str, torch.Tensor]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -88,13 +92,13 @@ def new_learner(
 
 
 def network(
-    settings: ClassifierSettings, classes: int, *, pretrained: bool = False
+    settings: ClassifierSettings, classes: int, *, pretrained: bool = False, partners: int = 0
 ) -> AttentiveClassifier:
     """The network that these settings describe, with random weights unless `pretrained`."""
     return AttentiveClassifier(
         settings.backbone, classes, settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
-        pretrained=pretrained, lesion_attention=settings.lesion_attention,
+        pretrained=pretrained, lesion_attention=settings.lesion_attention, partners=partners,
     )  # fmt: skip
 
 
@@ -108,6 +112,22 @@ def start_head(learner: Learner, train: LabelledImages, settings: ClassifierSett
     if learner.pretrained and settings.head_start == "probe":
         fit_head(learner.average, train, torch.ones(len(train)), settings)
         learner.model.load_state_dict(learner.average.state_dict())
+        learner.start = weights_of(learner.average)
+
+
+def next_member(learner: Learner) -> None:
+    """Put the tuned network aside and go back to the first head, for another fine-tuning."""
+    learner.tuned.append(weights_of(learner.average))
+    for model in (learner.model, learner.average):
+        model.load_state_dict(learner.start)
+    learner.optimizer.state.clear()
+    learner.step = 0
+
+
+def weights_of(model: AttentiveClassifier) -> dict[str, torch.Tensor]:
+    """A copy of a model's weights on the CPU."""
+    state = model.state_dict()
+    return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
 def fit_head(
@@ -209,7 +229,7 @@ def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
         path,
         {
             "fingerprint": fingerprint, "epoch": learner.epoch, "step": learner.step,
-            "rows": learner.rows, "best": learner.best, "model": learner.model.state_dict(),
+            "rows": learner.rows, "best": learner.best, "start": learner.start, "tuned": learner.tuned, "model": learner.model.state_dict(),
             "average": learner.average.state_dict(), "optimizer": learner.optimizer.state_dict(),
         },
     )  # fmt: skip
@@ -234,6 +254,7 @@ def restore_learner(learner: Learner, path: Path, fingerprint: str) -> bool:
     learner.optimizer.load_state_dict(saved["optimizer"])
     learner.epoch, learner.step = saved["epoch"], saved["step"]
     learner.rows, learner.best = saved["rows"], saved["best"]
+    learner.start, learner.tuned = saved["start"], saved["tuned"]
     return True
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import nn
 
 from sonobalance.classify.attention import Gates
+from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.config import Attention
-from sonobalance.errors import InputError, SettingsError
 
 
 class GateMaps(NamedTuple):
@@ -77,9 +75,11 @@ class AttentiveClassifier(nn.Module):
         dropout: chance of dropping a pooled feature in training.
         pretrained: let timm download its ImageNet weights.
         lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
+        partners: further networks of this kind; logits are the mean of all (an ensemble in one).
 
     Attributes:
         lesion: the lesion head; None without `lesion_attention`.
+        partners: the further networks; features, gates and layers are those of the first alone.
         mean, std: (1, 3, 1, 1) float32 statistics that the backbone's inputs are standardised by.
         target_layer: the last spatial feature map.
         last_layout: layout of the map that the head reads; with lesion attention only.
@@ -108,6 +108,7 @@ class AttentiveClassifier(nn.Module):
         dropout: float = 0.0,
         pretrained: bool = False,
         lesion_attention: bool = False,
+        partners: int = 0,
     ) -> None:
         super().__init__()
         self.backbone = make_backbone(
@@ -126,14 +127,21 @@ class AttentiveClassifier(nn.Module):
         self.lesion: LesionHead | None = None
         if lesion_attention:
             self._attend(image_size_px, classes, dropout)
+        self.partners = nn.ModuleList(
+            AttentiveClassifier(
+                backbone, classes, attention, image_size_px, attention_stages=attention_stages,
+                dropout=dropout, lesion_attention=lesion_attention,
+            )
+            for _ in range(partners)
+        )  # fmt: skip
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) float32 in [-1, 1] → (N, K) logits."""
-        return self.decide(images)[0]
+        return self._with_partners(self.decide(images)[0], images)
 
     def decide(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits (N, K) of images, and the logits (N, 1, H, W) of the lesion's outline if any."""
+        """Logits (N, K) and those (N, 1, H, W) of the lesion's outline if any; without partners."""
         if self.lesion is None:
             return self.backbone(self._to_rgb(images)), None
         seen = self._look(images)
@@ -150,6 +158,8 @@ class AttentiveClassifier(nn.Module):
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
 
+        Evidence of partners is averaged as their logits are.
+
         Known for networks with lesion attention whose head is linear on averaged features.
 
         Args:
@@ -165,7 +175,9 @@ class AttentiveClassifier(nn.Module):
         if not torch.allclose(self._averaged(seen.maps), seen.features.mean((2, 3)), atol=1e-4):
             return None
         whole = spread(seen.features, self.head.weight[targets], seen.outline.shape[-2:])
-        return whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
+        own = whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
+        others = [partner.evidence(images, targets) for partner in self.partners]
+        return sum(others, own) / (1 + len(others))
 
     def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> bool:
         """Take over a linear classifier (K, F), (K,) of `features`; False where none fits."""
@@ -187,11 +199,13 @@ class AttentiveClassifier(nn.Module):
         """(N, 1, S, S) float32 in [-1, 1] → logits (N, K) and features (N, F), in one pass."""
         if self.lesion is None:
             maps = self.backbone.forward_features(self._to_rgb(images))
-            return self.backbone.forward_head(maps), self._averaged(maps)
-        seen = self._look(images)
-        averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
-        logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
-        return logits, torch.cat([self._averaged(seen.maps), averages], 1)
+            logits, features = self.backbone.forward_head(maps), self._averaged(maps)
+        else:
+            seen = self._look(images)
+            averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
+            logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
+            features = torch.cat([self._averaged(seen.maps), averages], 1)
+        return self._with_partners(logits, images), features
 
     @property
     def head(self) -> nn.Linear | None:
@@ -206,6 +220,12 @@ class AttentiveClassifier(nn.Module):
         channel = channels[-1].flatten(1) if channels and channels[-1] is not None else None
         seen = [gate for gate in spatials if gate is not None]
         return GateMaps(channel, _product(seen) if seen else None)
+
+    def _with_partners(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """The mean of these logits and those of the partners."""
+        for partner in self.partners:
+            logits = logits + partner(images)
+        return logits / (1 + len(self.partners)) if len(self.partners) else logits
 
     def _to_rgb(self, images: torch.Tensor) -> torch.Tensor:
         """Grey in [-1, 1] → three equal channels standardised by the backbone's own statistics."""
@@ -238,50 +258,6 @@ class AttentiveClassifier(nn.Module):
         self.gated[layout.module] = gates
         stage = self.backbone.get_submodule(layout.module)
         stage.register_forward_hook(partial(_apply_gates, gates, layout))
-
-
-def make_backbone(
-    name: str, classes: int, image_size_px: int, *, dropout: float = 0.0, pretrained: bool = False
-) -> nn.Module:
-    """A timm model whose activations do not work in place.
-
-    Raises:
-        SettingsError: timm has no such model, or the model cannot take images of this size.
-        InputError: the download failed.
-    """
-    if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=3)
-        hint = f"; near: {', '.join(near)}." if near else "."
-        raise SettingsError(
-            f"Expected `classifier.backbone` to be a timm model, but got {name!r}{hint}"
-        )
-    create = partial(
-        timm.create_model, name, pretrained=pretrained, num_classes=classes, drop_rate=dropout
-    )
-    try:
-        model = _sized(create, image_size_px)
-    except AssertionError as error:
-        raise SettingsError(
-            f"Expected `classifier.image_size_px` to suit {name}, but {image_size_px} does not "
-            f"({error})."
-        ) from None
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"Expected to download the weights of {name}, but {str(error).splitlines()[0]}; give a "
-            "local file as `classifier.weights` instead."
-        ) from error
-    for module in model.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
-    return model
-
-
-def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:
-    """Transformers must be told the image size; convolutional networks do not know the word."""
-    try:
-        return create(img_size=image_size_px)
-    except TypeError:
-        return create()
 
 
 def _apply_gates(

@@ -141,5 +141,5 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
-        lesion_attention=settings.lesion_attention,
+        lesion_attention=settings.lesion_attention, partners=page.get("partners", 0),
     )  # fmt: skip

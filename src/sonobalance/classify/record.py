@@ -50,6 +50,7 @@ def write_model(
             "classes": list(train.classes),
             "backbone": settings.backbone,
             "attention": settings.attention,
+            "partners": len(model.partners),
             "gated_stages": list(model.gated),
             "target_layer": model.target_layer.name,
             "preprocessing": {

@@ -13,10 +13,13 @@ from sonobalance.classify.learner import (
     fingerprint_of,
     fit_head,
     learn,
+    network,
     new_learner,
+    next_member,
     restore_learner,
     save_learner,
     start_head,
+    weights_of,
 )
 from sonobalance.classify.objective import epoch_order, image_weights
 from sonobalance.classify.predict import model_logits
@@ -47,15 +50,17 @@ def train_classifier(
     On a pretrained network the lesion head learns outlines for `outline_epochs` while the backbone
     waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
-    `epochs` for all but its first layers, with frozen batch statistics. Last, the head is fitted
-    anew on the tuned features, which counts as one more epoch. The averaged weights of
-    the epoch with the lowest temperature-scaled log-loss on VAL are kept: on a hundred images
-    accuracy and F1 jump by chance, the log-loss does not, and scaling takes out mere
-    over-confidence.
+    `epochs` for all but its first layers, with frozen batch statistics; so often as there are
+    `members`. The mean of all their logits and of those before fine-tuning is kept.
+
+    With `keep = best`, or without a first head, the head is last fitted anew on the tuned features,
+    which counts as one more epoch, and the averaged weights of the epoch with the lowest
+    temperature-scaled log-loss on VAL are kept: on a hundred images accuracy and F1 jump by chance,
+    the log-loss does not, and scaling takes out mere over-confidence.
 
     Args:
         train: real TRAIN images, at least one of each class.
-        val: real VAL images; they choose the epoch and the temperature and nothing else.
+        val: real VAL images; they choose temperature and best epoch and nothing else.
         settings: backbone and recipe.
         seed: of weights, order, augmentation and dropout.
         folder: receives `weights.safetensors`, `model.json`, `stats.jsonl`, and
@@ -86,11 +91,14 @@ def train_classifier(
     )  # fmt: skip
     outline = _outline_epochs(learner, settings, train)
     warm = outline + _head_epochs(learner, settings)
-    with bar("training", warm + settings.epochs, learner.epoch) as shown:
-        while learner.epoch < warm + settings.epochs and not _exhausted(learner, settings, warm):
+    end = warm + settings.epochs * settings.members
+    with bar("training", end, learner.epoch) as shown:
+        while learner.epoch < end and not _exhausted(learner, settings, warm):
             if learner.epoch == outline:
                 start_head(learner, train, settings)
                 _note_epoch(learner, val, settings.precision, loss=None)
+            elif learner.epoch == warm + settings.epochs * (1 + len(learner.tuned)):
+                next_member(learner)
             loss = _epoch(
                 learner, images, weights, settings, size=len(train), seed=seed,
                 outline=outline, warm=warm, shown=shown,
@@ -100,7 +108,10 @@ def train_classifier(
                 _note_epoch(learner, val, settings.precision, loss)
             save_learner(learner, checkpoint, fingerprint)
             _write_stats(folder, learner)
-    if learner.pretrained and settings.refit_head:
+    if settings.keep == "average":
+        _join(learner, val, settings)
+        _write_stats(folder, learner)
+    elif learner.pretrained and settings.refit_head:
         _refit(learner, images, weights, val, settings)
         _write_stats(folder, learner)
     write_model(
@@ -111,10 +122,18 @@ def train_classifier(
 
 
 def effective(settings: ClassifierSettings, train: LabelledImages) -> ClassifierSettings:
-    """The settings without lesion attention where no training image has a lesion to learn from.
+    """The settings that can be followed: what asks for something that is not there is left out.
 
-    A classifier to start from that has learnt outlines on other images is enough, too.
+    No lesion attention where no training image has a lesion to learn from.
+
+    A classifier to start from that has learnt outlines on other images is enough, too. Without a
+    fitted first head there is nothing to average with: the best epoch of one network is kept.
     """
+    pretrained = settings.pretrained or bool(settings.weights or settings.init)
+    if not pretrained or settings.head_start == "random":
+        settings = settings.model_copy(update={"keep": "best"})
+    if settings.keep == "best":
+        settings = settings.model_copy(update={"members": 1})
     taught = not settings.frozen and bool(train.known_outlines().masks.any())
     if taught or has_lesion_head(settings.init):
         return settings
@@ -158,7 +177,7 @@ def _head_epochs(learner: Learner, settings: ClassifierSettings) -> int:
 
 def _exhausted(learner: Learner, settings: ClassifierSettings, warm: int) -> bool:
     """Whether validation has not improved for `patience_epochs` of fine-tuning."""
-    if not learner.rows:
+    if not learner.rows or settings.keep == "average":
         return False
     since = learner.epoch - max(learner.best_epoch, warm)
     return since >= settings.patience_epochs
@@ -237,6 +256,24 @@ def _refit(
     _note_epoch(learner, val, settings.precision, loss=None)
 
 
+def _join(learner: Learner, val: LabelledImages, settings: ClassifierSettings) -> None:
+    """Keep the mean of the logits before and after fine-tuning, as one more epoch.
+
+    They err on different images, and with a hundred images in VAL choosing one is a gamble.
+    """
+    state, device = weights_of(learner.average), learner.average.mean.device
+    fitted = learner.average.head is not None  # else the first head is chance
+    partners = [*([learner.start] if fitted else []), *learner.tuned]
+    for i, partner in enumerate(partners):
+        state |= {f"partners.{i}.{name}": value for name, value in partner.items()}
+    joined = network(settings, len(val.classes), partners=len(partners)).to(device)
+    joined.load_state_dict(state)
+    learner.average = joined
+    learner.epoch += 1
+    _note_epoch(learner, val, settings.precision, loss=None)
+    learner.best = weights_of(joined)
+
+
 def _average_decay(settings: ClassifierSettings, steps_per_epoch: int) -> float:
     """Decay per step of the averaged weights; 0 means that the average is the model itself."""
     if not settings.ema_halflife_epochs:
@@ -257,8 +294,7 @@ def _note_epoch(
     }  # fmt: skip
     learner.rows.append(row)
     if learner.best_epoch == learner.epoch:
-        state = learner.average.state_dict()
-        learner.best = {name: value.detach().cpu().clone() for name, value in state.items()}
+        learner.best = weights_of(learner.average)
 
 
 def _write_stats(folder: Path, learner: Learner) -> None:

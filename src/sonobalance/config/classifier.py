@@ -61,14 +61,25 @@ class ClassifierSettings(Section):
     fixed_head: bool = Field(
         True, description="Fine-tuning leaves a head alone that a regression has fitted."
     )
+    keep: Literal["average", "best"] = Field(
+        "average",
+        description="After fine-tuning: average the logits with those of the network before it, or"
+        " keep the epoch with the lowest log-loss on VAL.",
+    )
+    members: int = Field(
+        1, ge=1, le=16, description="With `keep = average`: how often the network is fine-tuned."
+    )
     refit_head: bool = Field(
-        True, description="Fit the head anew on the tuned features; VAL decides whether it is kept."
+        True,
+        description="With `keep = best`: fit the head anew on the tuned features, as an epoch.",
     )
     head_epochs: int = Field(
         2, ge=0, description="Epochs with a pretrained backbone frozen, after a random head only."
     )
     epochs: int = Field(6, ge=1, description="Most epochs of fine-tuning.")
-    patience_epochs: int = Field(6, ge=1, description="Epochs without gain on VAL before stopping.")
+    patience_epochs: int = Field(
+        6, ge=1, description="With `keep = best`: epochs without gain on VAL before stopping."
+    )
     head_lr: float = Field(2e-4, gt=0, lt=1, description="Learning rate of head and gates.")
     backbone_lr: float = Field(
         5e-5, gt=0, lt=1, description="Learning rate of the backbone's last layers."

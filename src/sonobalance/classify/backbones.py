@@ -1,0 +1,55 @@
+"""A timm model by name, ready to be looked into."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import partial
+
+import timm
+from torch import nn
+
+from sonobalance.errors import InputError, SettingsError
+
+
+def make_backbone(
+    name: str, classes: int, image_size_px: int, *, dropout: float = 0.0, pretrained: bool = False
+) -> nn.Module:
+    """A timm model whose activations do not work in place.
+
+    Raises:
+        SettingsError: timm has no such model, or the model cannot take images of this size.
+        InputError: the download failed.
+    """
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; near: {', '.join(near)}." if near else "."
+        raise SettingsError(
+            f"Expected `classifier.backbone` to be a timm model, but got {name!r}{hint}"
+        )
+    create = partial(
+        timm.create_model, name, pretrained=pretrained, num_classes=classes, drop_rate=dropout
+    )
+    try:
+        model = _sized(create, image_size_px)
+    except AssertionError as error:
+        raise SettingsError(
+            f"Expected `classifier.image_size_px` to suit {name}, but {image_size_px} does not "
+            f"({error})."
+        ) from None
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"Expected to download the weights of {name}, but {str(error).splitlines()[0]}; give a "
+            "local file as `classifier.weights` instead."
+        ) from error
+    for module in model.modules():
+        if getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]
+    return model
+
+
+def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:
+    """Transformers must be told the image size; convolutional networks do not know the word."""
+    try:
+        return create(img_size=image_size_px)
+    except TypeError:
+        return create()
