@@ -145,8 +145,8 @@ def _train(run: Run) -> None:
 
     splits, base = splits_of(run), run.settings.classifier
     classes, size = splits.manifest.classes, base.image_size_px
-    if base.init is not None:
-        check_ancestry(base.init, [splits.of("val"), splits.of("test")])
+    for ancestor in filter(None, (base.init, base.partner)):
+        check_ancestry(ancestor, [splits.of("val"), splits.of("test")])
     with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
         train = load_images(
             splits.of("train"), size, classes, "TRAIN", outlines=base.lesion_attention
@@ -156,7 +156,7 @@ def _train(run: Run) -> None:
             if run.path(f"classifier/{arm}/model.json").is_file():
                 continue  # finished before the run was interrupted
             seen = [splits.of("train"), splits.of("val")]
-            write_ancestry(run.path(f"classifier/{arm}"), seen, base.init)
+            write_ancestry(run.path(f"classifier/{arm}"), seen, base.init, base.partner)
             chosen, fit = TREATMENTS[arm].settings(base), train_classifier
             if chosen.frozen:
                 store = run.path("features")

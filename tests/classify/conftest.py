@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
@@ -50,3 +53,13 @@ def small_settings() -> ClassifierSettings:
         backbone="test_resnet", image_size_px=32, batch_size=4, epochs=3, head_epochs=0,
         backbone_lr=3e-3, head_lr=3e-3, ema_halflife_epochs=0.5, patience_epochs=50,
     )  # fmt: skip
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> Path:
+    """Weights of the small network, as if trained elsewhere."""
+    torch.manual_seed(3)
+    path = tmp_path / "w.safetensors"
+    state = timm.create_model("test_resnet", num_classes=0).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, path)
+    return path

@@ -105,3 +105,20 @@ def test_temperature_undoes_overconfidence():
 
 def test_temperature_of_separable_images_is_bounded():
     assert fit_temperature(np.eye(3) * 5, np.arange(3)) >= 0.04
+
+
+def test_features_that_hardly_vary_are_not_blown_up():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = rng.standard_normal((60, 6)) + y[:, None]
+    x[:, 5] *= 1e-3
+    unusual = np.array([[0, 0, 0, 0, 0, 1.0]])
+    wild, steady = fit_probe(x, y, c=0.1), fit_probe(x, y, c=0.1, blocks=(2, 4))
+    assert np.abs(wild.logits(unusual)).max() > 10 * np.abs(steady.logits(unusual)).max()
+    spread = x.std(0)
+    half = np.repeat([np.median(spread[:2]), np.median(spread[2:])], (2, 4)) / 2
+    scaled = (x - x.mean(0)) / ((spread + half) / 1.5)
+    model = LogisticRegression(C=0.1, max_iter=2000).fit(scaled, y)
+    np.testing.assert_allclose(
+        np.diff(steady.logits(x))[:, 0], model.decision_function(scaled), atol=1e-5
+    )

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from sonobalance.classify import train as module
+from sonobalance.classify import epochs as module
+from sonobalance.classify import train as training
 from sonobalance.classify.features import model_features
 from sonobalance.classify.learner import network, new_learner, start_head
 from sonobalance.classify.predict import Predictor, model_logits
@@ -28,15 +28,6 @@ class Killed(BaseException):
 
 def fit(folder, train, val, settings, seed=0, **options):
     return train_classifier(train, val, settings, seed=seed, folder=folder, device=CPU, **options)
-
-
-@pytest.fixture
-def pretrained(tmp_path):
-    torch.manual_seed(3)
-    path = tmp_path / "w.safetensors"
-    state = timm.create_model("test_resnet", num_classes=0).state_dict()
-    save_file({k: v.contiguous() for k, v in state.items()}, path)
-    return path
 
 
 def test_overfits_eight_phantoms(tmp_path, make_images, small_settings, pretrained):
@@ -93,7 +84,7 @@ def test_a_checkpoint_of_another_seed_is_not_continued(
     train, val = make_images(6), make_images(6, seed=1)
     settings = small_settings.model_copy(update={"epochs": 2})
     alone = fit(tmp_path / "alone", train, val, settings, seed=1)
-    monkeypatch.setattr(module, "write_model", lambda *_a, **_k: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(training, "write_model", lambda *_a, **_k: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         fit(tmp_path / "mixed", train, val, settings, seed=0)
     monkeypatch.undo()
@@ -146,27 +137,6 @@ def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_sett
     np.testing.assert_allclose(model_logits(model, train), probe.logits(features[0]), atol=1e-4)
 
 
-def test_the_average_is_the_mean_of_the_first_head_and_every_member(
-    tmp_path, make_images, small_settings, pretrained
-):
-    train, val = make_images(9), make_images(6, seed=1, prefix="v")
-    given = {"weights": pretrained, "precision": "float32", "epochs": 2, "mirror_test": False}
-    settings = small_settings.model_copy(update=given)
-    one = Predictor.load(fit(tmp_path / "one", train, val, settings), CPU)
-    two = fit(tmp_path / "two", train, val, settings.model_copy(update={"members": 2}))
-    learner = new_learner(train, effective(settings, train), seed=0, device=CPU)
-    start_head(learner, train, settings)
-    first = model_logits(learner.average, val)
-    joined = Predictor.load(two, CPU)
-    assert [len(p.model.partners) for p in (one, joined)] == [1, 2]
-    np.testing.assert_allclose(model_logits(joined.model.partners[0], val), first, atol=1e-5)
-    alone = 2 * one.logits(val) - first  # of the network that was fine-tuned
-    np.testing.assert_allclose(model_logits(joined.model.partners[1], val), alone, atol=1e-4)
-    own = 3 * joined.logits(val) - first - alone
-    assert np.abs(own - alone).max() > 1e-3  # another order and augmentation
-    assert len(read_lines(two / "stats.jsonl")) == 1 + 2 * 2 + 1
-
-
 def test_a_patient_training_stops(tmp_path, make_images, small_settings):
     train, val = make_images(6), make_images(6, seed=1)
     val.targets.copy_((val.targets + 1) % 3)  # whatever is learnt is wrong
@@ -181,8 +151,8 @@ def test_no_averaging_means_the_average_is_the_model(tmp_path, make_images, smal
     train = make_images(6)
     settings = small_settings.model_copy(update={"epochs": 1, "ema_halflife_epochs": 0})
     learner = new_learner(train, settings, seed=0, device=CPU)
-    with module.bar("", 1) as shown:
-        module._epoch(
+    with training.bar("", 1) as shown:
+        module.run_epoch(
             learner, train, torch.ones(6), settings, size=6, seed=0, outline=0, warm=0, shown=shown
         )  # fmt: skip
     state = learner.model.state_dict()

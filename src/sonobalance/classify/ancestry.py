@@ -16,11 +16,11 @@ from sonobalance.files import write_text
 FILE = "trained_on.txt"
 
 
-def write_ancestry(folder: Path, manifests: Iterable[Manifest], init: Path | None) -> None:
-    """Write `trained_on.txt` of a classifier trained on these images, starting from `init`."""
+def write_ancestry(folder: Path, manifests: Iterable[Manifest], *ancestors: Path | None) -> None:
+    """Write `trained_on.txt` of a classifier trained on these images, building on `ancestors`."""
     hashes = {r.sha256 for manifest in manifests for r in manifest}
-    if init is not None:
-        hashes |= read_ancestry(init)
+    for ancestor in ancestors:
+        hashes |= read_ancestry(ancestor) if ancestor else set()
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / FILE, "".join(f"{value}\n" for value in sorted(hashes)))
 
@@ -34,7 +34,7 @@ def read_ancestry(folder: Path) -> set[str]:
     path = folder / FILE
     if not path.is_file():
         raise InputError(
-            f"Expected {path} to say what `classifier.init` was trained on, but there is no such "
+            f"Expected {path} to say what that classifier was trained on, but there is no such "
             "file; name the classifier folder of a run, such as RUN/classifier/none."
         )
     return set(path.read_text(encoding="utf-8").split())
@@ -52,6 +52,6 @@ def check_ancestry(init: Path, unseen: Iterable[Manifest]) -> None:
         for record in manifest:
             if record.sha256 in seen:
                 raise LeakError(
-                    f"Expected `classifier.init` never to have seen VAL or TEST, but {init} was "
+                    f"Expected a start or partner that never saw VAL or TEST, but {init} was "
                     f"trained on {record.id!r}; start from a classifier of other images."
                 )

@@ -102,7 +102,9 @@ def network(
     )  # fmt: skip
 
 
-def start_head(learner: Learner, train: LabelledImages, settings: ClassifierSettings) -> None:
+def start_head(
+    learner: Learner, train: LabelledImages, settings: ClassifierSettings, *, steady: bool = False
+) -> None:
     """Fit the first head on frozen features of the real images.
 
     Linear probing before fine-tuning (Kumar et al., ICLR 2022): a random head would push the
@@ -110,7 +112,7 @@ def start_head(learner: Learner, train: LabelledImages, settings: ClassifierSett
     network without pretrained weights, or where the settings ask for a random head.
     """
     if learner.pretrained and settings.head_start == "probe":
-        fit_head(learner.average, train, torch.ones(len(train)), settings)
+        fit_head(learner.average, train, torch.ones(len(train)), settings, steady=steady)
         learner.model.load_state_dict(learner.average.state_dict())
         learner.start = weights_of(learner.average)
 
@@ -135,6 +137,8 @@ def fit_head(
     images: LabelledImages,
     weights: torch.Tensor,
     settings: ClassifierSettings,
+    *,
+    steady: bool = False,
 ) -> None:
     """Set the head to a logistic regression on the features of images and their mirror images.
 
@@ -143,6 +147,7 @@ def fit_head(
         images: to fit on.
         weights: (N,) weight of each image.
         settings: `head_c` and the arithmetic.
+        steady: do not enlarge features that hardly vary in these images.
     """
     with arithmetic(settings.precision, model.mean.device):
         features = [
@@ -151,7 +156,7 @@ def fit_head(
         ]
     probe = fit_probe(
         np.concatenate(features), images.targets.repeat(2).numpy(), c=settings.head_c / 2,
-        weights=weights.repeat(2).numpy(),
+        weights=weights.repeat(2).numpy(), blocks=model.blocks if steady else None,
     )  # fmt: skip
     model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
 
@@ -229,7 +234,8 @@ def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
         path,
         {
             "fingerprint": fingerprint, "epoch": learner.epoch, "step": learner.step,
-            "rows": learner.rows, "best": learner.best, "start": learner.start, "tuned": learner.tuned, "model": learner.model.state_dict(),
+            "rows": learner.rows, "best": learner.best, "start": learner.start,
+            "tuned": learner.tuned, "model": learner.model.state_dict(),
             "average": learner.average.state_dict(), "optimizer": learner.optimizer.state_dict(),
         },
     )  # fmt: skip
@@ -262,8 +268,8 @@ def fingerprint_of(
     parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
 ) -> str:
     """Hex digest of everything that the result depends on."""
-    recipe = settings.model_dump_json(exclude={"weights", "init"})
-    files = [weights_file(settings.init)] if settings.init else []
+    recipe = settings.model_dump_json(exclude={"weights", "init", "partner"})
+    files = [weights_file(folder) for folder in (settings.init, settings.partner) if folder]
     files += [settings.weights] if settings.weights else []
     start = "/".join(sha256_of(path) for path in files)
     digest = hashlib.sha256(f"{recipe}/{start}/{seed}/{device.type}".encode())

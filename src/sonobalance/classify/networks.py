@@ -176,8 +176,10 @@ class AttentiveClassifier(nn.Module):
             return None
         whole = spread(seen.features, self.head.weight[targets], seen.outline.shape[-2:])
         own = whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
-        others = [partner.evidence(images, targets) for partner in self.partners]
-        return sum(others, own) / (1 + len(others))
+        partner: Any
+        for partner in self.partners:
+            own = own + partner.evidence(images, targets)
+        return own / (1 + len(self.partners))
 
     def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> bool:
         """Take over a linear classifier (K, F), (K,) of `features`; False where none fits."""
@@ -206,6 +208,14 @@ class AttentiveClassifier(nn.Module):
             logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
             features = torch.cat([self._averaged(seen.maps), averages], 1)
         return self._with_partners(logits, images), features
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """How `features` divides into parts of one kind: their widths, in order."""
+        if self.lesion is None:
+            return (self.backbone.num_features,)
+        *levels, last = self.lesion.channels
+        return (last, *(c for c in levels for _ in range(4)), last)
 
     @property
     def head(self) -> nn.Linear | None:

@@ -66,6 +66,9 @@ def write_model(
             "weights_sha256": sha256_of(path),
             "pretrained_weights_sha256": sha256_of(settings.weights) if settings.weights else None,
             "init_sha256": sha256_of(weights_file(settings.init)) if settings.init else None,
+            "partner_sha256": (
+                sha256_of(weights_file(settings.partner)) if settings.partner else None
+            ),
             "images": {
                 "real": class_counts(train),
                 "synthetic": class_counts(synthetic) if synthetic is not None else {},
@@ -78,7 +81,7 @@ def write_model(
                 "log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets)
             },
             "seed": seed,
-            "settings": settings.model_dump(mode="json", exclude={"weights", "init"}),
+            "settings": settings.model_dump(mode="json", exclude={"weights", "init", "partner"}),
             "versions": {"torch": torch.__version__, "timm": timm.__version__},
         },
     )  # fmt: skip

@@ -39,7 +39,7 @@ class External:
 
     Attributes:
         folder: its run folder, indexed and audited.
-        ids: images of a mapped class whose file neither the benchmark nor `classifier.init` has.
+        ids: images of a mapped class whose file neither the benchmark nor a start or partner has.
         mapped: class here → class there.
         shared: images left out because a model may have been trained on them (promise P1).
         name: file of its predictions in a unit's folder; another set or mapping has another name.
@@ -66,14 +66,16 @@ def open_external(source: Path, out: Path, base: Run) -> External:
     run = _indexed(source, out, base.settings, base.record["preset"])
     theirs, ours = manifest_of(run), manifest_of(base)
     mapped = class_map(ours.classes, theirs.classes, base.settings.evaluation.external_classes)
-    init = base.settings.classifier.init
-    seen = {r.sha256 for r in ours} | (read_ancestry(init) if init else set())
+    classifier = base.settings.classifier
+    seen = {r.sha256 for r in ours}.union(
+        *(read_ancestry(given) for given in (classifier.init, classifier.partner) if given)
+    )
     wanted = [r for r in theirs if r.label in set(mapped.values())]
     ids = tuple(r.id for r in wanted if r.sha256 not in seen)
     if not ids:
         raise InputError(
             f"Expected images in {source} that no model was trained on, but the benchmark's own "
-            "images and those of `classifier.init` hold them all."
+            "images and those of its ancestors hold them all."
         )
     key = derive(0, sha256_of(run.path("manifest.csv")), str(sorted(mapped.items())), *ids)
     return External(run.folder, ids, mapped, len(wanted) - len(ids), f"external-{key:016x}.csv")

@@ -27,6 +27,11 @@ class ClassifierSettings(Section):
         description="Folder of a classifier trained on other images, whose backbone, gates and"
         " lesion head are taken over; its classes may differ.",
     )
+    partner: Path | None = Field(
+        None,
+        description="Folder of a classifier trained on other images, which joins with its backbone"
+        " as it is and a head for these classes; `keep = average` only.",
+    )
     attention: Attention = Field("both", description="Which gates follow the chosen stages.")
     attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
     lesion_attention: bool = Field(

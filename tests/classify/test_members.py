@@ -1,0 +1,111 @@
+"""The mean of several networks is what is kept, and each member is what it is said to be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sonobalance.classify.learner import new_learner, start_head
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.predict import Predictor, model_logits
+from sonobalance.classify.train import effective, train_classifier
+from sonobalance.data.loading import Outlines
+
+CPU = torch.device("cpu")
+
+
+def fit(folder, train, val, settings, **options):
+    return train_classifier(train, val, settings, seed=0, folder=folder, device=CPU, **options)
+
+
+@pytest.fixture
+def settings(small_settings, pretrained):
+    given = {"weights": pretrained, "precision": "float32", "epochs": 1, "mirror_test": False}
+    return small_settings.model_copy(update=given)
+
+
+def test_the_average_is_the_mean_of_the_first_head_and_every_member(
+    tmp_path, make_images, settings
+):
+    train, val = make_images(9), make_images(6, seed=1, prefix="v")
+    settings = settings.model_copy(update={"epochs": 2})
+    one = Predictor.load(fit(tmp_path / "one", train, val, settings), CPU)
+    two = fit(tmp_path / "two", train, val, settings.model_copy(update={"members": 2}))
+    learner = new_learner(train, effective(settings, train), seed=0, device=CPU)
+    start_head(learner, train, settings)
+    first = model_logits(learner.average, val)
+    joined = Predictor.load(two, CPU)
+    assert [len(p.model.partners) for p in (one, joined)] == [1, 2]
+    np.testing.assert_allclose(model_logits(joined.model.partners[0], val), first, atol=1e-5)
+    alone = 2 * one.logits(val) - first  # of the network that was fine-tuned
+    np.testing.assert_allclose(model_logits(joined.model.partners[1], val), alone, atol=1e-4)
+    own = 3 * joined.logits(val) - first - alone
+    assert np.abs(own - alone).max() > 1e-3  # another order and augmentation
+
+
+def test_a_partner_keeps_its_backbone_and_gets_a_head_for_these_classes(
+    tmp_path, make_images, settings
+):
+    others, train = make_images(9, seed=5, prefix="o"), make_images(12)
+    two = replace(others, targets=(others.targets > 0).long(), classes=("disc", "other"))
+    masks = (train.pixels < 25).to(torch.uint8) * 255
+    train = replace(train, outlines=Outlines(masks, torch.ones(12, dtype=torch.bool)))
+    known = settings.model_copy(update={"keep": "best", "frozen_share": 0.0})
+    elsewhere = fit(tmp_path / "elsewhere", two, two, known)
+    joined = Predictor.load(
+        fit(tmp_path / "joined", train, train, settings.model_copy(update={"partner": elsewhere})),
+        CPU,
+    )
+    partner, source = joined.model.partners[-1], Predictor.load(elsewhere, CPU).model
+    assert len(joined.model.partners) == 2
+    left, right = partner.backbone.state_dict(), source.backbone.state_dict()
+    body = [name for name in left if not name.startswith("fc.")]
+    assert all(torch.equal(left[name], right[name]) for name in body)
+    accuracy = (model_logits(partner, train).argmax(1) == train.targets.numpy()).mean()
+    assert accuracy > 0.6
+    assert (
+        joined.description["partner_sha256"]
+        == Predictor.load(elsewhere).description["weights_sha256"]
+    )
+    assert "partner" not in joined.description["settings"]
+
+
+def test_the_first_head_is_fitted_to_what_the_arm_shows(tmp_path, make_images, settings):
+    """Otherwise half of the answer would not know of synthetic images or of class weights."""
+    train, val = make_images(9), make_images(6, seed=1, prefix="v")
+    synthetic = make_images(6, seed=2, prefix="s")
+    plain = Predictor.load(fit(tmp_path / "plain", train, val, settings), CPU).model
+    more = fit(tmp_path / "more", train, val, settings, synthetic=synthetic)
+    balanced = settings.model_copy(update={"balance": "class-weights"})
+    weighted = Predictor.load(fit(tmp_path / "b", train.take(range(8)), val, balanced), CPU).model
+    same = Predictor.load(fit(tmp_path / "c", train.take(range(8)), val, settings), CPU).model
+    first = plain.partners[0].head.weight
+    assert not torch.equal(Predictor.load(more, CPU).model.partners[0].head.weight, first)
+    assert not torch.equal(weighted.partners[0].head.weight, same.partners[0].head.weight)
+
+
+def test_evidence_of_members_adds_up_to_the_mean_logit():
+    torch.manual_seed(1)
+    model = AttentiveClassifier("test_resnet", 3, "both", 64, lesion_attention=True, partners=1)
+    for member in (model, model.partners[0]):
+        torch.nn.init.normal_(member.lesion.draw.weight)
+        torch.nn.init.normal_(member.lesion.classify.weight)
+        torch.nn.init.normal_(member.head.bias)
+    images, targets = torch.rand(2, 1, 64, 64) * 2 - 1, torch.tensor([2, 0])
+    biases = (model.head.bias + model.partners[0].head.bias)[targets] / 2
+    whole = model.eval().evidence(images, targets).sum((1, 2, 3)) + biases
+    logits, features = model.logits_and_features(images)
+    torch.testing.assert_close(
+        whole, logits.gather(1, targets[:, None])[:, 0], atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(logits, model(images))
+    assert features.shape[1] == sum(model.blocks)
+
+
+def test_without_a_first_head_nothing_is_averaged(make_images, small_settings, settings):
+    train = make_images(6)
+    assert effective(settings.model_copy(update={"members": 3}), train).members == 3
+    for chosen in (small_settings, settings.model_copy(update={"head_start": "random"})):
+        kept = effective(chosen.model_copy(update={"members": 3}), train)
+        assert (kept.keep, kept.members, kept.partner) == ("best", 1, None)
