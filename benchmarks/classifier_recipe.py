@@ -4,8 +4,8 @@ python benchmarks/classifier_recipe.py BENCHMARK docs/results/classifier-recipe.
 
 BENCHMARK is the folder of a finished `sonobalance benchmark` with the arm `none`. Two questions:
 
-steps     log-loss, accuracy and macro-F1 after the first head on frozen features, at the best epoch
-          of fine-tuning, and with the head fitted anew, from `stats.jsonl`
+steps     log-loss, accuracy and macro-F1 after the first head on frozen features, at the best and
+          the last epoch of fine-tuning, and of what is kept, from `stats.jsonl`
 features  which averages the head needs: the regression is fitted on parts of the kept network's
           features of TRAIN, and asked about VAL
 """
@@ -32,6 +32,7 @@ from sonobalance.files import read_json, read_lines, write_json
 from sonobalance.runs import Run
 
 Columns = NDArray[np.intp]
+LAST = {"average": "mean of first head and last epoch", "best": "head fitted anew"}
 
 
 def main() -> None:
@@ -65,7 +66,8 @@ def steps_of(folder: Path) -> dict[str, dict[str, float]]:
     found = {
         "first head on frozen features": rows[0],
         "best epoch of fine-tuning": min(tuned, key=lambda row: row["val_log_loss"]),
-        "head fitted anew": rows[-1],
+        "last epoch of fine-tuning": tuned[-1],
+        LAST[page["settings"]["keep"]]: rows[-1],
         "kept, mirror averaged": {
             "val_log_loss": page["validation"]["log_loss"], **page["validation"]
         },

@@ -105,11 +105,11 @@ def _gan(settings: Settings, speed: float, images: int) -> Cost:
 
 def _classifier(settings: Settings, images: float, speed: float) -> Cost:
     classifier = settings.classifier
-    flops = _classifier_flops(settings)
+    flops, tuning = _classifier_flops(settings), classifier.epochs * classifier.members
     passes = (
         images
         * len(arms_of(settings))
-        * (3 * classifier.epochs + classifier.head_epochs + classifier.outline_epochs)
+        * (3 * tuning + classifier.head_epochs + classifier.outline_epochs)
     )
     minutes = passes * flops / speed / SHARE_OF_BOUND["classifier"] / 60
     memory = BASE_MEMORY_GIB + classifier.batch_size * (classifier.image_size_px / 224) ** 2 * 0.1

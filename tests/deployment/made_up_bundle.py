@@ -36,7 +36,7 @@ def description(**changes: object) -> Description:
         "network_data_format": data_format(CLASSES, SIDE), "classes": CLASSES,
         "network": {
             "backbone": BACKBONE, "attention": "both", "attention_stages": 2,
-            "image_size_px": SIDE,
+            "image_size_px": SIDE, "partners": 1,
         },
         "preprocessing": {
             "image_size_px": SIDE, "grey": "luma", "letterbox": "centred", "input_range": [-1, 1],
@@ -62,7 +62,7 @@ def description(**changes: object) -> Description:
 
 def network() -> AttentiveClassifier:
     torch.manual_seed(0)
-    return AttentiveClassifier(BACKBONE, 3, "both", SIDE).eval()
+    return AttentiveClassifier(BACKBONE, 3, "both", SIDE, partners=1).eval()
 
 
 def bundle_files(*, examples: bool = False, limit: float = 2.0, **changes: object):

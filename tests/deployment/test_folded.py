@@ -19,7 +19,9 @@ def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 def trained(backbone: str, *, lesion_attention: bool = True) -> AttentiveClassifier:
     """A network whose batch norms have seen something and whose gates are open to differing."""
     torch.manual_seed(0)
-    model = AttentiveClassifier(backbone, 3, "both", SIDE, lesion_attention=lesion_attention)
+    model = AttentiveClassifier(
+        backbone, 3, "both", SIDE, lesion_attention=lesion_attention, partners=1
+    )
     for norm in norms(model):
         for name, tensor in norm.named_buffers():
             if name == "running_mean":
@@ -42,7 +44,7 @@ def test_logits_and_features_stay(backbone):
             fast.logits_and_features(images), model.logits_and_features(images), strict=True
         ):
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-    assert not norms(fast.backbone)
+    assert not [*norms(fast.backbone), *norms(fast.partners[0].backbone)]
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)

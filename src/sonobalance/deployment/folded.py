@@ -30,7 +30,8 @@ def folded(model: AttentiveClassifier, image_size_px: int) -> AttentiveClassifie
         image_size_px: side S of its input.
     """
     fast = copy.deepcopy(model)
-    _fold(fast.backbone)
+    for network in (fast, *fast.partners):
+        _fold(network.get_submodule("backbone"))
     if not _same(model, fast, image_size_px):
         fast = copy.deepcopy(model)
     for module in fast.modules():
