@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from sonobalance.data.catalogue import ENTRIES, Entry
 from sonobalance.version import __version__
 
 DOCUMENT = "DATASHEET.md"
 UNKNOWN_LICENCE = "Not stated. Ask the owner of the source set before you pass this set on."
 UNKNOWN_SOURCE = "The user's own set; describe its acquisition, devices and patients here."
+PRESENCE = {
+    "copy": "Real images are copies of the source files.",
+    "link": "Real images are links into the source folder and vanish with it.",
+    "leave-out": "Real images are left out: this folder holds the synthetic ones alone.",
+}
 LIMITS = (
     "Synthetic images are mixtures of TRAIN images of one class: they add no patients, devices or "
     "pathology that TRAIN lacks, and inherit its biases and wrong labels.",
@@ -51,64 +58,12 @@ def datasheet(
         synthesis: content of `synthesis.json`.
         date: ISO 8601.
     """
-    labels = sorted({label for label, _ in counts})
-    rows = "\n".join(
-        f"| {label} | {counts.get((label, 'real'), 0)} | {counts.get((label, 'synthetic'), 0)} |"
-        for label in labels
-    )
-    closes = "\n".join(
-        f"- {gate.replace('_', ' ')}: at least {t['value']:.3f}. {t['rule']}"
-        for gate, t in synthesis["thresholds"].items()
-    )
-    cite = f"\nCite: {source.citation}" if source else ""
-    limits = "\n".join(f"- {sentence}" for sentence in LIMITS)
-    presence = {
-        "copy": "Real images are copies of the source files.",
-        "link": "Real images are links into the source folder and vanish with it.",
-        "leave-out": "Real images are left out: this folder holds the synthetic ones alone.",
-    }[real]
-    return f"""# Datasheet: {name}
-
-Research data, not for clinical use. Written {date} by sonobalance {__version__}.
-
-## What it is
-
-A training set of breast ultrasound or similar images in which rare classes were filled up with
-synthetic images. {presence} Parts: {", ".join(parts)}; synthetic images are in TRAIN only.
-
-| class (TRAIN) | real | synthetic |
-|---|---|---|
-{rows}
-
-Synthetic images are marked three times: `(synthetic n)` or `synthetic-` in the file name,
-`origin=synthetic` in `index.csv`, and `synthetic=true` with class, seed, generator and nearest real
-image in the text chunks of the PNG.
-
-## From which data
-
-{source.title if source else UNKNOWN_SOURCE}
-
-Licence of the source set: {licence}
-A synthetic image is derived from real ones; the terms of the source set reach it too.{cite}
-
-SHA-256 of the TRAIN images the generator learnt from: `{synthesis["hashes"]["train"]}`
-
-## How it was made
-
-A class-conditional GAN was trained on TRAIN alone (`{synthesis["hashes"]["generator"]}`).
-{synthesis["candidates"]} candidates were made and {synthesis["accepted"]} accepted by these gates,
-each calibrated on real TRAIN images:
-
-{closes}
-
-The loop stopped: {synthesis["stop_reason"]} {synthesis["sentence"]}
-
-## Known limits
-
-{limits}
-
-## Uses
-
-Training of classifiers, with and without the synthetic images, measured on real images of other
-patients. Not for: diagnosis, validation, testing, prevalence, or identification of people.
-"""
+    environment = Environment(  # noqa: S701 - Markdown, no HTML
+        loader=PackageLoader("sonobalance", "synthesis"), undefined=StrictUndefined,
+        trim_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template("datasheet.md.j2").render(
+        name=name, source=source, unknown_source=UNKNOWN_SOURCE, licence=licence, counts=counts,
+        labels=sorted({label for label, _ in counts}), parts=parts, presence=PRESENCE[real],
+        synthesis=synthesis, date=date, limits=LIMITS, version=__version__,
+    )  # fmt: skip
