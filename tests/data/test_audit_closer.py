@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sonobalance.config import AuditSettings
+from sonobalance.data.audit import closer
 from sonobalance.data.audit.closer import (
-    ALWAYS,
     SURE_INLIERS,
     Scored,
     in_doubt,
@@ -67,11 +67,21 @@ def test_the_score_is_the_logistic_function_of_its_evidence() -> None:
     assert 0.999 < closer_likelihood(many) < 1
 
 
-def test_in_large_sets_the_likeliest_pairs_are_looked_at_again() -> None:
-    doubts: list[Scored] = [(k, k + 1, False, 0.1 + k / 10_000, WEAK) for k in range(ALWAYS + 100)]
-    sure: Scored = (0, 9, False, 0.999, replace(WEAK, inliers=SURE_INLIERS))
-    keys = [pair[:3] for pair in doubts]
-    assert worth_a_look([sure, *doubts], 20_000, 0.0) == keys[100:]
-    assert worth_a_look([sure, *doubts], 20_000, 0.102) == keys[60:]
-    assert worth_a_look([sure, *doubts], 20_000, 1.0) == keys
-    assert worth_a_look([sure, *doubts[:ALWAYS]], 780, 0.0) == keys[:ALWAYS]
+def test_the_most_doubtful_pairs_are_looked_at_again() -> None:
+    scores = (0.9, 0.45, 0.1, 0.6, 0.02)
+    doubts: list[Scored] = [(k, k + 1, False, score, WEAK) for k, score in enumerate(scores)]
+    sure: Scored = (0, 9, False, 0.5, replace(WEAK, inliers=SURE_INLIERS))
+    assert worth_a_look([sure, *doubts], 2, 0.5) == [(1, 2, False), (3, 4, False)]
+    assert worth_a_look([sure, *doubts], 2, 0.95) == [(0, 1, False), (3, 4, False)]
+    assert worth_a_look([sure, *doubts], 9, 0.5) == [(k, k + 1, False) for k in range(4)]
+
+
+def test_pairs_beyond_the_bound_keep_their_first_score(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closer, "ALWAYS", 1)
+    settings = AuditSettings(workers=1, closer_pairs_per_image=0)
+    pairs: list[Scored] = [(0, 1, False, 0.4, WEAK), (0, 2, False, 0.9, WEAK)]
+    looked_at, kept = look_closer(manifest, pairs, settings)
+    assert looked_at[3] > 0.9
+    assert kept is pairs[1]

@@ -84,7 +84,7 @@ class AuditSettings(Section):
     )
     closer_pairs_per_image: float = Field(
         0.25, ge=0, le=1000,
-        description="Closer looks in large sets, likeliest pairs first; 2000 pairs in any set.",
+        description="Closer looks in large sets, most doubtful first; 2000 pairs in any set.",
     )  # fmt: skip
     marks: bool = Field(True, description="Look for burnt-in calipers, text, pictograms, colour.")
     workers: int = Field(2, ge=1, le=256, description="Threads; the result does not depend on it.")

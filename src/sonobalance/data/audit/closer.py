@@ -6,7 +6,8 @@ the images are opened again and described by more features of a larger copy; whe
 same more features agree, where the likeness was chance the agreement falls apart.
 
 In a larger set every image meets more strangers that look alike by chance, so that more and more
-pairs would be in doubt: `closer_pairs_per_image` bounds them, likeliest pairs first.
+pairs would be in doubt: `closer_pairs_per_image` bounds them, those nearest to the
+threshold first: the first look is least sure of these.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def look_closer(
     manifest: Manifest, pairs: Sequence[Scored], settings: AuditSettings
 ) -> list[Scored]:
     """The pairs in the same order; those in doubt with the score and evidence of a closer look."""
-    doubted = worth_a_look(pairs, len(manifest), settings.closer_pairs_per_image)
+    room = max(ALWAYS, round(settings.closer_pairs_per_image * len(manifest)))
+    doubted = worth_a_look(pairs, room, settings.duplicate_threshold)
     images = sorted({k for i, j, _ in doubted for k in (i, j)})
     described = on_each(
         lambda k: _describe(manifest, k, settings), images, settings.workers, "look closer"
@@ -61,14 +63,14 @@ def look_closer(
 
 
 def worth_a_look(
-    pairs: Sequence[Scored], images: int, per_image: float
+    pairs: Sequence[Scored], room: int, threshold: float
 ) -> list[tuple[int, int, bool]]:
-    """The likeliest pairs in doubt, sorted: all of them up to `ALWAYS` or `per_image` an image."""
+    """At most `room` pairs in doubt, those whose score is nearest to the threshold, sorted."""
     doubted = sorted(
         (pair for pair in pairs if in_doubt(pair[3], pair[4])),
-        key=lambda pair: (-pair[3], pair[:3]),
+        key=lambda pair: (abs(pair[3] - threshold), pair[:3]),
     )
-    return sorted(pair[:3] for pair in doubted[: max(ALWAYS, round(per_image * images))])
+    return sorted(pair[:3] for pair in doubted[:room])
 
 
 def _describe(manifest: Manifest, position: int, settings: AuditSettings) -> Features:
