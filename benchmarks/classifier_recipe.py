@@ -2,10 +2,12 @@
 
 python benchmarks/classifier_recipe.py BENCHMARK docs/results/classifier-recipe.json
 
-BENCHMARK is the folder of a finished `sonobalance benchmark` with the arm `none`. Two questions:
+BENCHMARK is the folder of a finished `sonobalance benchmark` with the arm `none`. Its questions:
 
 steps     log-loss, accuracy and macro-F1 after the first head on frozen features, at the best and
           the last epoch of fine-tuning, and of what is kept, from `stats.jsonl`
+members   the same and AUC of every member of the kept network alone and of means, mirror sides
+          averaged, temperature-scaled
 features  which averages the head needs: the regression is fitted on parts of the kept network's
           features of TRAIN, and asked about VAL
 """
@@ -13,6 +15,7 @@ features  which averages the head needs: the regression is fitted on parts of th
 from __future__ import annotations
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,9 @@ from sonobalance import runs
 from sonobalance.artefacts import splits_of
 from sonobalance.classify.features import model_features
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.predict import Predictor
+from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
+from sonobalance.classify.temperature import fit_temperature
 from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.environment import environment
 from sonobalance.files import read_json, read_lines, write_json
@@ -39,20 +43,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only-steps", action="store_true", help="do not compute features anew")
+    parser.add_argument("--no-features", action="store_true", help="leave out the last question")
     given = parser.parse_args()
     units = sorted((given.benchmark / "units").glob("none-seed0-fold*"))
     done = [unit for unit in units if (unit / "classifier/none/model.json").is_file()]
     if not done:
         raise SystemExit(f"Expected trained folds of the arm none in {given.benchmark}.")
     steps = [steps_of(unit / "classifier" / "none") for unit in done]
-    features = [] if given.only_steps else [features_of(runs.open_run(unit)) for unit in done]
+    members = [members_of(runs.open_run(unit)) for unit in done]
+    features = [] if given.no_features else [features_of(runs.open_run(unit)) for unit in done]
     page = read_json(done[0] / "classifier" / "none" / "model.json")
     result = {
         "command": "python benchmarks/classifier_recipe.py BENCHMARK OUT"
-        + " --only-steps" * given.only_steps,
+        + " --no-features" * given.no_features,
         "part": "VAL", "folds": len(done), "settings": page["settings"],
-        "steps": averaged(steps), "features": averaged(features), "environment": environment(),
+        "steps": averaged(steps), "members": averaged(members), "features": averaged(features),
+        "environment": environment(),
     }  # fmt: skip
     write_json(given.out, result)
     print(given.out)
@@ -76,6 +82,24 @@ def steps_of(folder: Path) -> dict[str, dict[str, float]]:
     return {
         step: {name: row[column] for name, column in names.items()} for step, row in found.items()
     }
+
+
+def members_of(run: Run) -> dict[str, dict[str, float]]:
+    """Scores on VAL of each member and of the means of some."""
+    predictor, splits = Predictor.load(run.path("classifier/none")), splits_of(run)
+    val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
+    model, partners = predictor.model, list(predictor.model.partners)
+    names = ["first head", "fine-tuned", "partner"][: 1 + len(partners)]
+    own = model_logits(model, val, mirror=predictor.mirror) * (1 + len(partners))
+    others = [model_logits(partner, val, mirror=predictor.mirror) for partner in partners]
+    alone = dict(zip(names, [others[0], own - sum(others), *others[1:]], strict=True))
+    found = {}
+    for size in range(1, 1 + len(names)):
+        for chosen in combinations(names, size):
+            logits = np.mean([alone[name] for name in chosen], axis=0)
+            targets = val.targets.numpy()
+            found[" + ".join(chosen)] = scores(logits / fit_temperature(logits, targets), targets)
+    return found
 
 
 def features_of(run: Run) -> dict[str, dict[str, float]]:

@@ -147,7 +147,8 @@ def our_step(images: LabelledImages, base: ClassifierSettings, changes: dict[str
 def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dict[str, Work]:
     """The bare model, and the path that every command, report and service takes.
 
-    The mirrored second look is a choice of the recipe, not an overhead; it is shown on its own.
+    The mirrored second look and a partner are choices of the recipe, not overheads; they are shown
+    on their own.
     """
     bare = timm.create_model(base.backbone, num_classes=len(CLASSES))
     bare.to(memory_format=torch.channels_last).eval()
@@ -158,8 +159,10 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
             bare(batch.contiguous(memory_format=torch.channels_last)).numpy()
         return len(images)
 
-    def ours(attention: str, *, mirror: bool) -> Work:
-        model = AttentiveClassifier(base.backbone, len(CLASSES), attention, base.image_size_px)
+    def ours(attention: str, *, mirror: bool = False, partners: int = 0) -> Work:
+        model = AttentiveClassifier(
+            base.backbone, len(CLASSES), attention, base.image_size_px, partners=partners
+        )
 
         def work() -> int:
             model_logits(model, images, mirror=mirror, image_size_px=base.image_size_px)
@@ -169,8 +172,9 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
 
     return {
         "timm model": plain,
-        "ours, no attention": ours("none", mirror=False),
-        "ours, attention": ours("both", mirror=False),
+        "ours, no attention": ours("none"),
+        "ours, attention": ours("both"),
+        "ours, attention, first head as partner": ours("both", partners=1),
         "ours, attention, mirrored too": ours("both", mirror=True),
     }
 

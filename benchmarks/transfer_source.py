@@ -19,7 +19,7 @@ from sonobalance.stages import STAGES
 
 RECIPE = {
     "keep": "best", "head_start": "random", "head_epochs": 0, "outline_epochs": 0,
-    "epochs": 6, "backbone_lr": 5e-4, "head_lr": 1e-3, "dropout": 0.2, "refit_head": False,
+    "epochs": 4, "backbone_lr": 5e-4, "head_lr": 1e-3, "dropout": 0.2, "refit_head": False,
     "ema_halflife_epochs": 1.0, "attention": "none",
 }  # fmt: skip
 

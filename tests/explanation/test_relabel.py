@@ -28,10 +28,12 @@ def test_labels_are_dealt_anew_and_keep_their_counts(train):
     assert len(shuffled_labels(train, 10, seed=0)) == 10
 
 
-@pytest.mark.parametrize("attention", [False, True])
-def test_shuffled_labels_are_learned_by_heart_and_forgotten_again(train, attention):
+@pytest.mark.parametrize(("attention", "partners"), [(False, 0), (True, 0), (True, 1)])
+def test_shuffled_labels_are_learned_by_heart_and_forgotten_again(train, attention, partners):
     torch.manual_seed(0)
-    model = AttentiveClassifier("test_resnet", 3, "both", 64, lesion_attention=attention).train()
+    model = AttentiveClassifier(
+        "test_resnet", 3, "both", 64, lesion_attention=attention, partners=partners
+    ).train()
     before = {name: p.detach().clone() for name, p in model.state_dict().items()}
     shuffled = shuffled_labels(train, 24, seed=0)
     with relabelled(model, shuffled, batch_size=8, seed=0) as learned:

@@ -213,7 +213,7 @@ class AttentiveClassifier(nn.Module):
     def blocks(self) -> tuple[int, ...]:
         """How `features` divides into parts of one kind: their widths, in order."""
         if self.lesion is None:
-            return (self.backbone.num_features,)
+            return (self.head.in_features if self.head else self.backbone.num_features,)
         *levels, last = self.lesion.channels
         return (last, *(c for c in levels for _ in range(4)), last)
 

@@ -75,7 +75,7 @@ def write_model(
                 "validation": class_counts(val),
             },
             "outlined_images": int(train.known_outlines().known.sum()),
-            "best_epoch": learner.best_epoch,
+            "best_epoch": learner.best_epoch if settings.keep == "best" else None,
             "epochs": learner.epoch,
             "validation": {
                 "log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets)

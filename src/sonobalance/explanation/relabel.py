@@ -125,15 +125,23 @@ def _refit_head(model: nn.Module, images: LabelledImages) -> None:
     present = images.targets.unique().tolist() == list(range(len(images.classes)))
     if not isinstance(model, AttentiveClassifier) or not present:
         return
-    features = model_features(model, images, image_size_px=images.pixels.shape[-1])
-    probe = fit_probe(features, images.targets.numpy(), c=EXACT_C)
-    model.set_head(torch.from_numpy(probe.weight), torch.from_numpy(probe.bias))
+    for member in _members(model):
+        features = model_features(member, images, image_size_px=images.pixels.shape[-1])
+        probe = fit_probe(features, images.targets.numpy(), c=EXACT_C)
+        member.set_head(torch.from_numpy(probe.weight), torch.from_numpy(probe.bias))
+
+
+def _members(model: nn.Module) -> list[Any]:
+    """The networks whose mean the model is, itself first."""
+    return [model, *getattr(model, "partners", [])]
 
 
 def _learn(model: nn.Module, images: LabelledImages, batch_size: int, seed: int) -> None:
     """`EPOCHS` of AdamW for the last weights; nothing below them is kept for a backward pass."""
-    weights = list(model.parameters())
-    last = weights[round((1 - LAST_SHARE) * len(weights)) :]
+    last = []
+    for member in _members(model):
+        weights = [p for name, p in member.named_parameters() if not name.startswith("partners.")]
+        last += weights[round((1 - LAST_SHARE) * len(weights)) :]
     for weight in last:
         weight.requires_grad_(True)
     optimizer = torch.optim.AdamW(last, RATE)
