@@ -123,8 +123,10 @@ class Dull(StubGenerator):
 
 
 def test_where_none_is_in_the_real_range_the_most_real_of_the_pool_are_judged_further(tmp_path):
-    settings = QUICK.model_copy(update={"rounds": 1, "min_pool": POOL, "pool_factor": 1.0})
-    growth = run(tmp_path / "ranked", Dull(), settings)
+    strict = QUICK.model_copy(update={"rounds": 1, "min_pool": POOL, "pool_factor": 1.0})
+    assert not run(tmp_path / "strict", Dull(), strict).manifest.records
+    ranked = strict.model_copy(update={"realism_share": 0.25})
+    growth = run(tmp_path / "ranked", Dull(), ranked)
     rows = rows_of(tmp_path / "ranked" / "selection.csv")
     passed = [row for row in rows if not row["reason"].startswith("realism")]
     assert len(rows) == 2 * POOL
@@ -133,8 +135,6 @@ def test_where_none_is_in_the_real_range_the_most_real_of_the_pool_are_judged_fu
     assert kept
     assert all("most real of its pool" in row["reason"] for row in kept)
     assert growth.document["accepted_by_rank"] == len(kept)
-    strict = settings.model_copy(update={"realism_share": 0.0})
-    assert not run(tmp_path / "strict", Dull(), strict).manifest.records
 
 
 def test_swapped_labels_are_refused(tmp_path):
