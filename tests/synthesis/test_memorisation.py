@@ -12,6 +12,7 @@ from sonobalance.data.images import write_png
 from sonobalance.data.phantoms import KINDS, phantom
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
+from sonobalance.reporting.memorisation_page import write_memorisation_page
 from sonobalance.synthesis.image_folders import find_images
 
 REAL, STRANGERS = 36, 30
@@ -129,6 +130,14 @@ def test_the_page_is_offline_and_shows_the_pairs(audited):
     assert text.count("looks copied</strong>") == 10
     assert text.count("data:image/jpeg;base64") == 20
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_page_calls_only_copies_copied(folders, tmp_path):
+    document = read_json(folders / "out/memorisation.json")
+    for i, row in enumerate(document["closest"]):
+        row["copy"] = i < 3
+    page = write_memorisation_page(document, folders / "synthetic", folders / "real", tmp_path)
+    assert page.read_text(encoding="utf-8").count("looks copied</strong>") == 3
 
 
 def test_images_inside_the_real_folder_are_not_compared_with_themselves(folders):
