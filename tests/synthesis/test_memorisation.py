@@ -132,7 +132,7 @@ def test_the_page_is_offline_and_shows_the_pairs(audited):
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_the_page_calls_only_copies_copied(folders, tmp_path):
+def test_the_page_calls_only_copies_copied(folders, audited, tmp_path):
     document = read_json(folders / "out/memorisation.json")
     for i, row in enumerate(document["closest"]):
         row["copy"] = i < 3
