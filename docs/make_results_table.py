@@ -39,7 +39,8 @@ def of_run(run: dict[str, Any]) -> str:
         for row in run["paired"]
         if row["metric"] in ("macro_f1", "recall_malignant")
     ]
-    return f"""One run on BUSI, {environment["cores"]} cores without a GPU, {run["minutes"]}
+    cores = f"{environment['cores']} core" + "s" * (environment["cores"] != 1)
+    return f"""One run on BUSI, {cores} without a GPU that other work shared, {run["minutes"]}
 minutes, {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST
 images of {run["groups"]} independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):

@@ -155,7 +155,7 @@ def _curves(log: list[dict[str, Any]], best_kimg: Any, classes: list[str]) -> li
         curves_figure(game, scores, key="gan-score", title="Realism by each discriminator",
                       mark=mark),
         curves_figure(game, kid, key="gan-kid", mark=mark,
-                      title="KID to TRAIN images kept from the generator (0 = as real)"),
+                      title="KID to held-back images (0 = as real)"),
         curves_figure(game, diversity, key="gan-diversity", title="Diversity (1 = as in real)",
                       mark=mark),
     )  # fmt: skip
