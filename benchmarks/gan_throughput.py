@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -227,7 +228,8 @@ def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     result: dict[str, Any] = {
-        "what": __doc__, "device": given.device, "batch": given.batch,
+        "command": "python benchmarks/gan_throughput.py " + " ".join(sys.argv[1:]),
+        "device": given.device, "batch": given.batch,
         "rival_batch": given.rival_batch, "repetitions": given.repetitions,
         "feature_branch": given.weights.name if given.weights else None,
         "threads": 1, "environment": environment(),
