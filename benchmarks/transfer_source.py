@@ -36,7 +36,9 @@ def main() -> None:
         "split": {"test_fraction": 0.04, "val_fraction": 0.1},
         "classifier": RECIPE | {"weights": given.weights.absolute()},
     })  # fmt: skip
-    run = runs.create(given.out / "run", given.data, settings, None)
+    place = given.out / "run"
+    place.mkdir(parents=True, exist_ok=True)
+    run = runs.create(place, given.data, settings, None)
     for stage in ("index", "audit", "split", "train"):
         run.perform(STAGES[stage])
     shutil.copytree(run.path("classifier/none"), given.out / "classifier", dirs_exist_ok=True)
