@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from sonobalance.classify.predict import Predictor
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.train import train_classifier
 from sonobalance.data.loading import to_unit
 from sonobalance.errors import InputError
@@ -42,6 +43,20 @@ def test_mirror_and_temperature_by_hand(folder, make_images):
     )
     mirrored = replace(images, pixels=images.pixels.flip(3))
     np.testing.assert_allclose(predictor.logits(images), predictor.logits(mirrored), atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "mobilenetv2_035", "test_convnext"])
+def test_working_in_place_changes_no_logit_and_ends(make_images, backbone):
+    torch.manual_seed(0)
+    model = AttentiveClassifier(backbone, 3, "both", 32, lesion_attention=True, partners=1).eval()
+    for member in (model, model.partners[0]):
+        torch.nn.init.normal_(member.lesion.draw.weight)
+        torch.nn.init.normal_(member.lesion.classify.weight)
+    images = make_images(4)
+    with torch.no_grad():
+        plain = model(to_unit(images.pixels)).numpy()
+    np.testing.assert_allclose(model_logits(model, images), plain, rtol=1e-5, atol=1e-5)
+    assert not any(getattr(m, "inplace", False) for m in model.modules())
 
 
 def test_loading_gives_the_network_in_evaluation_mode(folder):
