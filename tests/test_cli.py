@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -80,4 +81,5 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
-    assert sonobalance.__version__ in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"sonobalance {sonobalance.__version__} (torch {version('torch')}, bundle format" in said

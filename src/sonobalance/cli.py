@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sonobalance import api
 from sonobalance.errors import SonobalanceError
 from sonobalance.layers import nearest_name, validation_sentence
-from sonobalance.version import __version__
+from sonobalance.version import versions
 
 COMMANDS = (
     "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
@@ -43,7 +43,7 @@ app = App(
     name="sonobalance",
     help="Audit, split, balance, classify and explain small imbalanced ultrasound image sets.",
     help_epilogue="Research software, not a medical device. Add --debug for a traceback.",
-    version=__version__,
+    version=versions,
     result_action="return_value",
 )
 for command in COMMANDS:
