@@ -69,6 +69,16 @@ def test_a_setting_of_another_stage_does_not_matter(source: Path, out: Path) -> 
     assert not runs.create(out, source, parse({"gan": {"alpha": 1}}), "cpu").perform(make([]))
 
 
+def test_a_setting_may_name_a_folder_and_what_is_in_it_counts(source: Path, out: Path) -> None:
+    settings = parse({"classifier": {"init": str(source)}})
+    stage = Stage("copy", ("classifier.init",), (), ("result.txt",), make([]).work)
+    assert runs.create(out, source, settings, "cpu").perform(stage)
+    assert not runs.create(out, source, settings, "cpu").perform(stage)
+    (source / "a.txt").write_text("two")
+    with pytest.raises(StaleError, match=r"classifier\.init"):
+        runs.create(out, source, settings, "cpu").perform(stage)
+
+
 def test_changed_images_are_noticed(source: Path, out: Path) -> None:
     runs.create(out, source, Settings(), "cpu").perform(make([]))
     (source / "a.txt").write_text("two")

@@ -134,7 +134,8 @@ class Run:
                 )
         chosen = settings_of(stage, self.settings)
         files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
-        inputs |= {f"the file of {name}": sha256_of(value) for name, value in files.items()}
+        for name, value in files.items():
+            inputs[f"the file of {name}"] = (tree_digest if value.is_dir() else sha256_of)(value)
         return {"settings": _plain(chosen), "inputs": inputs}
 
     def _intact(self, stage: Stage) -> bool:
