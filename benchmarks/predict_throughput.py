@@ -46,7 +46,8 @@ def main() -> None:
     side = predictor.description.preprocessing.image_size_px
     files = find_files([given.images])[: given.count]
     squares = np.stack([read_frames(path, side, 1)[0].square for path in files])
-    passes = 2 if predictor.description.calibration.mirror_test else 1
+    networks = 1 + len(predictor.model.partners)
+    passes = networks * (2 if predictor.description.calibration.mirror_test else 1)
     bare = timm.create_model(predictor.description.network.backbone, num_classes=3).eval()
     bare = bare.to(memory_format=torch.channels_last)
     unit = torch.from_numpy(squares)[:, None].float() / 127.5 - 1
@@ -78,7 +79,8 @@ def main() -> None:
         f"--rounds {given.rounds}",
         "bundle": predictor.description.name, "backbone": predictor.description.network.backbone,
         "image_size_px": side, "images": len(files), "batch_size": BATCH,
-        "forward_passes_per_image": passes, "threads": torch.get_num_threads(),
+        "networks": networks, "forward_passes_per_image": passes,
+        "threads": torch.get_num_threads(),
         "images_per_second": {
             name: statistics.median(len(files) / row[name][0] for row in rounds) for name in works
         },
