@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, f1_score
 
 from sonobalance.classify.learner import Learner
+from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import FORMAT, model_logits
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.classify.weights import weights_file
@@ -53,14 +55,7 @@ def write_model(
             "partners": len(model.partners),
             "gated_stages": list(model.gated),
             "target_layer": model.target_layer.name,
-            "preprocessing": {
-                "image_size_px": settings.image_size_px,
-                "letterbox": "aspect ratio kept, area resampling, black padding, centred",
-                "clean_marks": cleaning(),
-                "input_range": [-1, 1],
-                "mean": model.mean.flatten().tolist(),
-                "std": model.std.flatten().tolist(),
-            },
+            "preprocessing": _preprocessing(model, settings),
             "mirror_test": settings.mirror_test,
             "temperature": temperature,
             "weights_sha256": sha256_of(path),
@@ -85,6 +80,18 @@ def write_model(
             "versions": {"torch": torch.__version__, "timm": timm.__version__},
         },
     )  # fmt: skip
+
+
+def _preprocessing(model: AttentiveClassifier, settings: ClassifierSettings) -> dict[str, Any]:
+    """How an image becomes an input."""
+    return {
+        "image_size_px": settings.image_size_px,
+        "letterbox": "aspect ratio kept, area resampling, black padding, centred",
+        "clean_marks": cleaning(),
+        "input_range": [-1, 1],
+        "mean": model.mean.flatten().tolist(),
+        "std": model.std.flatten().tolist(),
+    }
 
 
 def class_counts(images: LabelledImages) -> dict[str, int]:
