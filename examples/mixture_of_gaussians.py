@@ -17,6 +17,7 @@ import matplotlib as mpl
 import torch
 from torch import Tensor, nn
 
+from sonobalance.environment import environment
 from sonobalance.files import atomic, write_json
 from sonobalance.gan import losses
 from sonobalance.randomness import derive, seed_torch
@@ -120,7 +121,10 @@ def main() -> None:
         axes.set_title(f"{objective}: {rows[-1]['modes']} of {MODES} modes")
     with atomic(given.out) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
-    write_json(given.json, {"steps": given.steps, "modes": MODES, "rows": rows})
+    write_json(given.json, {
+        "command": "python examples/mixture_of_gaussians.py", "steps": given.steps, "modes": MODES,
+        "rows": rows, "environment": environment(),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":
