@@ -42,8 +42,9 @@ from sonobalance.environment import environment
 from sonobalance.files import write_json
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.latents import encode_bank
-from sonobalance.gan.steps import arithmetic, game_step, warmup_step
+from sonobalance.gan.steps import game_step, warmup_step
 from sonobalance.gan.training import Training, start
+from sonobalance.precision import arithmetic
 
 IMAGES = 64
 SETTLE, STEPS = 2, 4  # iterations before measuring, and in one measurement
@@ -114,7 +115,7 @@ def training(size: int, batch: int, given: argparse.Namespace) -> Training:
 
 def stepper(t: Training, step: Callable[[Training], Any] = game_step) -> Callable[[], None]:
     def run() -> None:
-        with arithmetic(t.settings, t.train.pixels.device):
+        with arithmetic(t.settings.precision, t.train.pixels.device):
             step(t)
 
     return run

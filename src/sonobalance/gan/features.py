@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sonobalance.folding import fold_norms
+from sonobalance.precision import speed_up
+from sonobalance.randomness import torch_generator
+
 LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
 FEATURE_SIDE = 128  # images are enlarged to this side for the pooled features
 FEATURE_BATCH = 32
@@ -41,15 +45,22 @@ class FrozenFeatures(nn.Module):
         strides = [info["reduction"] for info in self.model.feature_info]
         found = [max(i for i, s in enumerate(strides) if s == k) for k in LEVELS if k in strides]
         self._levels = found if len(found) > 1 else [len(strides) // 2, len(strides) - 1]
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval()
+        noise = torch.rand(1, 3, size, size, generator=torch_generator(0, "frozen features"))
+        self.model = fold_norms(self.model, lambda network: self._maps(network, noise))
+        speed_up(self.model)
+        self.requires_grad_(False).to(memory_format=torch.channels_last)
         with torch.no_grad():
             maps = self(torch.zeros(1, 1, size, size))
         self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1]."""
-        found: list[Tensor] = self.model.forward_intermediates(
-            self._rgb(images), indices=self._levels, intermediates_only=True, stop_early=True
+        return self._maps(self.model, self._rgb(images))
+
+    def _maps(self, model: Any, rgb: Tensor) -> list[Tensor]:
+        found: list[Tensor] = model.forward_intermediates(
+            rgb, indices=self._levels, intermediates_only=True, stop_early=True
         )
         return found
 

@@ -39,12 +39,20 @@ class _UnitRms(torch.autograd.Function):
         (gradient,) = gradients
         if torch.is_grad_enabled():  # a second derivative is wanted: R1
             scale = _inverse_rms(x, ctx.dim)
-        share = (gradient * x).mean(ctx.dim, keepdim=True) * scale**3
+        share = _mean(gradient * x, ctx.dim) * scale**3
         return torch.addcmul(gradient * scale, x, share, value=-1), None
 
 
 def _inverse_rms(x: Tensor, dim: int) -> Tensor:
-    return torch.rsqrt(x.square().mean(dim, keepdim=True) + 1e-8)
+    norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    return torch.rsqrt(norm.square() / x.shape[dim] + 1e-8)
+
+
+def _mean(x: Tensor, dim: int) -> Tensor:
+    """Mean over `dim`, kept; on the CPU a convolution sums channels in bfloat16 without a copy."""
+    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or x.dim() != 4 or dim != 1:
+        return x.mean(dim, keepdim=True)
+    return F.conv2d(x, x.new_full((1, x.shape[1], 1, 1), 1 / x.shape[1]))
 
 
 def unit_rms(x: Tensor, dim: int = 1) -> Tensor:

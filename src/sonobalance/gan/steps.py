@@ -59,17 +59,3 @@ def _average(t: Training) -> None:
     halflife_kimg = min(t.settings.ema_halflife_kimg, t.kimg / 2)
     keep = 0.5 ** (t.settings.batch_size / 1000 / halflife_kimg)
     torch._foreach_lerp_([*t.average.parameters()], [*t.generator.parameters()], 1 - keep)
-
-
-def arithmetic(settings: GanSettings, device: torch.device) -> torch.autocast:
-    """The context in which networks are run while training."""
-    half = settings.precision == "bfloat16" or (settings.precision == "auto" and has_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster there than in float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())

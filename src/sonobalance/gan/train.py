@@ -24,9 +24,10 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.judging import SNAPSHOT, STATS, conclude, judge
 from sonobalance.gan.latents import encode_bank
 from sonobalance.gan.parallel import Crew
-from sonobalance.gan.steps import arithmetic, game_step, warmup_step, warmup_steps
+from sonobalance.gan.steps import game_step, warmup_step, warmup_steps
 from sonobalance.gan.training import Counters, Training, resume, save, start
 from sonobalance.gan.warm_start import find_snapshot, warm_start
+from sonobalance.precision import arithmetic
 from sonobalance.progress import Bar, bar
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -174,7 +175,7 @@ def _timed(
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for i in range(steps):
-        with arithmetic(t.settings, t.train.pixels.device):
+        with arithmetic(t.settings.precision, t.train.pixels.device):
             logged = step(t)
         for key, value in logged.items():
             sums[key] = sums[key] + value if key in sums else value.clone()
