@@ -1,15 +1,19 @@
 """Gates against timm's own CBAM, and the identity they start from."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.layers import create_attn
 from timm.layers.cbam import ChannelAttn
 
 from sonobalance.classify.attention import ChannelGate, Gates, SpatialGate
+from sonobalance.config import Attention
 
 
-@pytest.mark.parametrize("attention", ["none", "channel", "spatial", "both"])
+@pytest.mark.parametrize("attention", get_args(Attention))
 def test_fresh_gates_change_no_bit(attention):
     x = torch.randn(3, 16, 5, 7)
     assert torch.equal(Gates(16, attention)(x), x)
@@ -31,6 +35,23 @@ def test_channel_gate_is_twice_the_gate_of_timm_on_standardised_summaries():
     torch.testing.assert_close(gate(x), by_hand, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["se", "eca"])
+def test_timm_gates_are_doubled_and_expose_what_they_did(kind):
+    x, gates = torch.randn(2, 16, 5, 7), Gates(16, kind)
+    other = create_attn(kind, 16)
+    gates.channel.timm.load_state_dict(other.state_dict())
+    torch.testing.assert_close(gates(x), 2 * other(x))
+    torch.testing.assert_close(gates.channel.last * x, gates(x))
+    assert gates.channel.last.shape == (2, 16, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["se", "eca"])
+def test_timm_gates_learn_from_the_first_step_on(kind):
+    gates = Gates(16, kind)
+    gates(torch.randn(2, 16, 5, 5)).pow(3).sum().backward()
+    assert sum(p.grad.abs().sum() for p in gates.parameters()) > 0
+
+
 def test_spatial_gate_by_hand():
     x, gate = torch.randn(1, 8, 9, 9), SpatialGate(kernel_size=1)
     gate.conv.weight.data = torch.tensor([0.3, -0.7]).view(1, 2, 1, 1)
@@ -41,6 +62,7 @@ def test_spatial_gate_by_hand():
 
 
 def test_gates_do_not_depend_on_the_size_of_the_features():
+    torch.manual_seed(0)
     x, gates = torch.randn(2, 16, 5, 5), Gates(16, "both")
     torch.nn.init.normal_(gates.channel.expand.weight)
     torch.nn.init.normal_(gates.spatial.conv.weight)

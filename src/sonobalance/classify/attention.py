@@ -11,7 +11,10 @@ must learn equally fast on all of them (the paper's spatial gate has batch norma
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
+from timm.layers import create_attn
 from torch import nn
 from torch.nn.functional import layer_norm
 
@@ -79,12 +82,41 @@ class SpatialGate(nn.Module):
         return features * gate
 
 
+class TimmGate(nn.Module):
+    """timm's `se` or `eca` gate of channels, doubled: it too starts as the identity.
+
+    Squeeze and excitation: Hu, Shen & Sun, CVPR 2018, eq. 2 to 4. ECA: Wang et al., CVPR 2020,
+    eq. 8. Their summaries are plain averages, not standardised.
+
+    Attributes:
+        last: (N, C, 1, 1) gate of the latest forward pass, in (0, 2); None before the first.
+    """
+
+    def __init__(self, channels: int, kind: Literal["se", "eca"]) -> None:
+        super().__init__()
+        self.timm: Any = create_attn(kind, channels)
+        if kind == "se":
+            self.timm.act.inplace = False
+        for parameter in (self.timm.fc2 if kind == "se" else self.timm.conv).parameters():
+            nn.init.zeros_(parameter)
+        self.timm.gate.register_forward_hook(self._keep)
+        self.last: torch.Tensor | None = None
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → the same shape, each channel multiplied by its gate."""
+        gated: torch.Tensor = self.timm(features)
+        return 2 * gated
+
+    def _keep(self, _module: nn.Module, _inputs: Any, gate: torch.Tensor) -> None:
+        _remember(self, 2 * gate.reshape(len(gate), -1, 1, 1))
+
+
 class Gates(nn.Module):
     """The gates behind one stage: channel first, then spatial, as Woo et al. found best."""
 
     def __init__(self, channels: int, attention: Attention) -> None:
         super().__init__()
-        self.channel = ChannelGate(channels) if attention in ("channel", "both") else None
+        self.channel = _channel_gate(channels, attention)
         self.spatial = SpatialGate() if attention in ("spatial", "both") else None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -96,12 +128,22 @@ class Gates(nn.Module):
         return features
 
 
+def _channel_gate(channels: int, attention: Attention) -> ChannelGate | TimmGate | None:
+    match attention:
+        case "channel" | "both":
+            return ChannelGate(channels)
+        case "se" | "eca":
+            return TimmGate(channels, attention)
+        case _:
+            return None
+
+
 def standardised(summary: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit variance over everything but the batch; a constant summary becomes 0."""
     return layer_norm(summary, summary.shape[1:])
 
 
-def _remember(module: ChannelGate | SpatialGate, gate: torch.Tensor) -> None:
+def _remember(module: ChannelGate | SpatialGate | TimmGate, gate: torch.Tensor) -> None:
     """Keep the gate for display; an exported graph has no memory, so nothing is kept there."""
     if not torch.compiler.is_exporting():
         module.last = gate.detach()

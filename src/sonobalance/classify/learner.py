@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from sonobalance.classify.augment import augment_both
 from sonobalance.classify.features import model_features
 from sonobalance.classify.lesion import outline_loss
+from sonobalance.classify.mixing import mix
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
 from sonobalance.classify.probe import fit_probe
@@ -217,15 +218,22 @@ def _loss(
         to_unit(images.pixels.to(device)), truth.masks.to(device).float() / 255,
         settings.augmentation, generator,
     )  # fmt: skip
+    mixed = mix(torch.cat([batch, masks], 1), settings.mixup, settings.cutmix, generator)
     with arithmetic(settings.precision, device):
-        logits, outline = model.decide(batch)
-    loss = weighted_loss(
-        logits.float(), images.targets.to(device), weights.to(device),
-        smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
-    )  # fmt: skip
+        logits, outline = model.decide(mixed.images[:, :1])
+    loss = torch.stack([
+        share * weighted_loss(
+            logits.float(), images.targets[rows].to(device), weights[rows].to(device),
+            smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
+        )
+        for rows, share in mixed.parts()
+    ]).sum()  # fmt: skip
     if outline is None:
         return loss
-    return loss + settings.mask_weight * outline_loss(outline, masks, truth.known.to(device))
+    known = truth.known & truth.known[mixed.order]
+    return loss + settings.mask_weight * outline_loss(
+        outline, mixed.images[:, 1:], known.to(device)
+    )
 
 
 def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:

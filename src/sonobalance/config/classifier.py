@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sonobalance.config.section import Section
 
-Attention = Literal["none", "channel", "spatial", "both"]
+Attention = Literal["none", "channel", "spatial", "both", "se", "eca"]
 Balance = Literal["none", "class-weights", "over-sampling"]
 Augmentation = Literal["none", "light", "medium", "strong"]
 
@@ -32,7 +32,11 @@ class ClassifierSettings(Section):
         description="Folder of a classifier trained on other images, which joins with its backbone"
         " as it is and a head for these classes; `keep = average` only.",
     )
-    attention: Attention = Field("both", description="Which gates follow the chosen stages.")
+    attention: Attention = Field(
+        "both",
+        description="Which gates follow the chosen stages: channel and spatial gates of their own "
+        "kind, or timm's squeeze-and-excitation (se) or efficient channel attention (eca).",
+    )
     attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
     lesion_attention: bool = Field(
         True,
@@ -112,6 +116,14 @@ class ClassifierSettings(Section):
         1.0, ge=0, le=10, description="Loss weight of a synthetic image; a real one weighs 1."
     )
     augmentation: Augmentation = Field("medium", description="Strength of training augmentation.")
+    mixup: float = Field(
+        0.0, ge=0, le=10,
+        description="Mixup (Zhang 2018): its Beta distribution's parameter; 0 turns it off.",
+    )  # fmt: skip
+    cutmix: float = Field(
+        0.0, ge=0, le=10,
+        description="CutMix (Yun 2019), likewise; with both, one of them is drawn for each batch.",
+    )  # fmt: skip
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )
