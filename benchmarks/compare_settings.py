@@ -11,6 +11,7 @@ arms, the commands of all, and the settings in which they differ. A Markdown tab
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def main() -> None:
     write_json(given.out, {
         **result, "arm": given.arm,
         "settings_varied": {k: v for k, v in varied.items() if len({*map(str, v.values())}) > 1},
+        "command": " ".join(["python benchmarks/compare_settings.py", *sys.argv[1:]]),
         "commands": {name: d["command"] for name, d in documents.items()},
         "protocol": protocol | {"method": METHOD},
     })  # fmt: skip
