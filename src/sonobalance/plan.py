@@ -21,11 +21,11 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import GanSettings, Settings
 from sonobalance.data.scan import files_below, is_image
 from sonobalance.gan.discriminators import make_discriminators
-from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.networks import Encoder
 from sonobalance.gan.snapshot import make_generator
 
-SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.12, "classifier": 0.2, "inference": 0.2}
+SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.2, "inference": 0.2}
 AUDIT_SECONDS_PER_IMAGE = 0.14
 SYNTHESIS_SECONDS_PER_IMAGE = 0.07  # and round: features, likeness, gates
 EXPLAIN_PASSES = 80  # forward passes per explained image, curves and sanity checks included
@@ -91,16 +91,19 @@ def gan_flops(settings: GanSettings) -> tuple[float, float]:
     return 3 * (make + encode), 3 * make + 9 * judge
 
 
-def frozen_flops(settings: Settings) -> float:
-    """FLOPs per image of the frozen features, in warm-up and game alike; 0 where none are used.
+def frozen_flops(settings: Settings) -> tuple[float, float]:
+    """FLOPs per image of the frozen features in warm-up and game; 0 where none are used.
 
-    Real images pass once; generated ones pass, and their gradient passes back to G.
+    Real images pass once; generated ones pass, and their gradient passes back to G. The game looks
+    at them enlarged.
     """
     if not (settings.gan.feature_branch and settings.classifier.weights):
-        return 0.0
+        return 0.0, 0.0
     side = settings.gan.image_size_px
     eyes = FrozenFeatures(settings.classifier.backbone, side)
-    return 3 * _flops(eyes, torch.zeros(1, 1, side, side))
+    large = max(side, LOOK_SIDE)
+    game = 3 * _flops(eyes, torch.zeros(1, 1, large, large))
+    return game * (side / large) ** 2, game
 
 
 def _gan(settings: Settings, speed: float, images: int) -> Cost:
@@ -108,7 +111,8 @@ def _gan(settings: Settings, speed: float, images: int) -> Cost:
     warmup, game = gan_flops(gan)
     kimg = gan.total_kimg + settings.synthesis.gan_kimg_per_round * (rounds - 1)
     flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
-    frozen = 1000 * (gan.autoencoder_kimg + kimg) * frozen_flops(settings)
+    native, enlarged = frozen_flops(settings)
+    frozen = 1000 * (gan.autoencoder_kimg * native + kimg * enlarged)
     seconds = (flops / SHARE_OF_BOUND["gan"] + frozen / SHARE_OF_BOUND["frozen"]) / speed
     seconds += images * rounds * SYNTHESIS_SECONDS_PER_IMAGE
     memory = (

@@ -14,7 +14,7 @@ from sonobalance.precision import speed_up
 from sonobalance.randomness import torch_generator
 
 LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
-FEATURE_SIDE = 128  # images are enlarged to this side for the pooled features
+LOOK_SIDE = 128  # smaller images are enlarged to this side: the backbone learnt on larger ones
 FEATURE_BATCH = 32
 
 
@@ -55,7 +55,11 @@ class FrozenFeatures(nn.Module):
         self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1]."""
+        """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1] enlarged."""
+        return self.native(_enlarged(images) if images.shape[-1] < LOOK_SIDE else images)
+
+    def native(self, images: Tensor) -> list[Tensor]:
+        """The same of images as large as they are: cheaper, for what only needs sharp edges."""
         return self._maps(self.model, self._rgb(images))
 
     def _maps(self, model: Any, rgb: Tensor) -> list[Tensor]:
@@ -69,16 +73,17 @@ class FrozenFeatures(nn.Module):
         """(N, F) float32 pooled features of the last layer, for measuring."""
         rows = []
         for part in images.split(FEATURE_BATCH):
-            large = F.interpolate(
-                part, size=(FEATURE_SIDE,) * 2, mode="bilinear", align_corners=False
-            )
-            maps = self.model.forward_features(self._rgb(large))
+            maps = self.model.forward_features(self._rgb(_enlarged(part)))
             rows.append(self.model.forward_head(maps, pre_logits=True).float())
         return torch.cat(rows).flatten(1)
 
     def _rgb(self, images: Tensor) -> Tensor:
         rgb = ((images[:, :1] + 1) / 2 - self.mean) / self.std
         return rgb.contiguous(memory_format=torch.channels_last)
+
+
+def _enlarged(images: Tensor) -> Tensor:
+    return F.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear", align_corners=False)
 
 
 def _made(name: str, size: int) -> nn.Module:

@@ -111,7 +111,7 @@ def warmup_phases(
         pixels = losses.reconstruction_loss(batch.images, decoded)
         if eyes is None or settings.perceptual_weight == 0:
             return pixels, {}
-        features = losses.perceptual_loss(eyes(batch.images), eyes(decoded))
+        features = losses.perceptual_loss(eyes.native(batch.images), eyes.native(decoded))
         notes = {"loss_pixels": pixels.detach(), "loss_features": features.detach()}
         return pixels + settings.perceptual_weight * features, notes
 
