@@ -1,9 +1,13 @@
+import copy
+
 import pytest
+import timm
 import torch
 from conftest import blobs, tiny
+from torch import nn
 
 from sonobalance.gan.discriminators import make_discriminators
-from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.train import train_gan
 from sonobalance.state import load_state
@@ -29,6 +33,30 @@ def test_maps_have_the_shapes_told_and_the_first_channel_decides(eyes):
     for before, after in zip(maps, eyes(images), strict=True):
         assert torch.equal(before, after)
     assert eyes.pooled(images).shape[0] == 2
+
+
+def test_small_images_are_enlarged_and_native_maps_are_not(eyes):
+    images = torch.rand(2, 1, 32, 32)
+    for large, native in zip(eyes(images), eyes.native(images), strict=True):
+        assert large.shape[-1] == native.shape[-1] * LOOK_SIDE // 32
+    large = torch.nn.functional.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear")
+    for a, b in zip(eyes(images), eyes.native(large), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_batch_norms_are_folded_and_the_maps_stay():
+    torch.manual_seed(3)
+    model = timm.create_model("mobilenetv2_035", num_classes=0)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.5, 2)
+    plain = copy.deepcopy(model).eval()
+    eyes = FrozenFeatures("mobilenetv2_035", 32, model)
+    assert not [m for m in eyes.modules() if isinstance(m, nn.BatchNorm2d)]
+    rgb = eyes._rgb(torch.rand(2, 1, 64, 64) * 2 - 1)
+    with torch.no_grad():
+        for got, wanted in zip(eyes._maps(eyes.model, rgb), eyes._maps(plain, rgb), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("objective", ["d2gan", "real_class", "single"])

@@ -5,6 +5,7 @@ from conftest import blobs, tiny
 from sonobalance.errors import InputError
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.train import train_gan
+from sonobalance.state import load_state, save_state
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,10 @@ def test_unknown_class_is_refused(sampler):
 def test_a_file_that_is_no_snapshot_is_refused(path, cpu):
     with pytest.raises(InputError, match="snapshot"):
         Sampler.load(path.parent / "checkpoint.safetensors", cpu)
+
+
+def test_a_snapshot_of_another_format_is_refused(path, tmp_path, cpu):
+    old = tmp_path / "snapshot.safetensors"
+    save_state(old, load_state(path) | {"format": 1})
+    with pytest.raises(InputError, match="train it again"):
+        Sampler.load(old, cpu)
