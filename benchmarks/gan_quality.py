@@ -6,6 +6,7 @@ RUN is a folder with the stages index, audit and split done; only its TRAIN part
 is processor time of one thread, the warm-up, snapshots and their judgement included: it means the
 same on a busy machine. `lightweight-gan` is not conditional, so that each class gets a third (one
 over the number of classes) of the budget. As many images of each class are generated as TRAIN has.
+Calls for single seeds or methods add their rows to the same file.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
@@ -18,6 +19,7 @@ Values depend on the backbone: compare them within one file only. Finished rows 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -258,7 +260,9 @@ def main() -> None:
                 )
                 write_png(given.grids / f"{method}-{seed}.png", sheet)
             write_json(given.out, {
-                "what": __doc__, "budget": budget, "backbone": given.backbone,
+                "what": __doc__,
+                "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
+                "budget": budget, "backbone": given.backbone,
                 "weights": given.weights.name, "referee": given.referee and given.referee.name,
                 "images": {c: int((study.images.targets == k).sum())
                            for k, c in enumerate(study.images.classes)},
