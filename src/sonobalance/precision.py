@@ -33,7 +33,8 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, h, w) of the same type."""
-        if input.device.type != "cpu" or not (input.requires_grad and torch.is_grad_enabled()):
+        learns = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
+        if input.device.type != "cpu" or not learns:
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
             return super().forward(input.float()).to(input.dtype)

@@ -20,7 +20,6 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.schedule import follow, parameter_groups
-from sonobalance.classify.thrift import unstride
 from sonobalance.classify.weights import load_backbone, load_classifier, weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
@@ -87,8 +86,6 @@ def new_learner(
     model.to(device)
     average = copy.deepcopy(model)
     groups = parameter_groups(model, settings, pretrained=pretrained)
-    if device.type == "cpu":
-        unstride(model)
     return Learner(model, average, torch.optim.AdamW(groups), pretrained)
 
 
