@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from sonobalance.config import Settings
+from sonobalance.config import EvaluationSettings
 from sonobalance.evaluation.pairing import METHOD
 from sonobalance.evaluation.predictions import arm_predictions
 from sonobalance.evaluation.repeated import Blocks, evaluate_repeated
@@ -37,10 +37,11 @@ def main() -> None:
     documents = {name: read_json(place / "benchmark.json") for name, place in folders.items()}
     first = next(iter(documents.values()))
     protocol = first["protocol"]
-    settings = Settings.model_validate(_known(protocol["settings"]))
+    settings = protocol["settings"]
     result = evaluate_repeated(
         {name: blocks_of(place, given.arm) for name, place in folders.items()},
-        first["classes"], settings.evaluation, seed=settings.seed,
+        first["classes"], EvaluationSettings.model_validate(settings["evaluation"]),
+        seed=settings["seed"],
         references=[next(iter(folders))], test_to_train=protocol["test_to_train"],
     )  # fmt: skip
     flat = {name: _flat(d["protocol"]["settings"]) for name, d in documents.items()}
@@ -54,11 +55,6 @@ def main() -> None:
         "protocol": protocol | {"method": METHOD},
     })  # fmt: skip
     print(table(result))
-
-
-def _known(settings: dict[str, Any]) -> dict[str, Any]:
-    """What is needed here, whatever the version that wrote it."""
-    return {key: settings[key] for key in ("seed", "evaluation")}
 
 
 def blocks_of(folder: Path, arm: str) -> Blocks:

@@ -1,7 +1,7 @@
 """Arithmetic of training: bfloat16 where the processor is faster with it.
 
 One kind of layer is slower with it: on the CPU the backward pass of a depthwise convolution that
-skips places takes five to twenty times as long in bfloat16 as in float32 (`Depthwise`).
+skips places takes many times as long in bfloat16 as in float32 (`Depthwise`).
 """
 
 from __future__ import annotations

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sonobalance.classify.backbones import make_backbone
 from sonobalance.folding import fold_norms
-from sonobalance.precision import speed_up
 from sonobalance.randomness import torch_generator
 
 LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
@@ -37,7 +36,7 @@ class FrozenFeatures(nn.Module):
     def __init__(self, name: str, size: int, model: nn.Module | None = None) -> None:
         super().__init__()
         self.name = name
-        self.model = _made(name, size) if model is None else model
+        self.model = make_backbone(name, 0, size) if model is None else model
         self.model.reset_classifier(0)
         statistics = self.model.pretrained_cfg
         for key in ("mean", "std"):
@@ -48,7 +47,6 @@ class FrozenFeatures(nn.Module):
         self.eval()
         noise = torch.rand(1, 3, size, size, generator=torch_generator(0, "frozen features"))
         self.model = fold_norms(self.model, lambda network: self._maps(network, noise))
-        speed_up(self.model)
         self.requires_grad_(False).to(memory_format=torch.channels_last)
         with torch.no_grad():
             maps = self(torch.zeros(1, 1, size, size))
@@ -56,7 +54,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1] enlarged."""
-        return self.native(_enlarged(images) if images.shape[-1] < LOOK_SIDE else images)
+        return self.native(_resized(images) if images.shape[-1] < LOOK_SIDE else images)
 
     def native(self, images: Tensor) -> list[Tensor]:
         """The same of images as large as they are: cheaper, for what only needs sharp edges."""
@@ -73,7 +71,7 @@ class FrozenFeatures(nn.Module):
         """(N, F) float32 pooled features of the last layer, for measuring."""
         rows = []
         for part in images.split(FEATURE_BATCH):
-            maps = self.model.forward_features(self._rgb(_enlarged(part)))
+            maps = self.model.forward_features(self._rgb(_resized(part)))
             rows.append(self.model.forward_head(maps, pre_logits=True).float())
         return torch.cat(rows).flatten(1)
 
@@ -82,17 +80,6 @@ class FrozenFeatures(nn.Module):
         return rgb.contiguous(memory_format=torch.channels_last)
 
 
-def _enlarged(images: Tensor) -> Tensor:
+def _resized(images: Tensor) -> Tensor:
+    """(N, C, S, S) → (N, C, `LOOK_SIDE`, `LOOK_SIDE`)."""
     return F.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear", align_corners=False)
-
-
-def _made(name: str, size: int) -> nn.Module:
-    """The architecture alone; transformers must be told the image size."""
-    try:
-        model: nn.Module = timm.create_model(name, num_classes=0, img_size=size)
-    except TypeError:
-        model = timm.create_model(name, num_classes=0)
-    for module in model.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
-    return model
