@@ -31,6 +31,7 @@ from sonobalance.classify.schedule import set_rates, training_mode
 from sonobalance.config import ClassifierSettings, Settings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.data.phantoms import make_phantoms
+from sonobalance.deployment.folded import folded
 from sonobalance.environment import environment
 from sonobalance.files import write_json
 from sonobalance.precision import arithmetic
@@ -145,7 +146,7 @@ def our_step(images: LabelledImages, base: ClassifierSettings, changes: dict[str
 
 
 def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dict[str, Work]:
-    """The bare model, and the path that every command, report and service takes.
+    """The bare model, the path of a run's commands, and that of bundle and service, without norms.
 
     The mirrored second look and a partner are choices of the recipe, not overheads; they are shown
     on their own.
@@ -159,10 +160,13 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
             bare(batch.contiguous(memory_format=torch.channels_last)).numpy()
         return len(images)
 
-    def ours(attention: str, *, mirror: bool = False, partners: int = 0) -> Work:
+    def ours(
+        attention: str, *, mirror: bool = False, partners: int = 0, bundled: bool = False
+    ) -> Work:
         model = AttentiveClassifier(
             base.backbone, len(CLASSES), attention, base.image_size_px, partners=partners
-        )
+        ).eval()
+        model = folded(model, base.image_size_px) if bundled else model
 
         def work() -> int:
             model_logits(model, images, mirror=mirror, image_size_px=base.image_size_px)
@@ -174,6 +178,7 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
         "timm model": plain,
         "ours, no attention": ours("none"),
         "ours, attention": ours("both"),
+        "ours, attention, in a bundle": ours("both", bundled=True),
         "ours, attention, first head as partner": ours("both", partners=1),
         "ours, attention, mirrored too": ours("both", mirror=True),
     }

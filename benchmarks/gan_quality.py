@@ -5,7 +5,9 @@
 RUN is a folder with the stages index, audit and split done; only its TRAIN part is read. The budget
 is processor time of one thread, the warm-up, snapshots and their judgement included: it means the
 same on a busy machine. `lightweight-gan` is not conditional, so that each class gets a third (one
-over the number of classes) of the budget. As many images of each class are generated as TRAIN has.
+over the number of classes) of the budget. Each class is generated `DRAWS` times over, each time as
+many images as TRAIN has: KID compares TRAIN with all of them, the rest is the mean over the draws,
+so that it counts less which latents were drawn.
 Calls for single seeds or methods add their rows to the same file.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
@@ -55,6 +57,7 @@ from sonobalance.synthesis.fidelity import (
 )
 
 METHODS = ("d2gan", "real_class", "single", "lightweight-gan")
+DRAWS = 4
 RIVAL_BATCH = 4  # its trainer's default; 16 takes 9 GB of memory at 64 px
 Features = NDArray[np.float64]
 
@@ -138,20 +141,28 @@ class Study:
         self, real: Features, fake: Features, held: LabelledImages, seed: int
     ) -> dict[str, Any]:
         fake, real, out = _standardised(fake, real), _standardised(real, real), {}
+        draws = np.split(fake, DRAWS)
         groups, away = np.asarray(self.groups), np.isin(self.images.ids, held.ids)
         for k, label in enumerate(self.images.classes):
             mine = (self.images.targets == k).numpy()
-            kid, spread = subset_kernel_distance(real[mine], fake[mine], seed)
-            apart, _ = subset_kernel_distance(real[mine & away], fake[mine], seed)
+            every = np.concatenate([draw[mine] for draw in draws])
+            kid, spread = subset_kernel_distance(real[mine], every, seed)
+            apart, _ = subset_kernel_distance(real[mine & away], every, seed)
             first = split_halves(groups[mine].tolist(), 0)
-            density, coverage = density_coverage(real[mine][first], fake[mine][~first])
+            pairs = [density_coverage(real[mine][first], draw[mine][~first]) for draw in draws]
+            density, coverage = np.mean(pairs, 0).tolist()
             out[label] = {"kid": kid, "kid_std": spread, "kid_held_back": apart,
                           "density": density, "coverage": coverage}  # fmt: skip
-        both = np.concatenate([real, fake])
+        return {"classes": out, "probe_auc": float(np.mean([
+            self._told_apart(real, draw, seed) for draw in draws
+        ]))}  # fmt: skip
+
+    def _told_apart(self, real: Features, fake: Features, seed: int) -> float:
+        """AUC of a cross-fitted probe of real against generated images."""
         is_fake = np.repeat([0, 1], [len(real), len(fake)])
-        relatives = np.array([*groups, *(f"synthetic-{i}" for i in range(len(fake)))])
-        told = cross_fitted(both, is_fake, relatives, seed=seed)[:, 1]
-        return {"classes": out, "probe_auc": float(roc_auc_score(is_fake, told))}
+        relatives = np.array([*self.groups, *(f"synthetic-{i}" for i in range(len(fake)))])
+        told = cross_fitted(np.concatenate([real, fake]), is_fake, relatives, seed=seed)[:, 1]
+        return float(roc_auc_score(is_fake, told))
 
 
 def _standardised(x: Features, by: Features) -> Features:
@@ -184,7 +195,8 @@ def ours(study: Study, objective: str, seed: int) -> tuple[LabelledImages, dict[
             goes_on=lambda: time.process_time() - began < deadline,
         )  # fmt: skip
         seconds, report = time.process_time() - began, read_json(Path(name) / REPORT)
-        samples = Sampler.load(path, study.device).sample(study.images.targets, seed=seed)
+        wanted = study.images.targets.repeat(DRAWS)
+        samples = Sampler.load(path, study.device).sample(wanted, seed=seed)
     keys = ("kimg", "best_kimg", "collapsed", "parameters", "kid_features")
     return _named(study.images, samples.pixels), {
         "processor_seconds": round(seconds, 1), **{key: report[key] for key in keys},
@@ -200,7 +212,7 @@ def lightweight(study: Study, seed: int) -> tuple[LabelledImages, dict[str, Any]
     images, given = study.images, study.given
     fit, _ = hold_back(images, study.groups, study.settings.held_back, seed)
     frames = find_frames(images.pixels)
-    pixels, steps, spent = torch.empty_like(images.pixels), {}, 0.0
+    pixels, steps, spent = images.pixels.repeat(DRAWS, 1, 1, 1), {}, 0.0
     for k, label in enumerate(images.classes):
         began = time.process_time()
         of = fit.pixels[fit.targets == k]
@@ -212,9 +224,9 @@ def lightweight(study: Study, seed: int) -> tuple[LabelledImages, dict[str, Any]
             flips = torch.randint(2, (len(drawn), 1, 1, 1), generator=random).bool()
             rival.step(torch.where(flips, drawn.flip(3), drawn).to(study.device))
         steps[label], spent = rival.steps, spent + time.process_time() - began
-        mine = images.targets == k
+        mine = images.targets.repeat(DRAWS) == k
         made = rival.generate(int(mine.sum())) * 2 - 1
-        pixels[mine] = to_pixels(refit(made, frames[mine]))
+        pixels[mine] = to_pixels(refit(made, frames.repeat(DRAWS, 1)[mine]))
     count = sum(p.numel() for p in rival.gan.G.parameters())
     judge = sum(p.numel() for p in rival.gan.D.parameters())
     return _named(images, pixels), {
@@ -225,8 +237,9 @@ def lightweight(study: Study, seed: int) -> tuple[LabelledImages, dict[str, Any]
 
 
 def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
-    ids = tuple(f"synthetic-{i}" for i in range(len(images)))
-    return LabelledImages(pixels, images.targets, ids, images.classes)
+    """DRAWS times the images of each class that TRAIN has, in its order each time."""
+    ids = tuple(f"synthetic-{i}" for i in range(len(pixels)))
+    return LabelledImages(pixels, images.targets.repeat(DRAWS), ids, images.classes)
 
 
 def main() -> None:
@@ -234,7 +247,7 @@ def main() -> None:
     torch.set_num_threads(1)
     study = Study(given)
     budget = {
-        "processor_minutes": given.minutes, "size": given.size,
+        "processor_minutes": given.minutes, "size": given.size, "draws": DRAWS,
         "settings": study.settings.model_dump(mode="json"),
     }  # fmt: skip
     old = read_json(given.out) if given.out.is_file() else {}

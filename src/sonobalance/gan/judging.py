@@ -21,7 +21,8 @@ from sonobalance.gan.monitor import Health, assess
 from sonobalance.gan.training import Training, publish
 
 SNAPSHOT, STATS, REPORT = "snapshot.safetensors", "stats.jsonl", "gan.json"
-EVALUATED_PER_CLASS = 48
+EVALUATED_PER_CLASS = 96
+WEIGHED = 144  # about as many real and as many generated images are shown to the discriminators
 LEAST_PULL = 0.01  # below it, see `balance`, a discriminator teaches G nothing
 
 
@@ -38,7 +39,7 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     t.ruler = t.ruler or Ruler(t.eyes, t.encoder, learnt, t.held, masks=t.settings.synthesize_masks)
     kid = t.ruler.distances(fake, of)
     measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
-    pairs = (learnt[:: max(1, len(learnt) // len(fake))], fake), (_some(t, len(fake)), of)
+    pairs = (_some(learnt), _some(fake)), (_some(t.present_targets()), _some(of))
     measured |= weigh(t.discriminators, t.branch, t.settings, *pairs).row()
     _decide(t, health, row | measured, folder)
     t.counters.seconds += time.monotonic() - began
@@ -48,10 +49,9 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     return measured | {f"diversity_{names[k]}": value for k, value in diversity}
 
 
-def _some(t: Training, n: int) -> Tensor:
-    """Targets of about `n` of the images learnt from, evenly spread."""
-    targets = t.present_targets()
-    return targets[:: max(1, len(targets) // n)]
+def _some(rows: Tensor) -> Tensor:
+    """About `WEIGHED` of the rows, evenly spread."""
+    return rows[:: max(1, len(rows) // WEIGHED)]
 
 
 def _draw(t: Training, folder: Path, fake: Tensor, targets: Tensor) -> None:
