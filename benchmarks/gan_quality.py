@@ -118,7 +118,7 @@ class Study:
         return {key: self._floor(value) for key, value in self.real.items()}
 
     def _floor(self, real: Features) -> dict[str, Any]:
-        real, out = _standardised(real, real), {}
+        real, out = standardised(real, real), {}
         groups = np.asarray(self.groups)
         for k, label in enumerate(self.images.classes):
             mine = (self.images.targets == k).numpy()
@@ -140,7 +140,7 @@ class Study:
     def _measure(
         self, real: Features, fake: Features, held: LabelledImages, seed: int
     ) -> dict[str, Any]:
-        fake, real, out = _standardised(fake, real), _standardised(real, real), {}
+        fake, real, out = standardised(fake, real), standardised(real, real), {}
         draws = np.split(fake, DRAWS)
         groups, away = np.asarray(self.groups), np.isin(self.images.ids, held.ids)
         for k, label in enumerate(self.images.classes):
@@ -165,7 +165,7 @@ class Study:
         return float(roc_auc_score(is_fake, told))
 
 
-def _standardised(x: Features, by: Features) -> Features:
+def standardised(x: Features, by: Features) -> Features:
     """Centred and divided by one number: almost constant features must not decide."""
     return np.asarray((x - by.mean(0)) / np.sqrt(by.var(0).mean()))
 

@@ -1,11 +1,15 @@
 """Why the realism gate refuses what it refuses: learnt, held-back and generated images compared.
 
-    python benchmarks/realism.py RUN --out docs/results/realism-busi.json
+    python benchmarks/realism.py RUN --weights WEIGHTS --out docs/results/realism-busi.json
 
 RUN is the folder of a run whose GAN is trained; only its TRAIN part is read. If discriminators knew
 their training images by heart, these would score higher than the held-back TRAIN images, and a gate
 calibrated on them would refuse too much. If they see a difference between real and generated
 images, the held-back images score higher than generated ones too.
+
+Does a more real rank mean a better image? `kid_by_share` is the KID between TRAIN and the most real
+share of a pool by both discriminators, and that of the least real share, in the features of
+`--weights` and of `--referee`, which the GAN never saw.
 """
 
 from __future__ import annotations
@@ -16,23 +20,30 @@ from typing import Any
 
 import numpy as np
 import torch
+from gan_quality import referee_features, standardised
 from sklearn.metrics import roc_auc_score
 
 from sonobalance.artefacts import splits_of
+from sonobalance.classify.features import extract_features
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.guard import reading_only
-from sonobalance.data.loading import load_images
+from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.files import read_json, write_json
 from sonobalance.gan.sampling import Sampler
 from sonobalance.runs import environment, open_run
+from sonobalance.synthesis.fidelity import subset_kernel_distance
 from sonobalance.synthesis.gates import Realism
 
-GENERATED = 150  # images per class
+GENERATED = 600  # images per class
+SHARES = (0.9, 0.75, 0.5, 0.25)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
+    parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
+    parser.add_argument("--referee", type=Path, required=True, help="of mobilenet_edgetpu_100")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results/realism-busi.json"))
     return parser.parse_args()
@@ -54,6 +65,28 @@ def compare(learnt: Any, held: Any, made: Any) -> dict[str, float]:
     }
 
 
+def look(images: LabelledImages, given: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Features (N, F) by the name of the network."""
+    found = {given.backbone: extract_features(images, given.backbone, given.weights)}
+    found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
+    return {key: value.astype(np.float64) for key, value in found.items()}
+
+
+def kid_by_share(
+    real: np.ndarray, made: np.ndarray, gate: Realism, log_ratios: list[np.ndarray], k: int
+) -> dict[str, Any]:
+    """KID of the whole pool, and of the most and the least real shares of it."""
+    out: dict[str, Any] = {"all": subset_kernel_distance(real, made, 0)[0]}
+    for share in SHARES:
+        best = gate.most_real(*log_ratios, k, share)
+        worst = ~gate.most_real(*log_ratios, k, 1 - share)
+        out[f"{share:g}"] = {
+            "most_real": subset_kernel_distance(real, made[best], 0)[0],
+            "least_real": subset_kernel_distance(real, made[worst], 0)[0],
+        }
+    return out
+
+
 def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
@@ -70,12 +103,15 @@ def main() -> None:
         name: Realism.calibrated(scores[0][of], scores[1][of], targets[of], SynthesisSettings())
         for name, of in (("learnt", ~unseen), ("held_back", unseen))
     }
+    real = look(images, given)
     classes: dict[str, Any] = {}
     for k, label in enumerate(images.classes):
         wanted = torch.full((GENERATED,), k)
         made = sampler.sample(wanted, seed=given.seed)
         log_ratios = [x.double().numpy() for x in sampler.log_ratios(made.pixels, wanted)]
         mine = targets == k
+        ids = tuple(map(str, range(GENERATED)))
+        seen = look(LabelledImages(made.pixels, wanted, ids, images.classes), given)
         classes[label] = {
             "learnt": int((mine & ~unseen).sum()),
             "held_back": int((mine & unseen).sum()),
@@ -86,10 +122,21 @@ def main() -> None:
                 name: float(np.mean(gate.threshold.admits(gate.score(*log_ratios, k))))
                 for name, gate in gates.items()
             },
+            "kid_by_share": {
+                name: kid_by_share(
+                    standardised(features, features)[mine],
+                    standardised(seen[name], features),
+                    gates["held_back"],
+                    log_ratios,
+                    k,
+                )
+                for name, features in real.items()
+            },
         }
     gan = read_json(run.path("gan/gan.json"))
     write_json(given.out, {
-        "command": "python benchmarks/realism.py RUN",
+        "command": "python benchmarks/realism.py RUN --weights mobilenetv2_100.safetensors "
+        "--referee mobilenet_edgetpu_100.safetensors",
         "data": run.source.name,
         "gan": {k: gan[k] for k in ("objective", "kimg", "best_kimg", "seed", "settings")},
         "seed": given.seed,
