@@ -7,8 +7,8 @@ is processor time of one thread, the warm-up, snapshots and their judgement incl
 same on a busy machine. `lightweight-gan` is not conditional, so that each class gets a third (one
 over the number of classes) of the budget. Each class is generated `DRAWS` times over, each time as
 many images as TRAIN has: KID compares TRAIN with all of them, the rest is the mean over the draws,
-so that it counts less which latents were drawn.
-Calls for single seeds or methods add their rows to the same file.
+so that it counts less which latents were drawn. Calls for single seeds or methods add their rows to
+the same file.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
@@ -103,15 +103,7 @@ class Study:
         with reading_only(train):
             self.images = load_images(train, given.size, splits.manifest.classes)
         self.groups = [splits.group[key] for key in self.images.ids]
-        self.real = self.look(self.images)
-
-    def look(self, images: LabelledImages) -> dict[str, Features]:
-        """Features by the name of the backbone."""
-        given = self.given
-        found = {given.backbone: extract_features(images, given.backbone, given.weights)}
-        if given.referee:
-            found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
-        return {key: value.astype(np.float64) for key, value in found.items()}
+        self.real = look(self.images, given)
 
     def floor(self) -> dict[str, Any]:
         """One half of TRAIN against the other, no group in both."""
@@ -134,7 +126,7 @@ class Study:
 
     def measure(self, fake: LabelledImages, held: LabelledImages, seed: int) -> dict[str, Any]:
         """A method's images against TRAIN and against what it never saw."""
-        seen = self.look(fake)
+        seen = look(fake, self.given)
         return {key: self._measure(self.real[key], seen[key], held, seed) for key in seen}
 
     def _measure(
@@ -163,6 +155,14 @@ class Study:
         relatives = np.array([*self.groups, *(f"synthetic-{i}" for i in range(len(fake)))])
         told = cross_fitted(np.concatenate([real, fake]), is_fake, relatives, seed=seed)[:, 1]
         return float(roc_auc_score(is_fake, told))
+
+
+def look(images: LabelledImages, given: argparse.Namespace) -> dict[str, Features]:
+    """Features (N, F) by the name of the network: the backbone's, and the referee's where given."""
+    found = {given.backbone: extract_features(images, given.backbone, given.weights)}
+    if given.referee:
+        found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
+    return {key: value.astype(np.float64) for key, value in found.items()}
 
 
 def standardised(x: Features, by: Features) -> Features:

@@ -9,7 +9,7 @@ images, the held-back images score higher than generated ones too.
 
 Does a more real rank mean a better image? `kid_by_share` is the KID between TRAIN and the most real
 share of a pool by both discriminators, and that of the least real share, in the features of
-`--weights` and of `--referee`, which the GAN never saw.
+`--weights` and in those of `--referee`, a network that the GAN never saw.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gan_quality import referee_features, standardised
+from gan_quality import Features, look, standardised
 from sklearn.metrics import roc_auc_score
 
 from sonobalance.artefacts import splits_of
-from sonobalance.classify.features import extract_features
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import LabelledImages, load_images
@@ -65,15 +64,8 @@ def compare(learnt: Any, held: Any, made: Any) -> dict[str, float]:
     }
 
 
-def look(images: LabelledImages, given: argparse.Namespace) -> dict[str, np.ndarray]:
-    """Features (N, F) by the name of the network."""
-    found = {given.backbone: extract_features(images, given.backbone, given.weights)}
-    found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
-    return {key: value.astype(np.float64) for key, value in found.items()}
-
-
 def kid_by_share(
-    real: np.ndarray, made: np.ndarray, gate: Realism, log_ratios: list[np.ndarray], k: int
+    real: Features, made: Features, gate: Realism, log_ratios: list[Features], k: int
 ) -> dict[str, Any]:
     """KID of the whole pool, and of the most and the least real shares of it."""
     out: dict[str, Any] = {"all": subset_kernel_distance(real, made, 0)[0]}
@@ -103,7 +95,8 @@ def main() -> None:
         name: Realism.calibrated(scores[0][of], scores[1][of], targets[of], SynthesisSettings())
         for name, of in (("learnt", ~unseen), ("held_back", unseen))
     }
-    real = look(images, given)
+    raw = look(images, given)
+    real = {name: standardised(features, features) for name, features in raw.items()}
     classes: dict[str, Any] = {}
     for k, label in enumerate(images.classes):
         wanted = torch.full((GENERATED,), k)
@@ -124,15 +117,12 @@ def main() -> None:
             },
             "kid_by_share": {
                 name: kid_by_share(
-                    standardised(features, features)[mine],
-                    standardised(seen[name], features),
-                    gates["held_back"],
-                    log_ratios,
-                    k,
+                    real[name][mine], standardised(seen[name], raw[name]), gates["held_back"],
+                    log_ratios, k,
                 )
-                for name, features in real.items()
+                for name in real
             },
-        }
+        }  # fmt: skip
     gan = read_json(run.path("gan/gan.json"))
     write_json(given.out, {
         "command": "python benchmarks/realism.py RUN --weights mobilenetv2_100.safetensors "
