@@ -69,6 +69,15 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
     assert "did you mean --gan.latent-dim?" in capsys.readouterr().err
 
 
+def test_an_option_of_another_command_is_not_its_own_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call("train-gan", "x", "--classifier.weights", "y") == cli.BAD_INPUT
+    text = capsys.readouterr().err
+    assert "no option --classifier.weights" in text
+    assert "did you mean" not in text
+
+
 def test_a_value_out_of_range_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("run", "x", "--out", "y", "--gan.alpha", "-4") == cli.BAD_INPUT
     assert "'gan.alpha': Input should be greater than 0" in capsys.readouterr().err

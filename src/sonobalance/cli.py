@@ -85,9 +85,11 @@ def sentence(error: Exception) -> str:
             return validation_sentence(candidate)
     if isinstance(error, UnknownOptionError):
         given = str(error.token.keyword if error.token else "")
-        near = (nearest_name(given.lstrip("-")) or "").replace("_", "-")
+        near = "--" + (nearest_name(given.lstrip("-")) or "").replace("_", "-")
+        if near == given:
+            return f"This command has no option {given}, other commands do; see --help."
         return f"There is no option {given}; " + (
-            f"did you mean --{near}?" if near else "see --help."
+            f"did you mean {near}?" if near != "--" else "see --help."
         )
     if isinstance(error, OSError):
         return f"Cannot use {error.filename} ({error.strerror}); check the path and the free space."
