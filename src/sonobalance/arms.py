@@ -30,6 +30,7 @@ class Treatment:
         return base.model_copy(update=dict(self.overrides))
 
 
+EQUAL = (("balance", "over-sampling"),)
 TREATMENTS: dict[Arm, Treatment] = {
     "probe": Treatment(
         "real images, frozen features and a regularised logistic regression",
@@ -39,24 +40,25 @@ TREATMENTS: dict[Arm, Treatment] = {
     "class-weights": Treatment(
         "real images, loss weighted by inverse class frequency", (("balance", "class-weights"),)
     ),
-    "over-sampling": Treatment(
-        "real images, classes drawn equally often", (("balance", "over-sampling"),)
-    ),
+    "over-sampling": Treatment("real images, classes drawn equally often", EQUAL),
     "focal": Treatment("real images, focal loss (Lin 2017)", (("focal_gamma", 2.0),)),
     "strong-augmentation": Treatment(
         "real images, strong augmentation", (("augmentation", "strong"),)
     ),
-    "single": Treatment("real and iterative synthetic, one discriminator", objective="single"),
+    "single": Treatment(
+        "over-sampling with iterative synthetic images, one discriminator", EQUAL, "single"
+    ),
     "dual-one-shot": Treatment(
-        "real and synthetic of one round, two discriminators", objective="d2gan", one_shot=True
+        "over-sampling with synthetic images of one round, two discriminators", EQUAL, "d2gan", True
     ),
     "dual-iterative": Treatment(
-        "real and iterative synthetic, two discriminators", objective="d2gan"
+        "over-sampling with iterative synthetic images, two discriminators", EQUAL, "d2gan"
     ),
     "real-class": Treatment(
-        "real and iterative synthetic, discriminators of realism and class", objective="real_class"
+        "over-sampling with iterative synthetic images, discriminators of realism and class",
+        EQUAL, "real_class",
     ),
-}
+}  # fmt: skip
 ARM_OF: dict[Objective, Arm] = {
     "d2gan": "dual-iterative", "real_class": "real-class", "single": "single",
 }  # fmt: skip
@@ -66,14 +68,17 @@ SYNTHETIC: tuple[Arm, ...] = tuple(arm for arm in TREATMENTS if arm not in CHEAP
 
 
 def arms_of(settings: Settings) -> tuple[Arm, ...]:
-    """The arms a run trains: those asked for, or `none` and the synthesis arm of its objective.
+    """The arms a run trains: those asked for, or the synthesis arm of its objective and its rivals.
+
+    Its rivals are real images as they are and `over-sampling`, which is this arm without synthetic
+    images: the difference is theirs.
 
     Raises:
         SettingsError: an arm needs another GAN objective than the run's.
     """
     objective = settings.gan.objective
     if not settings.arms:
-        return ("none", ARM_OF[objective])
+        return ("none", "over-sampling", ARM_OF[objective])
     for arm in settings.arms:
         needed = TREATMENTS[arm].objective
         if needed not in (None, objective):

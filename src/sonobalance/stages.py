@@ -114,14 +114,15 @@ def _synthesize(run: Run) -> None:
         images = load_images(
             train, gan.image_size_px, splits.manifest.classes, outlines=gan.synthesize_masks
         )
+        seen = load_images(train, classifier.image_size_px, images.classes)
         groups = [splits.group[key] for key in images.ids]
         generator = GanGenerator(
             images, gan, settings.seed, run.path("gan"), folder / "generators",
             settings.synthesis.gan_kimg_per_round, device, groups, eyes_of(run),
         )  # fmt: skip
         growth = grow(
-            images, groups, generator, features, settings.synthesis,
-            seed=settings.seed, folder=folder, device=device,
+            images, groups, generator, features, settings.synthesis, seen=seen,
+            share=classifier.synthetic_share, seed=settings.seed, folder=folder, device=device,
         )  # fmt: skip
         if gan.synthesize_masks:
             write_masks(folder, device)
@@ -253,7 +254,8 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "synthesize",
-            ("gan", "synthesis", "classifier.backbone", "classifier.weights", *PIXELS),
+            ("gan", "synthesis", "classifier.backbone", "classifier.weights",
+             "classifier.image_size_px", "classifier.synthetic_share", *PIXELS),
             ("manifest.csv", "splits.csv", "gan/snapshot.safetensors"),
             tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _cleaned(_synthesize),
         ),

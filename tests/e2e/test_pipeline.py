@@ -77,7 +77,7 @@ def test_predictions_are_of_real_unseen_images_only(finished: Path) -> None:
     with (finished / "predictions.csv").open(newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert {row["id"] for row in rows} == unseen
-    assert {row["arm"] for row in rows} == {"none", "dual-iterative"}
+    assert {row["arm"] for row in rows} == {"none", "over-sampling", "dual-iterative"}
 
 
 def test_planted_duplicates_do_not_cross_parts(finished: Path, phantoms: Path) -> None:

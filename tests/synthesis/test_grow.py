@@ -18,12 +18,14 @@ from growth_stubs import (
 from PIL import Image
 
 from sonobalance.config import SynthesisSettings
+from sonobalance.data.loading import LabelledImages
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
 from sonobalance.synthesis.grow import _additions, grow
 from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.summary import training_images
+from sonobalance.synthesis.yardstick import Yardstick
 
 COUNTS = (48, 24, 16)
 QUICK = SynthesisSettings(inner_repeats=2, inner_folds=4, pool_factor=2.0, patience_rounds=5)
@@ -44,6 +46,23 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def grown(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grown")
     return run(folder)
+
+
+def test_rounds_are_judged_on_the_images_that_the_classifier_sees(grown):
+    train, groups = toy_set(COUNTS)
+    seen = LabelledImages(train.pixels.flip(2), train.targets, train.ids, train.classes)
+    how = {"seed": 3, "device": "cpu"}
+    own = Yardstick.of(train, groups, toy_features, QUICK, **how)
+    other = Yardstick.of(train, groups, toy_features, QUICK, seen=seen, share=0.25, **how)
+    assert (own.judge.features == own.inner.features).all()
+    assert (other.inner.features == own.inner.features).all()
+    assert (other.judge.features == own.gates.features(seen)).all()
+    assert (other.judge.share, own.judge.share) == (0.25, 1)
+    with pytest.raises(StaleError):
+        grow(
+            train, groups, StubGenerator(), toy_features, QUICK,
+            seen=seen, seed=3, folder=grown.folder,
+        )  # fmt: skip
 
 
 def test_a_good_generator_balances_the_classes(grown):
@@ -123,7 +142,9 @@ class Dull(StubGenerator):
 
 
 def test_where_none_is_in_the_real_range_the_most_real_of_the_pool_are_judged_further(tmp_path):
-    strict = QUICK.model_copy(update={"rounds": 1, "min_pool": POOL, "pool_factor": 1.0})
+    strict = QUICK.model_copy(
+        update={"rounds": 1, "min_pool": POOL, "pool_factor": 1.0, "realism_share": 0.0}
+    )
     assert not run(tmp_path / "strict", Dull(), strict).manifest.records
     ranked = strict.model_copy(update={"realism_share": 0.25})
     growth = run(tmp_path / "ranked", Dull(), ranked)

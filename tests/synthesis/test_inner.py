@@ -1,5 +1,7 @@
 """Inner validation: no relative of a held-out image trains its probe; figures are right."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from growth_stubs import toy_features, toy_set
@@ -51,6 +53,15 @@ def test_unrelated_images_do_help(inner):
     assert inner.used_share(free) == 1
     assert (inner.predict(free) != inner.predict(None)).any()
     assert inner.macro_f1(inner.predict(free)) > inner.macro_f1(inner.predict(None))
+
+
+def test_synthetic_images_get_at_most_their_share_of_a_class(inner):
+    free = Additions(inner.features, inner.targets, (frozenset(),) * 52)
+    none = replace(inner, share=0.0)
+    assert (none.predict(free) == none.predict(None)).all()
+    assert (inner.predict(free) != none.predict(free)).any()
+    plain = inner.predict(None, balance="none")
+    assert (plain != inner.predict(None)).any()
 
 
 def test_an_image_is_used_for_the_folds_without_its_parents(inner):

@@ -41,15 +41,16 @@ def run_epoch(
     warm: int,
     shown: Bar,
 ) -> float:
-    """Show as many images as there are real ones; returns the mean loss.
+    """Show as many images as there are real ones, which come first; returns the mean loss.
 
     With synthetic images an epoch is a random part of all, so that every arm of a comparison
     takes the same number of steps.
     """
     learning = _learning(learner.epoch, outline, warm)
     order = epoch_order(
-        images.targets.numpy(), balance=settings.balance, seed=seed, epoch=learner.epoch
-    )[:size]
+        images.targets.numpy(), np.arange(len(images)) >= size, balance=settings.balance,
+        share=settings.synthetic_share, seed=seed, epoch=learner.epoch,
+    )[:size]  # fmt: skip
     batches = np.array_split(order, max(1, round(len(order) / settings.batch_size)))
     training_mode(learner.model, frozen_statistics=learner.pretrained, learning=learning)
     decay = _average_decay(settings, len(batches))

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
 
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
 from sonobalance.classify.learner import Learner, new_learner, weights_of
-from sonobalance.classify.objective import epoch_order, image_weights, weighted_loss
+from sonobalance.classify.objective import image_weights, times_shown, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe
 from sonobalance.classify.record import scores, write_model
@@ -27,7 +28,6 @@ from sonobalance.errors import InputError, SettingsError
 from sonobalance.randomness import torch_generator
 
 STRONG_COPIES = 4
-OVER_SAMPLING_EPOCHS = 20
 
 
 def train_frozen(
@@ -80,7 +80,7 @@ def train_frozen(
     network = learner.average
     x = np.concatenate([store.features(network, view) for view in views])
     y = np.tile(images.targets.numpy(), len(views))
-    weights = np.tile(_weights(images, len(train), settings, seed), len(views)) / len(views)
+    weights = np.tile(_weights(images, len(train), settings), len(views)) / len(views)
     real = store.features(network, train)
     c = fit_probe(real, train.targets.numpy(), np.asarray(groups), seed).c
     if settings.focal_gamma:
@@ -120,8 +120,8 @@ def fit_focal(
         gamma: γ of Lin et al. 2017, eq. 4.
     """
     x = np.asarray(features, np.float64)
-    mean, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
-    inputs, labels = torch.from_numpy((x - mean) / scale), torch.from_numpy(targets)
+    scaler = StandardScaler().fit(x, sample_weight=weights)
+    inputs, labels = torch.from_numpy(scaler.transform(x)), torch.from_numpy(targets)
     masses, classes = torch.from_numpy(weights), int(targets.max()) + 1
     weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
@@ -137,8 +137,8 @@ def fit_focal(
         return objective
 
     optimizer.step(closure)
-    raw = weight.detach().numpy() / scale
-    return Probe(raw, bias.detach().numpy() - raw @ mean, c)
+    raw = weight.detach().numpy() / scaler.scale_
+    return Probe(raw, bias.detach().numpy() - raw @ scaler.mean_, c)
 
 
 def _strong_views(
@@ -156,24 +156,14 @@ def _strong_views(
 
 
 def _weights(
-    images: LabelledImages, real: int, settings: ClassifierSettings, seed: int
+    images: LabelledImages, real: int, settings: ClassifierSettings
 ) -> NDArray[np.float64]:
-    """(N,) weight of each image: by class, by origin, or by how often over-sampling shows it."""
-    synthetic = torch.arange(len(images)) >= real
-    weights = image_weights(
-        images.targets, synthetic, len(images.classes),
-        balance=settings.balance, share=settings.synthetic_weight,
-    ).double().numpy()  # fmt: skip
-    if settings.balance == "over-sampling":
-        targets = images.targets.numpy()
-        shown = [
-            epoch_order(targets, balance="over-sampling", seed=seed, epoch=epoch)
-            for epoch in range(OVER_SAMPLING_EPOCHS)
-        ]
-        counts = np.bincount(np.concatenate(shown), minlength=len(images))
-        weights = weights * counts / OVER_SAMPLING_EPOCHS
-    out: NDArray[np.float64] = weights
-    return out
+    """(N,) weight of each image: by class, or by how often over-sampling shows it."""
+    weights = image_weights(images.targets, len(images.classes), balance=settings.balance)
+    return weights.double().numpy() * times_shown(
+        images.targets.numpy(), np.arange(len(images)) >= real, balance=settings.balance,
+        share=settings.synthetic_share,
+    )  # fmt: skip
 
 
 def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:

@@ -7,6 +7,7 @@ them instead is a gamble.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from sonobalance.classify.epochs import note_epoch, outline_epochs, run_epoch
@@ -18,6 +19,7 @@ from sonobalance.classify.learner import (
     start_head,
     weights_of,
 )
+from sonobalance.classify.objective import times_shown
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.progress import bar
@@ -31,9 +33,11 @@ def refit(
     weights: torch.Tensor,
     val: LabelledImages,
     settings: ClassifierSettings,
+    *,
+    real: int,
 ) -> None:
     """Fit the head anew on the features after fine-tuning, as one more epoch."""
-    fit_head(learner.average, images, _as_shown(images, weights, settings), settings)
+    fit_head(learner.average, images, _as_shown(images, weights, real, settings), settings)
     learner.epoch += 1
     note_epoch(learner, val, settings.precision, loss=None)
 
@@ -87,7 +91,7 @@ def _first(
     real: int,
 ) -> Weights:
     """The network before fine-tuning, its head fitted to the images of the arm."""
-    shown = _as_shown(images, weights, settings)
+    shown = _as_shown(images, weights, real, settings)
     if len(set(shown.tolist())) == 1 and len(images) == real:
         return learner.start
     model = network(settings, len(images.classes))
@@ -114,10 +118,11 @@ def _partner(
 
 
 def _as_shown(
-    images: LabelledImages, weights: torch.Tensor, settings: ClassifierSettings
+    images: LabelledImages, weights: torch.Tensor, real: int, settings: ClassifierSettings
 ) -> torch.Tensor:
     """Weights for a regression, which sees each image once, however often an epoch shows it."""
-    if settings.balance != "over-sampling":
-        return weights
-    shares = len(images) / torch.bincount(images.targets).clamp(min=1)
-    return weights * (shares / len(images.classes))[images.targets]
+    shown = times_shown(
+        images.targets.numpy(), np.arange(len(images)) >= real, balance=settings.balance,
+        share=settings.synthetic_share,
+    )  # fmt: skip
+    return weights * torch.from_numpy(shown).float()

@@ -42,50 +42,93 @@ def weighted_loss(
     return (losses * weights).sum() / weights.sum().clamp(min=1e-12)
 
 
-def image_weights(
-    targets: torch.Tensor, synthetic: torch.Tensor, classes: int, *, balance: Balance, share: float
-) -> torch.Tensor:
+def image_weights(targets: torch.Tensor, classes: int, *, balance: Balance) -> torch.Tensor:
     """Loss weight of each image.
 
     Args:
         targets: (N,) int64.
-        synthetic: (N,) bool.
         classes: number of classes K.
         balance: `class-weights` weighs a class by N / (K · images in it).
-        share: weight of a synthetic image.
 
     Returns:
         (N,) float32.
     """
-    weights = torch.where(synthetic, share, 1.0)
-    if balance == "class-weights":
-        counts = torch.bincount(targets, minlength=classes).clamp(min=1)
-        weights = weights * (len(targets) / (classes * counts))[targets]
-    return weights.float()
+    if balance != "class-weights":
+        return torch.ones(len(targets))
+    counts = torch.bincount(targets, minlength=classes).clamp(min=1)
+    return (len(targets) / (classes * counts))[targets].float()
+
+
+def times_shown(
+    targets: NDArray[np.int64], synthetic: NDArray[np.bool_], *, balance: Balance, share: float
+) -> NDArray[np.float64]:
+    """How often an epoch, which shows as many images as there are real ones, shows each on average.
+
+    Equally often, but with `over-sampling`: then each class equally often, and its synthetic images
+    at most `share` of that. Real images of a class must stay the most of what is shown of it, or a
+    network learns the look of synthetic images as that of the class.
+
+    Args:
+        targets: (N,).
+        synthetic: (N,).
+        balance: as in `image_weights`.
+        share: in [0, 1]; never so much that a synthetic image is shown more often than a real one.
+
+    Returns:
+        (N,); their sum is the number of real images.
+    """
+    real = float((~synthetic).sum())
+    if balance != "over-sampling":
+        return np.full(len(targets), real / len(targets))
+    shown = np.zeros(len(targets))
+    present = np.unique(targets)
+    for k in present:
+        for made in (False, True):
+            rows = (targets == k) & (synthetic == made)
+            if rows.any():
+                part = _share_of(targets == k, synthetic, share)
+                shown[rows] = (part if made else 1 - part) / rows.sum()
+    return shown * real / len(present)
 
 
 def epoch_order(
-    targets: NDArray[np.int64], *, balance: Balance, seed: int, epoch: int
+    targets: NDArray[np.int64],
+    synthetic: NDArray[np.bool_],
+    *,
+    balance: Balance,
+    share: float,
+    seed: int,
+    epoch: int,
 ) -> NDArray[np.int64]:
     """Positions of the images in the order in which one epoch shows them; as many as images.
 
-    `over-sampling` shows each class equally often: small classes are gone through several times,
-    of large ones each epoch shows another random part.
+    `over-sampling` shows each class equally often, as `times_shown` says: small classes are gone
+    through several times, of large ones each epoch shows another random part.
     """
     rng = numpy_generator(seed, "order", epoch)
     n = len(targets)
     if balance != "over-sampling":
         return rng.permutation(n)
     present = np.unique(targets)
-    shares = np.full(len(present), n // len(present))
-    shares[: n % len(present)] += 1
-    rows = [
-        _cycled(np.flatnonzero(targets == k), m, rng) for k, m in zip(present, shares, strict=True)
-    ]
+    sizes = np.full(len(present), n // len(present))
+    sizes[: n % len(present)] += 1
+    rows = []
+    for k, size in zip(present, sizes, strict=True):
+        made = round(size * _share_of(targets == k, synthetic, share))
+        rows.append(_cycled(np.flatnonzero((targets == k) & ~synthetic), size - made, rng))
+        rows.append(_cycled(np.flatnonzero((targets == k) & synthetic), made, rng))
     return rng.permutation(np.concatenate(rows))
+
+
+def _share_of(mine: NDArray[np.bool_], synthetic: NDArray[np.bool_], share: float) -> float:
+    """Share of a class's draws that go to its synthetic images."""
+    natural = float(synthetic[mine].mean())
+    return natural if natural == 1 else min(share, natural)
 
 
 def _cycled(rows: NDArray[np.int64], length: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """`length` positions: as many whole shuffled passes over `rows` as fit, and a part of one."""
+    if not length:
+        return rows[:0]
     passes = -(-length // len(rows))
     return np.concatenate([rng.permutation(rows) for _ in range(passes)])[:length]

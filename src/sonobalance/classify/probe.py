@@ -70,7 +70,7 @@ def fit_probe(
         seed: of the folds that choose `c`.
         c: inverse regularisation strength of scikit-learn; default 0.003 without `groups`.
         balanced: weigh classes by inverse frequency.
-        weights: (N,) weight of each image in the loss; all 1 when None.
+        weights: (N,) weight of each image in the loss and in the standardisation; all 1 when None.
         blocks: widths of the parts of the features that are of one kind. With them a feature that
             hardly varies here is not enlarged to the spread of the others of its kind, which makes
             the answers to unusual images wild: half the median spread is added to each (as the
@@ -87,7 +87,7 @@ def fit_probe(
         )
     if c is None:
         c = _USUAL_C if groups is None else _chosen_c(x, y, np.asarray(groups), seed, balanced)
-    scaler = StandardScaler().fit(x)
+    scaler = StandardScaler().fit(x, sample_weight=weights)
     if blocks is not None:
         scaler.scale_ = _steadied(scaler.scale_, blocks)
     model = LogisticRegression(C=c, max_iter=2000, class_weight="balanced" if balanced else None)

@@ -79,10 +79,7 @@ def train_classifier(
     fingerprint = fingerprint_of(parts, settings, seed, device)
     checkpoint = folder / "checkpoint.safetensors"
     restore_learner(learner, checkpoint, fingerprint)
-    weights = image_weights(
-        images.targets, torch.arange(len(images)) >= len(train), len(train.classes),
-        balance=settings.balance, share=settings.synthetic_weight,
-    )  # fmt: skip
+    weights = image_weights(images.targets, len(train.classes), balance=settings.balance)
     outline = outline_epochs(learner, settings, train)
     warm = outline + head_epochs(learner, settings)
     end = warm + settings.epochs * settings.members
@@ -106,7 +103,7 @@ def train_classifier(
         join(learner, images, weights, train, val, settings, seed=seed)
         _write_stats(folder, learner)
     elif learner.pretrained and settings.refit_head:
-        refit(learner, images, weights, val, settings)
+        refit(learner, images, weights, val, settings, real=len(train))
         _write_stats(folder, learner)
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder

@@ -112,9 +112,11 @@ class ClassifierSettings(Section):
     focal_gamma: float = Field(
         0.0, ge=0, le=5, description="Focal loss exponent (Lin 2017); 0 is cross-entropy."
     )
-    synthetic_weight: float = Field(
-        1.0, ge=0, le=10, description="Loss weight of a synthetic image; a real one weighs 1."
-    )
+    synthetic_share: float = Field(
+        0.25, ge=0, le=1,
+        description="Most of a class's draws that its synthetic images take with over-sampling, "
+        "which arms with synthetic images use; at 0 they are over-sampling itself.",
+    )  # fmt: skip
     augmentation: Augmentation = Field("medium", description="Strength of training augmentation.")
     mixup: float = Field(
         0.0, ge=0, le=10,

@@ -27,7 +27,8 @@ class Settings(Section):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
     arms: tuple[Arm, ...] = Field(
         (),
-        description="What is compared; empty: `none` and the synthesis arm of the GAN objective.",
+        description="What is compared; empty: `none`, `over-sampling` and the synthesis arm of the "
+        "GAN objective.",
     )
     clean_marks: bool = Field(
         False,

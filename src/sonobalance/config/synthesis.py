@@ -42,7 +42,7 @@ class SynthesisSettings(Section):
         0.95, gt=0, lt=1, description="Share of real TRAIN images that pass the realism gate."
     )
     realism_share: float = Field(
-        0.0, ge=0, le=1,
+        0.75, ge=0, le=1,
         description="Share of a pool, the most real by both discriminators, that passes realism "
         "even where real images look more real; 0: the real range alone decides.",
     )  # fmt: skip

@@ -57,6 +57,8 @@ def grow(
     features: FeatureFunction,
     settings: SynthesisSettings,
     *,
+    seen: LabelledImages | None = None,
+    share: float = 1.0,
     seed: int,
     folder: Path,
     device: torch.device | str = "cpu",
@@ -72,6 +74,9 @@ def grow(
         generator: see `ImageGenerator`.
         features: images → (N, F) features, never adapted to TRAIN.
         settings: targets, gates, stop rules.
+        seen: the same images at the size at which a classifier will see them, which judges what a
+            round is worth; None: at the generator's.
+        share: most of a class's weight that this classifier gives to synthetic images.
         seed: of every random choice.
         folder: made if missing.
         device: where likeness is computed.
@@ -86,9 +91,14 @@ def grow(
         console.print(f"[yellow]{FEED_BACK}[/yellow]")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
     targets = target_counts(present, settings)
-    identity = identity_of(train, groups, generator.fingerprint, settings, seed)
+    identity = identity_of(
+        train, groups, generator.fingerprint, settings, seed, share,
+        hash_images(train if seen is None else seen),
+    )  # fmt: skip
     records = load_rounds(folder, identity)
-    yardstick = Yardstick.of(train, groups, features, settings, seed=seed, device=device)
+    yardstick = Yardstick.of(
+        train, groups, features, settings, seen=seen, share=share, seed=seed, device=device
+    )
     loop = _Loop(yardstick, generator, settings, targets, present, seed, folder, records)
     if not records:
         loop.commit(loop.round_zero(), identity)
@@ -148,9 +158,9 @@ class _Loop:
         write_tables(self.folder, self.records)
 
     def round_zero(self) -> RoundRecord:
-        """What the inner validation says without any synthesis."""
+        """What the inner validation says without any synthesis, classes weighing the same."""
         began = time.monotonic()
-        predictions = self.yardstick.inner.predict(None)
+        predictions = self.yardstick.judge.predict(None)
         row: dict[str, Any] = {"round": 0, "added": 0, "total": len(self.yardstick.train)}
         row |= self._judged(predictions) | {"seconds": round(time.monotonic() - began, 1)}
         return RoundRecord(0, (), row, predictions.tolist(), {})
@@ -174,7 +184,7 @@ class _Loop:
         thresholds = {"realism": asdict(realism.threshold)}
         record = RoundRecord(number, tuple(candidates), {}, [], thresholds)
         self._take_in(record, accepted)
-        predictions = self.yardstick.inner.predict(self.additions)
+        predictions = self.yardstick.judge.predict(self.additions)
         row = self._row(record) | self._judged(predictions) | per_class
         row["seconds"] = round(time.monotonic() - began, 1)
         return RoundRecord(number, tuple(candidates), row, predictions.tolist(), thresholds)
@@ -251,10 +261,10 @@ class _Loop:
         }
 
     def _judged(self, predictions: Any) -> dict[str, float]:
-        inner = self.yardstick.inner
-        recalls = zip(self.yardstick.train.classes, inner.recalls(predictions), strict=True)
+        judge = self.yardstick.judge
+        recalls = zip(self.yardstick.train.classes, judge.recalls(predictions), strict=True)
         return {
-            "macro_f1": inner.macro_f1(predictions),
+            "macro_f1": judge.macro_f1(predictions),
             **{f"recall_{label}": value for label, value in recalls},
         }
 

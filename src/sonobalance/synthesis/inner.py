@@ -1,5 +1,8 @@
 """What a round is worth: grouped cross-validation inside TRAIN, scored on real images only.
 
+Synthetic images are used as the classifier uses them: classes weigh the same with and without any,
+so that a round is worth what it adds to balancing.
+
 A synthetic image helps to train the probe of a fold only when neither its parents nor the real
 image nearest to it lie in that fold. The generator itself has seen all of TRAIN; what leaks through
 its weights beyond that is the same in every round, but may favour synthesis over none.
@@ -8,15 +11,16 @@ its weights beyond that is the same in every round, but may favour synthesis ove
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, log_loss
 
+from sonobalance.classify.objective import times_shown
 from sonobalance.classify.probe import Probe, fit_probe
-from sonobalance.config import SynthesisSettings
+from sonobalance.config import Balance, SynthesisSettings
 from sonobalance.data.split import grouped_folds
 from sonobalance.errors import InputError
 from sonobalance.randomness import derive, numpy_generator
@@ -62,6 +66,7 @@ class InnerValidation:
         folds: see `Folds`.
         c: inverse regularisation of every probe, with the lowest log-loss on the real images; it
             stays the same in all rounds.
+        share: most of a class's weight that its synthetic images have in `predict`.
     """
 
     features: NDArray[np.float64]
@@ -69,6 +74,7 @@ class InnerValidation:
     groups: NDArray[np.str_]
     folds: Folds
     c: float = STRENGTHS[0]
+    share: float = 1.0
 
     @classmethod
     def of(
@@ -120,30 +126,39 @@ class InnerValidation:
         """Cross-fitted log-loss on the real images."""
         return float(log_loss(self.targets, self.cross_fitted(), labels=self._labels))
 
-    def predict(self, added: Additions | None, *, balanced: bool = False) -> Predictions:
-        """Class of every real image by probes that never saw its fold."""
+    def seeing(self, features: NDArray[np.float64], share: float) -> InnerValidation:
+        """The same folds for other features of the same images, `c` chosen anew."""
+        made = [replace(self, features=features, c=c, share=share) for c in STRENGTHS]
+        return min(made, key=lambda inner: inner.loss())
+
+    def predict(
+        self, added: Additions | None, *, balance: Balance = "over-sampling"
+    ) -> Predictions:
+        """Class of every real image by probes that never saw its fold; classes weigh the same."""
         out = np.zeros_like(self.folds)
         for repeat, folds in enumerate(self.folds):
             for f in range(folds.max() + 1):
-                x, y = self._training(added, folds, f)
-                probe = fit_probe(x, y, c=self.c, balanced=balanced)
+                x, y, made = self._training(added, folds, f)
+                weights = times_shown(y, made, balance=balance, share=self.share)
+                probe = fit_probe(x, y, c=self.c, weights=weights)
                 held = folds == f
                 out[repeat, held] = probe.probabilities(self.features[held]).argmax(1)
         return out
 
     def _training(
         self, added: Additions | None, folds: NDArray[np.int64], fold: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Real images outside the fold and the synthetic ones unrelated to it."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Real images outside the fold, the synthetic ones unrelated to it, and which are which."""
         seen = folds != fold
         x, y = self.features[seen], self.targets[seen]
         if added is None or not len(added.targets):
-            return x, y
+            return x, y, np.zeros(len(y), bool)
         held = frozenset(np.flatnonzero(~seen).tolist())
         free = np.array([held.isdisjoint(relatives) for relatives in added.relatives])
         return (
             np.concatenate([x, added.features[free]]),
             np.concatenate([y, added.targets[free]]),
+            np.arange(len(y) + free.sum()) >= len(y),
         )
 
     def used_share(self, added: Additions) -> float:

@@ -56,8 +56,8 @@ def identity_of(
     groups: Sequence[str],
     generator: str,
     settings: SynthesisSettings,
-    seed: int,
+    *others: str | float,
 ) -> str:
-    """Hash of all that the loop's result depends on."""
-    parts = [hash_images(train), list(groups), generator, settings.model_dump(mode="json"), seed]
+    """Hash of all that the loop's result depends on; `others` as they are: the seed and so on."""
+    parts = [hash_images(train), list(groups), generator, settings.model_dump(mode="json"), *others]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -95,37 +95,35 @@ def _gain(
     best: int,
     seed: int,
 ) -> dict[str, Any]:
-    inner = yardstick.inner
+    judge = yardstick.judge
     zero, chosen, last = (np.asarray(records[i].predictions) for i in (0, best, -1))
-    value, low, high = inner.gain(chosen, zero, seed)
-    final, final_low, final_high = inner.gain(last, zero, seed)
-    weighted = inner.macro_f1(inner.predict(None, balanced=True))
+    value, low, high = judge.gain(chosen, zero, seed)
+    final, final_low, final_high = judge.gain(last, zero, seed)
+    plain = judge.macro_f1(judge.predict(None, balance="none"))
     return {
         "inner_validation": {
-            "none": inner.macro_f1(zero),
-            "class_weights": weighted,
-            "best": inner.macro_f1(chosen),
-            "repeats": len(inner.folds),
-            "folds": int(inner.folds.max()) + 1,
-            "used_share": inner.used_share(synthetic) if len(synthetic.targets) else 0.0,
+            "none": plain,
+            "balanced": judge.macro_f1(zero),
+            "best": judge.macro_f1(chosen),
+            "repeats": len(judge.folds),
+            "folds": int(judge.folds.max()) + 1,
+            "used_share": judge.used_share(synthetic) if len(synthetic.targets) else 0.0,
         },
         "gain": {"value": value, "low": low, "high": high, "confidence": 0.95},
         "gain_of_last_round": {"value": final, "low": final_low, "high": final_high},
         "helped": best > 0 and low > 0,
-        "sentence": _sentence(best, value, low, high, weighted - inner.macro_f1(chosen)),
+        "sentence": _sentence(best, value, low, high, plain - judge.macro_f1(chosen)),
     }
 
 
 def _sentence(best: int, value: float, low: float, high: float, cheaper: float) -> str:
     if best == 0:
         return (
-            "Synthesis did not help: no round was better on the inner validation than the real "
-            "images alone."
+            "Synthesis did not help: no round was better on the inner validation than real images "
+            "alone, their classes balanced by weight."
         )
     interval = f"{value:+.3f} macro-F1 (95 % interval {low:+.3f} to {high:+.3f})"
-    rival = (
-        f" Class weights without any synthesis reached {cheaper:.3f} more." if cheaper > 0 else ""
-    )
+    rival = f" Real images without any balancing reached {cheaper:.3f} more." if cheaper > 0 else ""
     if low <= 0:
         return (
             f"Synthesis was not shown to help: round {best} was best by {interval} on the inner "

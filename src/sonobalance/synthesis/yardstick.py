@@ -25,12 +25,16 @@ class Yardstick:
     Attributes:
         train: real TRAIN images at the generator's size.
         gates: calibrated on them.
-        inner: grouped cross-validation inside TRAIN.
+        inner: grouped cross-validation inside TRAIN of the images as the generator draws them.
+        judge: the same of the images as the classifier sees them; it decides what a round is worth.
+            Smaller images look alike to it, real and synthetic, so that `inner` would flatter
+            synthesis.
     """
 
     train: LabelledImages
     gates: GateModels
     inner: InnerValidation
+    judge: InnerValidation
 
     @classmethod
     def of(
@@ -40,10 +44,12 @@ class Yardstick:
         extract: FeatureFunction,
         settings: SynthesisSettings,
         *,
+        seen: LabelledImages | None = None,
+        share: float = 1.0,
         seed: int,
         device: torch.device | str,
     ) -> Yardstick:
-        """Compute features, deal folds, calibrate the gates."""
+        """Compute features, deal folds, calibrate the gates; arguments as of `grow`."""
         raw = np.asarray(extract(train), np.float64)
         mean, spread = raw.mean(0), raw.std(0)
         spread = np.where(spread > LEAST_SPREAD, spread, 1.0)
@@ -59,4 +65,7 @@ class Yardstick:
             Typicality.calibrated(features, targets, inner.groups, settings),
             novelty, Diversity(novelty.threshold, device),
         )  # fmt: skip
-        return cls(train, gates, inner)
+        return cls(
+            train, gates, inner,
+            inner.seeing(features if seen is None else gates.features(seen), share),
+        )  # fmt: skip
