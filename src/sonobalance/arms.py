@@ -34,7 +34,10 @@ EQUAL = (("balance", "over-sampling"),)
 TREATMENTS: dict[Arm, Treatment] = {
     "probe": Treatment(
         "real images, frozen features and a regularised logistic regression",
-        (("frozen", True), ("attention", "none"), ("lesion_attention", False)),
+        (
+            ("frozen", True), ("attention", "none"), ("lesion_attention", False),
+            ("zoom_test", 1.0),
+        ),
     ),
     "none": Treatment("real images only"),
     "class-weights": Treatment(

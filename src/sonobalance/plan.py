@@ -135,7 +135,8 @@ def _classifier(settings: Settings, images: float, speed: float) -> Cost:
 
 
 def _explanation(settings: Settings, images: float, speed: float) -> Cost:
-    flops = images * EXPLAIN_PASSES * _classifier_flops(settings)
+    looks = 2 if settings.classifier.zoom_test > 1 else 1
+    flops = images * EXPLAIN_PASSES * looks * _classifier_flops(settings)
     minutes = flops / speed / SHARE_OF_BOUND["inference"] / 60
     return Cost("explain", minutes, BASE_MEMORY_GIB + 0.5, 10)
 

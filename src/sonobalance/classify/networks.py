@@ -13,6 +13,7 @@ from sonobalance.classify.attention import Gates
 from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
+from sonobalance.classify.zoom import laid_back, middle
 from sonobalance.config import Attention
 
 
@@ -76,6 +77,7 @@ class AttentiveClassifier(nn.Module):
         pretrained: let timm download its ImageNet weights.
         lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
         partners: further networks of this kind; logits are the mean of all (an ensemble in one).
+        zoom: logits are also the mean of those of the image and of its middle enlarged by this.
 
     Attributes:
         lesion: the lesion head; None without `lesion_attention`.
@@ -109,8 +111,10 @@ class AttentiveClassifier(nn.Module):
         pretrained: bool = False,
         lesion_attention: bool = False,
         partners: int = 0,
+        zoom: float = 1.0,
     ) -> None:
         super().__init__()
+        self.zoom = zoom
         self.backbone = make_backbone(
             backbone, classes, image_size_px, dropout=dropout, pretrained=pretrained
         )
@@ -138,7 +142,8 @@ class AttentiveClassifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) float32 in [-1, 1] → (N, K) logits."""
-        return self._with_partners(self.decide(images)[0], images)
+        near = self._near(images)  # first: what layers gave last is then of the whole image
+        return self._mean(self._with_partners(self.decide(images)[0], images), near)
 
     def decide(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (N, K) and those (N, 1, H, W) of the lesion's outline if any; without partners."""
@@ -158,7 +163,7 @@ class AttentiveClassifier(nn.Module):
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
 
-        Evidence of partners is averaged as their logits are.
+        Evidence of partners and of the enlarged middle is averaged as their logits are.
 
         Known for networks with lesion attention whose head is linear on averaged features.
 
@@ -169,6 +174,14 @@ class AttentiveClassifier(nn.Module):
         Returns:
             (N, 1, H, W) float32; its sum and the class's bias make the logit.
         """
+        whole = self._evidence(images, targets)
+        if whole is None or self.zoom == 1:
+            return whole
+        near = self._evidence(middle(images, self.zoom), targets)
+        return near if near is None else (whole + laid_back(near, self.zoom, images.shape[-1])) / 2
+
+    def _evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
+        """Evidence of one look."""
         if self.lesion is None or self.head is None:
             return None
         seen = self._look(images)
@@ -198,7 +211,8 @@ class AttentiveClassifier(nn.Module):
         return True
 
     def logits_and_features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 1, S, S) float32 in [-1, 1] → logits (N, K) and features (N, F), in one pass."""
+        """(N, 1, S, S) float32 in [-1, 1] → logits (N, K), and features (N, F) of the whole."""
+        near = self._near(images)
         if self.lesion is None:
             maps = self.backbone.forward_features(self._to_rgb(images))
             logits, features = self.backbone.forward_head(maps), self._averaged(maps)
@@ -207,7 +221,7 @@ class AttentiveClassifier(nn.Module):
             averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
             logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
             features = torch.cat([self._averaged(seen.maps), averages], 1)
-        return self._with_partners(logits, images), features
+        return self._mean(self._with_partners(logits, images), near), features
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -230,6 +244,17 @@ class AttentiveClassifier(nn.Module):
         channel = channels[-1].flatten(1) if channels and channels[-1] is not None else None
         seen = [gate for gate in spatials if gate is not None]
         return GateMaps(channel, _product(seen) if seen else None)
+
+    def _near(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Logits of the enlarged middle; None where that is not looked at."""
+        if self.zoom == 1:
+            return None
+        near = middle(images, self.zoom)
+        return self._with_partners(self.decide(near)[0], near)
+
+    @staticmethod
+    def _mean(logits: torch.Tensor, near: torch.Tensor | None) -> torch.Tensor:
+        return logits if near is None else (logits + near) / 2
 
     def _with_partners(self, logits: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """The mean of these logits and those of the partners."""

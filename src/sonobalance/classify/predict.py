@@ -25,6 +25,7 @@ from sonobalance.files import read_json, sha256_of
 from sonobalance.progress import track
 
 FORMAT = "sonobalance-classifier-1"
+_BEFORE = {"lesion_attention": False, "zoom_test": 1.0}  # of files that do not know these settings
 _NEEDED = {"classes", "preprocessing", "temperature", "mirror_test", "weights_sha256", "settings"}
 
 
@@ -153,11 +154,12 @@ def working_in_place(model: AttentiveClassifier) -> Iterator[None]:
 
 def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     try:
-        settings = ClassifierSettings.model_validate({"lesion_attention": False} | page["settings"])
+        settings = ClassifierSettings.model_validate(_BEFORE | page["settings"])
     except ValidationError as error:
         raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
         lesion_attention=settings.lesion_attention, partners=page.get("partners", 0),
+        zoom=settings.zoom_test,
     )  # fmt: skip

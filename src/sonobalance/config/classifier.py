@@ -126,6 +126,11 @@ class ClassifierSettings(Section):
         0.0, ge=0, le=10,
         description="CutMix (Yun 2019), likewise; with both, one of them is drawn for each batch.",
     )  # fmt: skip
+    zoom_test: float = Field(
+        1.2, ge=1, le=2,
+        description="Average the logits of an image and its middle, enlarged by this, at "
+        "prediction; 1 looks at the whole alone.",
+    )  # fmt: skip
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )

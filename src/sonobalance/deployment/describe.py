@@ -91,6 +91,7 @@ def describe(
             "attention_stages": page["settings"]["attention_stages"],
             "lesion_attention": page["settings"].get("lesion_attention", False),
             "partners": page.get("partners", 0),
+            "zoom": page["settings"].get("zoom_test", 1.0),
             "image_size_px": page["preprocessing"]["image_size_px"],
         },
         "preprocessing": {"grey": "ITU-R BT.601 luma", **page["preprocessing"]},

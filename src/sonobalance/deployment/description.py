@@ -39,6 +39,7 @@ class Network(Section):
     attention_stages: int = Field(ge=1, le=16)
     lesion_attention: bool = False
     partners: int = Field(0, ge=0, le=16)
+    zoom: float = Field(1.0, ge=1, le=2)
     image_size_px: int = Field(ge=32, le=1024)
 
 
