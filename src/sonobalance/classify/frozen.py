@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.preprocessing import StandardScaler
 
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
 from sonobalance.classify.learner import Learner, new_learner, weights_of
 from sonobalance.classify.objective import image_weights, times_shown, weighted_loss
 from sonobalance.classify.predict import model_logits
-from sonobalance.classify.probe import Matrix, Probe, fit_probe
+from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser
 from sonobalance.classify.record import scores, write_model
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.config import ClassifierSettings
@@ -120,7 +119,7 @@ def fit_focal(
         gamma: γ of Lin et al. 2017, eq. 4.
     """
     x = np.asarray(features, np.float64)
-    scaler = StandardScaler().fit(x, sample_weight=weights)
+    scaler = standardiser(x, weights)
     inputs, labels = torch.from_numpy(scaler.transform(x)), torch.from_numpy(targets)
     masses, classes = torch.from_numpy(weights), int(targets.max()) + 1
     weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)

@@ -21,6 +21,7 @@ from sonobalance.errors import InputError
 
 Matrix = NDArray[np.float64]
 _USUAL_C = 0.003
+_CONSTANT = 1e-12
 _GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
@@ -87,7 +88,7 @@ def fit_probe(
         )
     if c is None:
         c = _USUAL_C if groups is None else _chosen_c(x, y, np.asarray(groups), seed, balanced)
-    scaler = StandardScaler().fit(x, sample_weight=weights)
+    scaler = standardiser(x, weights)
     if blocks is not None:
         scaler.scale_ = _steadied(scaler.scale_, blocks)
     model = LogisticRegression(C=c, max_iter=2000, class_weight="balanced" if balanced else None)
@@ -98,6 +99,20 @@ def fit_probe(
         intercept = np.array([-intercept[0] / 2, intercept[0] / 2])
     weight = coefficients / scaler.scale_
     return Probe(weight, intercept - weight @ scaler.mean_, c)
+
+
+def standardiser(x: Matrix, weights: ArrayLike | None) -> StandardScaler:
+    """The scaler of (N, F) features in rows of (N,) weights; constant features stay as they are.
+
+    scikit-learn's own weighted variance may come out below zero where a feature is constant.
+    """
+    scaler = StandardScaler().fit(x)
+    if weights is not None:
+        w = np.asarray(weights, np.float64)
+        scaler.mean_ = np.average(x, axis=0, weights=w)
+        spread = np.sqrt(np.average((x - scaler.mean_) ** 2, axis=0, weights=w))
+        scaler.scale_ = np.where(spread > _CONSTANT, spread, 1.0)
+    return scaler
 
 
 def _steadied(spread: Matrix, blocks: Sequence[int]) -> Matrix:
