@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sonobalance.arms import REFERENCES
+
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -38,6 +40,7 @@ def of_run(run: dict[str, Any]) -> str:
         f"({row['low']:+.3f} to {row['high']:+.3f})"
         for row in run["paired"]
         if row["metric"] in ("macro_f1", "recall_malignant")
+        and (row["arm"], row["against"]) == ("dual-iterative", REFERENCES[0])
     ]
     cores = f"{environment['cores']} core" + "s" * (environment["cores"] != 1)
     return f"""One run on BUSI, {cores} without a GPU that other work shared, {run["minutes"]}
@@ -47,7 +50,8 @@ images of {run["groups"]} independent groups; 95 % intervals clustered by group
 
 {table(run["arms"])}
 
-Synthesis against no synthesis on the same images: {"; ".join(verdicts)}.
+`dual-iterative` against `{REFERENCES[0]}`, the same without synthetic images:
+{"; ".join(verdicts)}.
 {run["synthesis"]["sentence"]}
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 
-from sonobalance.arms import TREATMENTS
+from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
     choose_arm,
     device_of,
@@ -203,7 +203,9 @@ def _evaluate(run: Run) -> None:
     settings, splits = run.settings, splits_of(run)
     unseen = {r.id for part in ("val", "test") for r in splits.of(part)}
     table = read_predictions(run.path("predictions.csv"), unseen)
-    result = evaluate_predictions(table, settings.evaluation, seed=settings.seed)
+    result = evaluate_predictions(
+        table, settings.evaluation, seed=settings.seed, references=REFERENCES
+    )
     write_json(run.path("evaluation.json"), result)
 
 

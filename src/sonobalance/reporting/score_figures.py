@@ -23,11 +23,11 @@ from sonobalance.reporting.formatting import finite, metric_name, number, signed
 
 
 def forest_figure(paired: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Paired differences against the baseline with their intervals; zero means no change."""
+    """Paired differences of arms with their intervals; zero means no change."""
     rows = [r for r in paired if finite(r.get("difference")) is not None]
     if not rows:
         return None
-    several = len({r.get("arm") for r in rows}) > 1
+    several = len({r.get("compared") for r in rows}) > 1
     with canvas(WIDTH_PX, 60 + 34 * len(rows)) as (figure, axes):
         axes.axvline(0, color=TEXT, linewidth=1)
         names, told = [], []
@@ -37,8 +37,8 @@ def forest_figure(paired: Sequence[Mapping[str, Any]]) -> Markup | None:
             if low is not None and high is not None:
                 axes.plot([low, high], [i, i], color=SERIES[0], linewidth=2, solid_capstyle="butt")
             axes.plot(difference, i, marker="D", markersize=5, color=SERIES[0])
-            arm = f"\n{row.get('arm')}" if several else ""
-            names.append(metric_name(str(row.get("metric"))) + arm)
+            arms = f"\n{row.get('compared')}" if several else ""
+            names.append(metric_name(str(row.get("metric"))) + arms)
             told.append(f"{names[-1]} {signed(difference)} ({number(low)} to {number(high)})")
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -46,7 +46,7 @@ def forest_figure(paired: Sequence[Mapping[str, Any]]) -> Markup | None:
         reach = max(abs(edge) for edge in axes.get_xlim())
         axes.set_xlim(-reach, reach)
         axes.locator_params(axis="x", nbins=5)
-        axes.set_xlabel("← worse than the baseline   |   better →")
+        axes.set_xlabel("← the first is lower   |   higher →")
         return svg(figure, "forest", f"Paired differences. {'; '.join(told)}.")
 
 

@@ -41,7 +41,7 @@ def results(run: RunFiles) -> Section:
         "arm_sentences": [(arm, arm_sentence(arm)) for arm in arms if arm_sentence(arm)],
         "paired": paired,
         "paired_shown": [row for row in paired if row.get("metric") in FOREST_METRICS],
-        "several": len({row.get("arm") for row in paired}) > 1,
+        "several": len({row["compared"] for row in paired}) > 1,
         "forest": forest_figure([r for r in paired if r.get("metric") in FOREST_METRICS]),
         "confusion": _confusion(as_dict(document.get("confusion"))),
         "roc": roc_figure(as_dict(document.get("roc")), classes, arms),
@@ -61,15 +61,22 @@ def results(run: RunFiles) -> Section:
 
 
 def _paired(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The paired differences with the reader's name of the metric and what the interval says."""
+    """The paired differences with the reader's name of the metric and what the interval says.
+
+    Of two arms that were compared with each other the second comparison is left out.
+    """
     rows = [as_dict(row) for row in as_list(document.get("paired"))]
+    pairs = list(dict.fromkeys((row.get("arm"), row.get("against")) for row in rows))
+    shown = {pair for i, pair in enumerate(pairs) if pair[::-1] not in pairs[:i]}
     return [
         row
         | {
             "name": metric_name(str(row.get("metric", ""))),
             "judged": judge(str(row.get("metric", "")), row.get("low"), row.get("high")),
+            "compared": f"{row.get('arm')} − {row.get('against')}",
         }
         for row in rows
+        if (row.get("arm"), row.get("against")) in shown
     ]
 
 

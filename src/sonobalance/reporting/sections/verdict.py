@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sonobalance.arms import TREATMENTS
+from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.reporting.artefacts import RunFiles, as_dict, as_list
 from sonobalance.reporting.formatting import (
     finite,
@@ -96,12 +96,15 @@ def judge(metric: str, low: Any, high: Any) -> str:
 
 
 def effect(run: RunFiles, arm: str) -> dict[str, Any]:
-    """What an arm did to the deciding metric, and to the other headline metrics (promise P6)."""
-    rows = {
-        str(row.get("metric")): row
-        for row in map(as_dict, as_list(run.evaluation.get("paired")))
-        if row.get("arm") == arm and row.get("against") == BASELINE
-    }
+    """What an arm did to the deciding metric, and to the other headline metrics (promise P6).
+
+    It is compared with the first reference that was trained: over-sampling without synthetic
+    images, or real images as they are.
+    """
+    paired = [as_dict(row) for row in as_list(run.evaluation.get("paired"))]
+    paired = [row for row in paired if row.get("arm") == arm and row.get("against") in REFERENCES]
+    against = min((row["against"] for row in paired), key=REFERENCES.index, default=BASELINE)
+    rows = {str(row.get("metric")): row for row in paired if row["against"] == against}
     row = rows.get(DECIDING) or next(iter(rows.values()), {})
     if not row:
         return {}
@@ -114,6 +117,7 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
     ]
     return {
         "arm": arm,
+        "against": against,
         "judged": judge(metric, row.get("low"), row.get("high")),
         "metric": metric_name(metric),
         "row": row,
