@@ -22,7 +22,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
-from sonobalance.synthesis.grow import _additions, grow
+from sonobalance.synthesis.grow import _additions, grow, too_coarse
 from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.summary import training_images
 from sonobalance.synthesis.yardstick import Yardstick
@@ -63,6 +63,13 @@ def test_rounds_are_judged_on_the_images_that_the_classifier_sees(grown):
             train, groups, StubGenerator(), toy_features, QUICK,
             seen=seen, seed=3, folder=grown.folder,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("generated", "seen", "coarse"), [(64, 160, True), (128, 160, False)])
+def test_images_too_coarse_for_the_classifier_are_warned_of(generated, seen, coarse):
+    found = too_coarse(generated, seen)
+    assert bool(found) == coarse
+    assert not coarse or "about 128" in found[0]
 
 
 def test_a_good_generator_balances_the_classes(grown):

@@ -47,6 +47,7 @@ FEED_BACK = (
     "Accepted images are fed back to the GAN (synthesis.feed_back): its errors and gaps reinforce "
     "themselves from round to round (Shumailov et al. 2024), and no image is held back from it."
 )
+LARGEST_STEP, GOOD_STEP = 2.0, 1.25  # of the classifier's side over the generator's
 COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
 
@@ -87,8 +88,10 @@ def grow(
         StaleError: the folder holds rounds of other images, settings or another generator.
     """
     generator.advance(0)
-    if settings.feed_back:
-        console.print(f"[yellow]{FEED_BACK}[/yellow]")
+    warnings = [FEED_BACK] if settings.feed_back else []
+    warnings += [] if seen is None else too_coarse(train.pixels.shape[-1], seen.pixels.shape[-1])
+    for warning in warnings:
+        console.print(f"[yellow]{warning}[/yellow]")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
     targets = target_counts(present, settings)
     identity = identity_of(
@@ -110,7 +113,7 @@ def grow(
         folder, yardstick, loop.records, loop.additions,
         settings=settings, seed=seed, reason=reason,
         facts={
-            "warnings": [FEED_BACK] if settings.feed_back else [],
+            "warnings": warnings,
             "targets": targets,
             "hashes": {
                 "identity": identity,
@@ -119,6 +122,21 @@ def grow(
             },
         },
     )  # fmt: skip
+
+
+def too_coarse(generated_px: int, seen_px: int) -> list[str]:
+    """A warning when the classifier sees images far larger than those that are generated.
+
+    On BUSI even real images add next to nothing when they are shrunk to 64 px first and a
+    classifier sees 160 px (`benchmarks/synthesis_value.py`).
+    """
+    if seen_px <= LARGEST_STEP * generated_px:
+        return []
+    return [
+        f"Images of {generated_px} px are generated for a classifier that sees {seen_px} px: too "
+        f"coarse to teach it much. Give gan.image_size_px of about {seen_px / GOOD_STEP:.0f}, or a "
+        "smaller classifier.image_size_px."
+    ]
 
 
 @dataclass
