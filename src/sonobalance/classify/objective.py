@@ -83,11 +83,10 @@ def times_shown(
     shown = np.zeros(len(targets))
     present = np.unique(targets)
     for k in present:
-        for made in (False, True):
-            rows = (targets == k) & (synthetic == made)
-            if rows.any():
-                part = _share_of(targets == k, synthetic, share)
-                shown[rows] = (part if made else 1 - part) / rows.sum()
+        mine = targets == k
+        part = _share_of(mine, synthetic, share)
+        shown[mine & synthetic] = part / max(1, (mine & synthetic).sum())
+        shown[mine & ~synthetic] = (1 - part) / max(1, (mine & ~synthetic).sum())
     return shown * real / len(present)
 
 
