@@ -4,8 +4,8 @@
         runs/full/benchmark.json runs/scarce-50/benchmark.json runs/scarce-25/benchmark.json
 
 The document has the schema of `benchmark.json`; its head is the benchmark nearest to a quarter of
-the rare class, and `levels` holds all of them, from the fullest to the scarcest. The table is
-printed as Markdown.
+the rare class, the smallest generator first, and `levels` holds all of them, from the fullest to
+the scarcest. The table is printed as Markdown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("benchmarks", type=Path, nargs="+")
     given = parser.parse_args()
     read = [read_json(path) for path in given.benchmarks]
-    levels = sorted(({"share": share(d)} | {k: d[k] for k in KEPT} for d in read), key=by_share)
+    levels = sorted((level(document) for document in read), key=by_share)
     head = min(levels, key=lambda level: abs(level["share"] - HEAD_SHARE))
     sentence = " ".join(answer(level) for level in levels)
     write_json(given.out, head | {"levels": levels, "sentence": sentence})
@@ -36,13 +36,17 @@ def main() -> None:
     print("\n" + sentence)
 
 
-def share(document: dict[str, Any]) -> float:
+def level(document: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of one benchmark, with the share and the side of generated images."""
     scarce = document["protocol"]["scarce"]
-    return float(scarce["share"]) if scarce else 1.0
+    return {
+        "share": float(scarce["share"]) if scarce else 1.0,
+        "generator_px": document["protocol"]["settings"]["gan"]["image_size_px"],
+    } | {key: document[key] for key in KEPT}
 
 
-def by_share(level: dict[str, Any]) -> float:
-    return -float(level["share"])
+def by_share(level: dict[str, Any]) -> tuple[float, int]:
+    return -level["share"], level["generator_px"]
 
 
 def table(levels: list[dict[str, Any]]) -> str:
@@ -52,8 +56,10 @@ def table(levels: list[dict[str, Any]]) -> str:
     )
     metrics = ("macro_f1", f"recall_{scarce}", "macro_auc")
     lines = [
-        f"| {scarce} in TRAIN | arm | " + " | ".join(m.replace("_", " ") for m in metrics) + " |",
-        "|" + "---|" * (len(metrics) + 2),
+        f"| {scarce} in TRAIN | generator | arm | "
+        + " | ".join(m.replace("_", " ") for m in metrics)
+        + " |",
+        "|" + "---|" * (len(metrics) + 3),
     ]
     for level in levels:
         count = level["protocol"]["train_by_class"][scarce]
@@ -63,7 +69,12 @@ def table(levels: list[dict[str, Any]]) -> str:
                 f"({number(scores[m]['low'])}–{number(scores[m]['high'])})"
                 for m in metrics
             ]
-            row = [f"{level['share']:.0%} ({count:.0f})", arm, *cells]
+            row = [
+                f"{level['share']:.0%} ({count:.0f})",
+                f"{level['generator_px']} px",
+                arm,
+                *cells,
+            ]
             lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -77,7 +88,7 @@ def answer(level: dict[str, Any]) -> str:
             key=lambda arm: level["arms"][arm]["macro_f1"]["value"],
         )
         said = [f"no synthesis was trained; the best cheap arm in macro-F1 is {best}."]
-    return f"At {level['share']:.0%}: " + " ".join(said)
+    return f"At {level['share']:.0%}, {level['generator_px']} px: " + " ".join(said)
 
 
 if __name__ == "__main__":

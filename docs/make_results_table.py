@@ -35,12 +35,14 @@ without any rebalancing, `probe` a regression on frozen features:
 def of_run(run: dict[str, Any]) -> str:
     """One run from images to report."""
     environment = run["environment"]
+    compared = {row["against"] for row in run["paired"]}
+    against = next(name for name in REFERENCES if name in compared)
     verdicts = [
         f"{row['metric'].replace('_', ' ')} {row['difference']:+.3f} "
         f"({row['low']:+.3f} to {row['high']:+.3f})"
         for row in run["paired"]
         if row["metric"] in ("macro_f1", "recall_malignant")
-        and (row["arm"], row["against"]) == ("dual-iterative", REFERENCES[0])
+        and (row["arm"], row["against"]) == ("dual-iterative", against)
     ]
     cores = f"{environment['cores']} core" + "s" * (environment["cores"] != 1)
     return f"""One run on BUSI, {cores} without a GPU that other work shared, {run["minutes"]}
@@ -50,8 +52,7 @@ images of {run["groups"]} independent groups; 95 % intervals clustered by group
 
 {table(run["arms"])}
 
-`dual-iterative` against `{REFERENCES[0]}`, the same without synthetic images:
-{"; ".join(verdicts)}.
+`dual-iterative` against `{against}` on the same images: {"; ".join(verdicts)}.
 {run["synthesis"]["sentence"]}
 """
 
