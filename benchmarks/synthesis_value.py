@@ -1,7 +1,7 @@
 """What synthetic images of a scarce class are worth to a classifier, and what stands in their way.
 
     sonobalance benchmark BUSI --out BENCHMARK --scarce 0.25 --arms none --arms dual-iterative ...
-    python benchmarks/synthesis_value.py BENCHMARK --weights WEIGHTS --out FILE.json
+    python benchmarks/synthesis_value.py BENCHMARK... --weights WEIGHTS --out FILE.json
 
 Reads TRAIN and VAL of each fold of BENCHMARK, the accepted synthetic images of its GAN, and the
 real images of the scarce class that were left out; never TEST. A logistic regression on frozen
@@ -16,7 +16,7 @@ more images of the scarce class, which get a share of the class's weight:
     others          in features: images of the other classes, moved to the mean of this one
 
 `seen`: `whole`, real images as the classifier sees them and synthetic ones enlarged, or `small`,
-all at the generator's side, VAL too. GANs of several sides in one BENCHMARK are told apart.
+all at the generator's side, VAL too. GANs of several sides are told apart.
 `moved`: the added features are shifted to the mean of the class in TRAIN, which takes away what all
 synthetic images share. Scores are of VAL, its classes weighing the same; the difference of the
 log-loss to `nothing` of the same view has an interval over groups (95 %, percentile bootstrap).
@@ -76,7 +76,7 @@ class Fold:
 def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description="What synthetic images are worth")
-    parser.add_argument("benchmark", type=Path)
+    parser.add_argument("benchmarks", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
     parser.add_argument("--scarce", default="malignant", help="the class that was made scarcer")
@@ -224,9 +224,11 @@ def rows_of(readers: list[Reader], seen: str) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Measure every source at every view."""
     given = arguments()
-    base = open_run(given.benchmark / "base")
-    units = sorted((given.benchmark / "units").glob("gan-*"))
-    readers = [Reader(open_run(unit), base, given) for unit in units]
+    readers = [
+        Reader(open_run(unit), open_run(benchmark / "base"), given)
+        for benchmark in given.benchmarks
+        for unit in sorted((benchmark / "units").glob("gan-*"))
+    ]
     by_side = {side: [r for r in readers if r.small == side] for side in {r.small for r in readers}}
     rows = []
     for side, seen in product(sorted(by_side), (WHOLE, SMALL)):
@@ -235,8 +237,9 @@ def main() -> None:
             print(row, flush=True)
     write_json(given.out, {
         "what": __doc__,
-        "command": f"python benchmarks/synthesis_value.py BENCHMARK --weights {given.weights.name}",
-        "benchmark": read_json(given.benchmark / "benchmark.json")["command"],
+        "command": "python benchmarks/synthesis_value.py BENCHMARK... --weights "
+        f"{given.weights.name}",
+        "benchmarks": [read_json(b / "benchmark.json")["command"] for b in given.benchmarks],
         "gan": {
             side: mine[0].run.settings.gan.model_dump(mode="json")
             for side, mine in by_side.items()
