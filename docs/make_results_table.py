@@ -36,7 +36,7 @@ def of_run(run: dict[str, Any]) -> str:
     """One run from images to report."""
     environment = run["environment"]
     compared = {row["against"] for row in run["paired"]}
-    against = next(name for name in REFERENCES if name in compared)
+    against = next(name for name in reversed(REFERENCES) if name in compared)
     verdicts = [
         f"{row['metric'].replace('_', ' ')} {row['difference']:+.3f} "
         f"({row['low']:+.3f} to {row['high']:+.3f})"

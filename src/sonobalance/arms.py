@@ -66,7 +66,7 @@ ARM_OF: dict[Objective, Arm] = {
     "d2gan": "dual-iterative", "real_class": "real-class", "single": "single",
 }  # fmt: skip
 
-REFERENCES: tuple[Arm, ...] = ("over-sampling", "none")  # what an evaluation compares arms with
+REFERENCES: tuple[Arm, ...] = ("none", "over-sampling")  # what an evaluation compares arms with
 CHEAP: tuple[Arm, ...] = tuple(arm for arm, what in TREATMENTS.items() if not what.objective)
 SYNTHETIC: tuple[Arm, ...] = tuple(arm for arm in TREATMENTS if arm not in CHEAP)
 

@@ -98,12 +98,12 @@ def judge(metric: str, low: Any, high: Any) -> str:
 def effect(run: RunFiles, arm: str) -> dict[str, Any]:
     """What an arm did to the deciding metric, and to the other headline metrics (promise P6).
 
-    It is compared with the first reference that was trained: over-sampling without synthetic
-    images, or real images as they are.
+    It is compared with the last reference that was trained: over-sampling without synthetic images,
+    else real images as they are.
     """
     paired = [as_dict(row) for row in as_list(run.evaluation.get("paired"))]
     paired = [row for row in paired if row.get("arm") == arm and row.get("against") in REFERENCES]
-    against = min((row["against"] for row in paired), key=REFERENCES.index, default=BASELINE)
+    against = max((row["against"] for row in paired), key=REFERENCES.index, default=BASELINE)
     rows = {str(row.get("metric")): row for row in paired if row["against"] == against}
     row = rows.get(DECIDING) or next(iter(rows.values()), {})
     if not row:
