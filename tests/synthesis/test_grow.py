@@ -22,7 +22,8 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
-from sonobalance.synthesis.grow import _additions, grow, too_coarse
+from sonobalance.synthesis.cautions import too_coarse
+from sonobalance.synthesis.grow import _additions, grow
 from sonobalance.synthesis.ledger import Candidate
 from sonobalance.synthesis.summary import training_images
 from sonobalance.synthesis.yardstick import Yardstick

@@ -18,6 +18,7 @@ from timm.layers import create_attn
 from torch import nn
 from torch.nn.functional import layer_norm
 
+from sonobalance.classify.layout import MapLayout
 from sonobalance.config import Attention
 
 
@@ -147,3 +148,20 @@ def _remember(module: ChannelGate | SpatialGate | TimmGate, gate: torch.Tensor) 
     """Keep the gate for display; an exported graph has no memory, so nothing is kept there."""
     if not torch.compiler.is_exporting():
         module.last = gate.detach()
+
+
+def apply_gates(
+    gates: Gates, layout: MapLayout, _module: nn.Module, _inputs: Any, output: torch.Tensor
+) -> torch.Tensor:
+    """Forward hook that puts the gates behind a stage, whatever way its output lies."""
+    return layout.put_back(gates(layout.to_map(output)), output)
+
+
+def product(gates: list[torch.Tensor]) -> torch.Tensor:
+    """The product of maps of several resolutions on the finest of their grids."""
+    finest = max((gate.shape[-2:] for gate in gates), key=lambda size: size[0] * size[1])
+    resized = [
+        nn.functional.interpolate(gate, size=finest, mode="bilinear", align_corners=False)
+        for gate in gates
+    ]
+    return torch.stack(resized).prod(0)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sonobalance.classify.attention import Gates
+from sonobalance.classify.attention import Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
@@ -158,7 +158,7 @@ class AttentiveClassifier(nn.Module):
 
         With lesion attention the mean over the image is followed by the lesion head's averages.
         """
-        return self.logits_and_features(images)[1]
+        return self._own(images)[1]
 
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
@@ -213,14 +213,7 @@ class AttentiveClassifier(nn.Module):
     def logits_and_features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 1, S, S) float32 in [-1, 1] → logits (N, K), and features (N, F) of the whole."""
         near = self._near(images)
-        if self.lesion is None:
-            maps = self.backbone.forward_features(self._to_rgb(images))
-            logits, features = self.backbone.forward_head(maps), self._averaged(maps)
-        else:
-            seen = self._look(images)
-            averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
-            logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
-            features = torch.cat([self._averaged(seen.maps), averages], 1)
+        logits, features = self._own(images)
         return self._mean(self._with_partners(logits, images), near), features
 
     @property
@@ -243,7 +236,17 @@ class AttentiveClassifier(nn.Module):
         spatials = [g.spatial.last for g in self.gated.values() if g.spatial is not None]
         channel = channels[-1].flatten(1) if channels and channels[-1] is not None else None
         seen = [gate for gate in spatials if gate is not None]
-        return GateMaps(channel, _product(seen) if seen else None)
+        return GateMaps(channel, product(seen) if seen else None)
+
+    def _own(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits and features of one look, without partners."""
+        if self.lesion is None:
+            maps = self.backbone.forward_features(self._to_rgb(images))
+            return self.backbone.forward_head(maps), self._averaged(maps)
+        seen = self._look(images)
+        averages = self.lesion.averages(seen.levels, seen.features, seen.outline)
+        logits = self.backbone.forward_head(seen.maps) + self.lesion.classify(averages)
+        return logits, torch.cat([self._averaged(seen.maps), averages], 1)
 
     def _near(self, images: torch.Tensor) -> torch.Tensor | None:
         """Logits of the enlarged middle; None where that is not looked at."""
@@ -292,20 +295,4 @@ class AttentiveClassifier(nn.Module):
         self.attention.append(gates)
         self.gated[layout.module] = gates
         stage = self.backbone.get_submodule(layout.module)
-        stage.register_forward_hook(partial(_apply_gates, gates, layout))
-
-
-def _apply_gates(
-    gates: Gates, layout: MapLayout, _module: nn.Module, _inputs: Any, output: torch.Tensor
-) -> torch.Tensor:
-    return layout.put_back(gates(layout.to_map(output)), output)
-
-
-def _product(gates: list[torch.Tensor]) -> torch.Tensor:
-    """The product of maps of several resolutions on the finest of their grids."""
-    finest = max((gate.shape[-2:] for gate in gates), key=lambda size: size[0] * size[1])
-    resized = [
-        nn.functional.interpolate(gate, size=finest, mode="bilinear", align_corners=False)
-        for gate in gates
-    ]
-    return torch.stack(resized).prod(0)
+        stage.register_forward_hook(partial(apply_gates, gates, layout))

@@ -22,6 +22,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.progress import console
 from sonobalance.randomness import derive
+from sonobalance.synthesis.cautions import cautions
 from sonobalance.synthesis.fidelity import density_coverage
 from sonobalance.synthesis.gate_models import FeatureFunction
 from sonobalance.synthesis.gates import Realism
@@ -43,11 +44,6 @@ from sonobalance.synthesis.summary import Growth, conclude
 from sonobalance.synthesis.targets import target_counts
 from sonobalance.synthesis.yardstick import Yardstick
 
-FEED_BACK = (
-    "Accepted images are fed back to the GAN (synthesis.feed_back): its errors and gaps reinforce "
-    "themselves from round to round (Shumailov et al. 2024), and no image is held back from it."
-)
-LARGEST_STEP, GOOD_STEP = 2.0, 1.25  # of the classifier's side over the generator's
 COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
 
@@ -88,8 +84,7 @@ def grow(
         StaleError: the folder holds rounds of other images, settings or another generator.
     """
     generator.advance(0)
-    warnings = [FEED_BACK] if settings.feed_back else []
-    warnings += [] if seen is None else too_coarse(train.pixels.shape[-1], seen.pixels.shape[-1])
+    warnings = cautions(settings, train, seen)
     for warning in warnings:
         console.print(f"[yellow]{warning}[/yellow]")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
@@ -122,21 +117,6 @@ def grow(
             },
         },
     )  # fmt: skip
-
-
-def too_coarse(generated_px: int, seen_px: int) -> list[str]:
-    """A warning when the classifier sees images far larger than those that are generated.
-
-    On BUSI even real images add next to nothing when they are shrunk to 64 px first and a
-    classifier sees 160 px (`benchmarks/synthesis_value.py`).
-    """
-    if seen_px <= LARGEST_STEP * generated_px:
-        return []
-    return [
-        f"Images of {generated_px} px are generated for a classifier that sees {seen_px} px: too "
-        f"coarse to teach it much. Give gan.image_size_px of about {seen_px / GOOD_STEP:.0f}, or a "
-        "smaller classifier.image_size_px."
-    ]
 
 
 @dataclass
