@@ -25,7 +25,15 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages * page / 2**30, 1),
+        "accelerator": accelerator(),
     }
+
+
+def accelerator() -> str:
+    """Name of the first CUDA device, or `none`."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "none"
 
 
 def package_version(name: str) -> str:

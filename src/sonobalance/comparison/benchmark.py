@@ -15,7 +15,7 @@ from sonobalance.artefacts import splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
-from sonobalance.comparison.outcome import collapses, write_outcome
+from sonobalance.comparison.outcome import collapses, environments, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
 from sonobalance.comparison.units import Unit, units_of
@@ -156,7 +156,11 @@ def _document(
         blocks_by_arm(units), splits_of(base).manifest.classes, settings.evaluation,
         seed=settings.seed, references=REFERENCES, test_to_train=described["test_to_train"],
     )  # fmt: skip
-    described |= {"method": METHOD, "collapsed": collapses(units)}
+    described |= {
+        "method": METHOD,
+        "collapsed": collapses(units),
+        "environments": environments(units),
+    }
     command = command_of(base, protocol, preset, [u.arm for u in units if u.arm])
     return {**result, "protocol": described, "command": command}
 

@@ -46,5 +46,11 @@ def collapses(units: Sequence[Unit]) -> list[str]:
     return [u.title for u in units if u.arm is None and collapsed(open_run(u.folder))]
 
 
+def environments(units: Sequence[Unit]) -> list[dict[str, Any]]:
+    """The different machines that did the units, as `environment.environment` tells them."""
+    found = [open_run(unit.folder).record["environment"] for unit in units]
+    return [value for i, value in enumerate(found) if value not in found[:i]]
+
+
 def _csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, lineterminator="\n"))

@@ -125,7 +125,6 @@ def describe(base: Run, protocol: Protocol, folds: list[Fold]) -> dict[str, Any]
         "train_by_class": _mean_counts([count["train"] for count in parts]),
         "test_to_train": sizes["test"] / sizes["train"],
         "settings": portable(settings),
-        "environment": base.record["environment"],
     }
 
 

@@ -66,7 +66,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "synthesis": {"gan_kimg_per_round": 0.5},
     },
-    "cpu": {"classifier": {"image_size_px": 160, "epochs": 8, "patience_epochs": 5}},
+    "cpu": {
+        "gan": {"image_size_px": 128, "total_kimg": 10.0},
+        "classifier": {"image_size_px": 160, "epochs": 8, "patience_epochs": 5},
+    },
     "gpu": _GPU,
     "gpu256": {**_GPU, "gan": {
         **_GPU["gan"], "image_size_px": 256, "base_channels": 32, "total_kimg": 1000.0,
