@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
 from sonobalance.classify.learner import Learner, new_learner, weights_of
-from sonobalance.classify.objective import image_weights, times_shown, weighted_loss
+from sonobalance.classify.objective import weight_in_all, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser
 from sonobalance.classify.record import scores, write_model
@@ -79,7 +79,11 @@ def train_frozen(
     network = learner.average
     x = np.concatenate([store.features(network, view) for view in views])
     y = np.tile(images.targets.numpy(), len(views))
-    weights = np.tile(_weights(images, len(train), settings), len(views)) / len(views)
+    weight = weight_in_all(
+        images.targets, len(train), len(images.classes),
+        balance=settings.balance, share=settings.synthetic_share,
+    )  # fmt: skip
+    weights = np.tile(weight.numpy(), len(views)) / len(views)
     real = store.features(network, train)
     c = fit_probe(real, train.targets.numpy(), np.asarray(groups), seed).c
     if settings.focal_gamma:
@@ -152,17 +156,6 @@ def _strong_views(
         pixels = to_pixels(augment(to_unit(images.pixels), "strong", generator))
         views.append(LabelledImages(pixels, images.targets, images.ids, images.classes))
     return views
-
-
-def _weights(
-    images: LabelledImages, real: int, settings: ClassifierSettings
-) -> NDArray[np.float64]:
-    """(N,) weight of each image: by class, or by how often over-sampling shows it."""
-    weights = image_weights(images.targets, len(images.classes), balance=settings.balance)
-    return weights.double().numpy() * times_shown(
-        images.targets.numpy(), np.arange(len(images)) >= real, balance=settings.balance,
-        share=settings.synthetic_share,
-    )  # fmt: skip
 
 
 def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:

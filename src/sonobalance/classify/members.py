@@ -7,7 +7,6 @@ them instead is a gamble.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from sonobalance.classify.epochs import note_epoch, outline_epochs, run_epoch
@@ -19,7 +18,7 @@ from sonobalance.classify.learner import (
     start_head,
     weights_of,
 )
-from sonobalance.classify.objective import times_shown
+from sonobalance.classify.objective import weight_in_all
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.progress import bar
@@ -30,22 +29,20 @@ Weights = dict[str, torch.Tensor]
 def refit(
     learner: Learner,
     images: LabelledImages,
-    weights: torch.Tensor,
     val: LabelledImages,
     settings: ClassifierSettings,
     *,
     real: int,
 ) -> None:
     """Fit the head anew on the features after fine-tuning, as one more epoch."""
-    fit_head(learner.average, images, _as_shown(images, weights, real, settings), settings)
+    fit_head(learner.average, images, _weights(images, real, settings), settings)
     learner.epoch += 1
     note_epoch(learner, val, settings.precision, loss=None)
 
 
-def join(  # noqa: PLR0917
+def join(
     learner: Learner,
     images: LabelledImages,
-    weights: torch.Tensor,
     train: LabelledImages,
     val: LabelledImages,
     settings: ClassifierSettings,
@@ -61,7 +58,6 @@ def join(  # noqa: PLR0917
     Args:
         learner: after its last epoch; changed in place.
         images: what the arm trains on.
-        weights: (N,) weight of each of them.
         train: real TRAIN images.
         val: real VAL images.
         settings: effective ones.
@@ -70,7 +66,7 @@ def join(  # noqa: PLR0917
     device = learner.average.mean.device
     partners = list(learner.tuned)
     if learner.average.head is not None:  # else the first head is chance
-        partners.insert(0, _first(learner, images, weights, settings, len(train)))
+        partners.insert(0, _first(learner, images, settings, len(train)))
     if settings.partner is not None:
         partners.append(_partner(train, settings, seed=seed, device=device))
     state = weights_of(learner.average)
@@ -84,19 +80,15 @@ def join(  # noqa: PLR0917
 
 
 def _first(
-    learner: Learner,
-    images: LabelledImages,
-    weights: torch.Tensor,
-    settings: ClassifierSettings,
-    real: int,
+    learner: Learner, images: LabelledImages, settings: ClassifierSettings, real: int
 ) -> Weights:
     """The network before fine-tuning, its head fitted to the images of the arm."""
-    shown = _as_shown(images, weights, real, settings)
-    if len(set(shown.tolist())) == 1 and len(images) == real:
+    weights = _weights(images, real, settings)
+    if len(set(weights.tolist())) == 1 and len(images) == real:
         return learner.start
     model = network(settings, len(images.classes))
     model.load_state_dict(learner.start)
-    fit_head(model.to(learner.average.mean.device), images, shown, settings)
+    fit_head(model.to(learner.average.mean.device), images, weights, settings)
     return weights_of(model)
 
 
@@ -117,12 +109,8 @@ def _partner(
     return learner.start
 
 
-def _as_shown(
-    images: LabelledImages, weights: torch.Tensor, real: int, settings: ClassifierSettings
-) -> torch.Tensor:
-    """Weights for a regression, which sees each image once, however often an epoch shows it."""
-    shown = times_shown(
-        images.targets.numpy(), np.arange(len(images)) >= real, balance=settings.balance,
-        share=settings.synthetic_share,
-    )  # fmt: skip
-    return weights * torch.from_numpy(shown).float()
+def _weights(images: LabelledImages, real: int, settings: ClassifierSettings) -> torch.Tensor:
+    return weight_in_all(
+        images.targets, real, len(images.classes),
+        balance=settings.balance, share=settings.synthetic_share,
+    ).float()  # fmt: skip

@@ -90,6 +90,26 @@ def times_shown(
     return shown * real / len(present)
 
 
+def weight_in_all(
+    targets: torch.Tensor, real: int, classes: int, *, balance: Balance, share: float
+) -> torch.Tensor:
+    """Weight of each image for a regression, which sees each once: loss weight times times shown.
+
+    Args:
+        targets: (N,) int64; the first `real` of them of real images, the rest of synthetic ones.
+        real: how many are real.
+        classes: number of classes.
+        balance: as in `image_weights`.
+        share: as in `times_shown`.
+
+    Returns:
+        (N,) float64.
+    """
+    synthetic = np.arange(len(targets)) >= real
+    shown = times_shown(targets.numpy(), synthetic, balance=balance, share=share)
+    return image_weights(targets, classes, balance=balance).double() * torch.from_numpy(shown)
+
+
 def epoch_order(
     targets: NDArray[np.int64],
     synthetic: NDArray[np.bool_],

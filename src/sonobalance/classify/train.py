@@ -100,10 +100,10 @@ def train_classifier(
             save_learner(learner, checkpoint, fingerprint)
             _write_stats(folder, learner)
     if settings.keep == "average":
-        join(learner, images, weights, train, val, settings, seed=seed)
+        join(learner, images, train, val, settings, seed=seed)
         _write_stats(folder, learner)
     elif learner.pretrained and settings.refit_head:
-        refit(learner, images, weights, val, settings, real=len(train))
+        refit(learner, images, val, settings, real=len(train))
         _write_stats(folder, learner)
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
