@@ -7,7 +7,8 @@ BENCHMARK is the folder of a finished `sonobalance benchmark` with the arm `none
 steps     log-loss, accuracy and macro-F1 after the first head on frozen features, at the best and
           the last epoch of fine-tuning, and of what is kept, from `stats.jsonl`
 members   the same and AUC of every member of the kept network alone and of means, mirror sides
-          averaged, temperature-scaled
+          averaged, temperature-scaled, of one look at the whole image
+looks     the same of the kept network with one look and with a second one at its enlarged middle
 features  which averages the head needs: the regression is fitted on parts of the kept network's
           features of TRAIN, and asked about VAL
 """
@@ -36,6 +37,7 @@ from sonobalance.files import read_json, read_lines, write_json
 from sonobalance.runs import Run
 
 Columns = NDArray[np.intp]
+ZOOMS = (1.0, 1.1, 1.2, 1.4)
 LAST = {"average": "mean of first head and last epoch", "best": "head fitted anew"}
 
 
@@ -51,13 +53,15 @@ def main() -> None:
         raise SystemExit(f"Expected trained folds of the arm none in {given.benchmark}.")
     steps = [steps_of(unit / "classifier" / "none") for unit in done]
     members = [members_of(runs.open_run(unit)) for unit in done]
+    looks = [looks_of(runs.open_run(unit)) for unit in done]
     features = [] if given.no_features else [features_of(runs.open_run(unit)) for unit in done]
     page = read_json(done[0] / "classifier" / "none" / "model.json")
     result = {
         "command": "python benchmarks/classifier_recipe.py BENCHMARK OUT"
         + " --no-features" * given.no_features,
         "part": "VAL", "folds": len(done), "settings": page["settings"],
-        "steps": averaged(steps), "members": averaged(members), "features": averaged(features),
+        "steps": averaged(steps), "members": averaged(members), "looks": averaged(looks),
+        "features": averaged(features),
         "environment": environment(),
     }  # fmt: skip
     write_json(given.out, result)
@@ -89,6 +93,7 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
     predictor, splits = Predictor.load(run.path("classifier/none")), splits_of(run)
     val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
     model, partners = predictor.model, list(predictor.model.partners)
+    model.zoom = 1.0
     names = ["first head", "fine-tuned", "partner"][: 1 + len(partners)]
     own = model_logits(model, val, mirror=predictor.mirror) * (1 + len(partners))
     others = [model_logits(partner, val, mirror=predictor.mirror) for partner in partners]
@@ -99,6 +104,19 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
             logits = np.mean([alone[name] for name in chosen], axis=0)
             targets = val.targets.numpy()
             found[" + ".join(chosen)] = scores(logits / fit_temperature(logits, targets), targets)
+    return found
+
+
+def looks_of(run: Run) -> dict[str, dict[str, float]]:
+    """Scores on VAL of the kept network, mirror sides averaged, by how it looks at an image."""
+    predictor, splits = Predictor.load(run.path("classifier/none")), splits_of(run)
+    val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
+    found, targets = {}, val.targets.numpy()
+    for zoom in ZOOMS:
+        predictor.model.zoom = zoom
+        logits = model_logits(predictor.model, val, mirror=predictor.mirror)
+        name = "the whole image" if zoom == 1 else f"and its middle enlarged {zoom} times"
+        found[name] = scores(logits / fit_temperature(logits, targets), targets)
     return found
 
 

@@ -31,7 +31,7 @@ def run(
     Args:
         folder: class folders, a BUSI tree, or an index CSV.
         out: run folder to start or go on with.
-        preset: demo, cpu (64 px), gpu (128 px) or gpu256.
+        preset: demo, cpu (128 px), gpu (128 px, larger) or gpu256.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
         redo: repeat stages whose inputs or settings changed.
@@ -59,7 +59,7 @@ def benchmark(
     external: Path | None = None,
     scarce: float = 1.0,
     scarce_class: str = "malignant",
-    executor: Literal["local", "ray"] = "local",
+    executor: Literal["local", "processes", "ray"] = "local",
     unit_cpus: int = 1,
     preset: Preset | None = None,
     config: Path | None = None,
@@ -83,10 +83,11 @@ def benchmark(
             `evaluation.external_classes` matches classes of other names.
         scarce: share of the groups of `scarce_class` that stays in TRAIN.
         scarce_class: the class that is made scarcer.
-        executor: `ray` spreads the units over the cluster in RAY_ADDRESS, or over the cores of
-            this machine; `out` must be on a disk that every machine sees.
-        unit_cpus: cores given to each unit by `ray`.
-        preset: demo, cpu (64 px), gpu (128 px) or gpu256.
+        executor: `local` does one unit after the other, `processes` as many at a time as this
+            machine's cores allow, `ray` spreads them over the cluster in RAY_ADDRESS; there, `out`
+            must be on a disk that every machine sees.
+        unit_cpus: cores given to each unit by `processes` and `ray`.
+        preset: demo, cpu (128 px), gpu (128 px, larger) or gpu256.
         config: TOML file with settings; the command line wins over it.
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
         redo: repeat index, audit and split where inputs or settings changed.

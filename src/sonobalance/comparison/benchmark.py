@@ -17,6 +17,7 @@ from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, environments, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
+from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.work import finished, perform, prepare
@@ -29,7 +30,7 @@ from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES
 
-Executor = Literal["local", "ray"]
+Executor = Literal["local", "processes", "ray"]
 Execute = Callable[[Sequence[Unit]], Iterator[Unit]]
 DEFAULT_ARMS: tuple[Arm, ...] = (
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
@@ -138,6 +139,8 @@ def _executor(kind: Executor, external: External | None, unit_cpus: int) -> Exec
         from sonobalance.comparison.cluster import perform_on_cluster  # noqa: PLC0415 - an extra
 
         return partial(perform_on_cluster, external=external, cpus_per_unit=unit_cpus)
+    if kind == "processes":
+        return partial(perform_in_processes, external=external, cpus_per_unit=unit_cpus)
     return partial(_one_by_one, external=external)
 
 

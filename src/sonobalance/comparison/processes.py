@@ -1,0 +1,66 @@
+"""Units in several processes of this machine, which may share one accelerator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from sonobalance.comparison.external import External
+from sonobalance.comparison.units import Unit
+from sonobalance.comparison.work import perform
+from sonobalance.errors import InputError
+from sonobalance.progress import console
+
+
+def perform_in_processes(
+    units: Sequence[Unit], external: External | None = None, *, cpus_per_unit: int = 1
+) -> Iterator[Unit]:
+    """Do prepared units, as many at a time as the cores allow, yielding each when it is finished.
+
+    An arm waits for the GAN it builds on.
+
+    Args:
+        units: prepared; GANs before their arms.
+        external: see `perform`.
+        cpus_per_unit: threads of each process.
+
+    Raises:
+        InputError: a process was killed, or a unit found its input unusable.
+    """
+    workers = max(1, len(os.sched_getaffinity(0)) // cpus_per_unit)
+    left, running = list(units), dict[Future[str], Unit]()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (cpus_per_unit,))
+    try:
+        while left or running:
+            for unit in _ready(left, running.values())[: workers - len(running)]:
+                left.remove(unit)
+                running[pool.submit(perform, unit.folder, unit.arm, external)] = unit
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                ended.result()
+                yield running.pop(ended)
+    except BrokenProcessPool:
+        raise InputError(
+            "Expected every process to finish its unit, but one was killed, perhaps for want of "
+            "memory; repeat the command, which goes on where it stopped, with more --unit-cpus."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ready(left: Sequence[Unit], running: Iterable[Unit]) -> list[Unit]:
+    """Those whose GAN is not still to come."""
+    coming = {unit.folder for unit in (*left, *running)}
+    return [unit for unit in left if unit.gan is None or unit.gan.folder not in coming]
+
+
+def _begin(threads: int) -> None:
+    """A process works with so many threads, and without bars that would cross those of others."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)  # of the linear algebra behind NumPy and scikit-learn
+    console.quiet = True

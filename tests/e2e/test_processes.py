@@ -1,0 +1,108 @@
+"""The benchmark in several processes: the same numbers, and sentences when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sonobalance import api
+from sonobalance.comparison.processes import perform_in_processes
+from sonobalance.comparison.protocol import Protocol, folds_of
+from sonobalance.comparison.units import Unit, units_of
+from sonobalance.comparison.work import prepare
+from sonobalance.config import Settings
+from sonobalance.data.phantoms import make_phantoms
+from sonobalance.errors import InputError
+from sonobalance.runs import open_run
+
+pytestmark = pytest.mark.slow
+ARMS = ("none", "dual-iterative")
+TINY = {
+    "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
+    "gan": {
+        "image_size_px": 32, "base_channels": 4, "latent_dim": 16, "batch_size": 8,
+        "autoencoder_kimg": 0.08, "total_kimg": 0.08, "snapshot_kimg": 0.08,
+        "collapse_fraction": 0.0, "repetition_limit": 1.0,
+    },
+    "synthesis": {"rounds": 1, "gan_kimg_per_round": 0.0, "inner_repeats": 1},
+    "classifier": {
+        "backbone": "test_resnet", "image_size_px": 32, "epochs": 1, "batch_size": 16,
+    },
+    "evaluation": {"resamples": 100},
+    "arms": list(ARMS),
+    "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_phantoms(tmp_path_factory.mktemp("data") / "phantoms", images=90, size_px=32)
+
+
+def prepared(phantoms: Path, out: Path) -> list[Unit]:
+    settings = Settings.model_validate(TINY)
+    api.split(api.audit(phantoms, out=out / "base", audit=settings.audit).parent)
+    base = open_run(out / "base")
+    base.settings = settings
+    units = list(units_of(base, folds_of(base, Protocol(folds=2))[:1], ARMS))
+    for unit in units:
+        prepare(unit, base)
+    return units
+
+
+def test_processes_change_no_number(phantoms: Path, tmp_path: Path) -> None:
+    settings = Settings.model_validate(TINY)
+    documents = []
+    for executor in ("local", "processes"):
+        path = api.benchmark(
+            phantoms, out=tmp_path / executor, folds=2, settings=settings,
+            executor=executor,  # type: ignore[arg-type]
+        )  # fmt: skip
+        documents.append(json.loads(path.read_text()))
+    one, other = documents
+    assert one["arms"] == other["arms"]
+    assert one["paired"] == other["paired"]
+    assert one["protocol"]["environments"] == other["protocol"]["environments"] != []
+
+
+def test_a_killed_process_is_told_in_a_sentence_and_its_unit_done_again(
+    phantoms: Path, tmp_path: Path
+) -> None:
+    units = prepared(phantoms, tmp_path / "out")
+
+    def kill_one() -> None:
+        while not (children := child_processes()):
+            time.sleep(0.02)
+        os.kill(children[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    with pytest.raises(InputError, match="repeat the command"):
+        list(perform_in_processes(units))
+    killer.join()
+
+    done = [unit.folder for unit in perform_in_processes(units)]
+    assert set(done) == {unit.folder for unit in units}
+    for unit in units:
+        if unit.gan:
+            assert done.index(unit.gan.folder) < done.index(unit.folder)
+
+
+def test_an_unusable_unit_says_so_in_our_own_words(phantoms: Path, tmp_path: Path) -> None:
+    units = prepared(phantoms, tmp_path / "out")
+    (units[0].folder / "run.json").unlink()
+    with pytest.raises(InputError, match="Expected a run folder"):
+        list(perform_in_processes(units[:1]))
+
+
+def child_processes() -> list[int]:
+    """Workers of a pool that are alive."""
+    import multiprocessing
+
+    return [child.pid for child in multiprocessing.active_children() if child.pid]
