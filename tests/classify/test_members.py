@@ -29,7 +29,7 @@ def test_the_average_is_the_mean_of_the_first_head_and_every_member(
     tmp_path, make_images, settings
 ):
     train, val = make_images(9), make_images(6, seed=1, prefix="v")
-    settings = settings.model_copy(update={"epochs": 2, "zoom_test": 1.0})
+    settings = settings.model_copy(update={"epochs": 2})
     one = Predictor.load(fit(tmp_path / "one", train, val, settings), CPU)
     two = fit(tmp_path / "two", train, val, settings.model_copy(update={"members": 2}))
     learner = new_learner(train, effective(settings, train), seed=0, device=CPU)

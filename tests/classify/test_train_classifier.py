@@ -122,9 +122,7 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
 def test_the_head_starts_as_the_probe_on_frozen_features(make_images, small_settings, pretrained):
     train = make_images(9)
     settings = effective(
-        small_settings.model_copy(
-            update={"weights": pretrained, "precision": "float32", "zoom_test": 1.0}
-        ),
+        small_settings.model_copy(update={"weights": pretrained, "precision": "float32"}),
         train,
     )
     learner = new_learner(train, settings, seed=0, device=CPU)

@@ -25,7 +25,7 @@ from sonobalance.files import read_json, sha256_of
 from sonobalance.progress import track
 
 FORMAT = "sonobalance-classifier-1"
-_BEFORE = {"lesion_attention": False, "zoom_test": 1.0}  # of files that do not know these settings
+_BEFORE = {"lesion_attention": False}  # of files that do not know this setting
 _NEEDED = {"classes", "preprocessing", "temperature", "mirror_test", "weights_sha256", "settings"}
 
 

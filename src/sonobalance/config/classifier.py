@@ -127,9 +127,9 @@ class ClassifierSettings(Section):
         description="CutMix (Yun 2019), likewise; with both, one of them is drawn for each batch.",
     )  # fmt: skip
     zoom_test: float = Field(
-        1.2, ge=1, le=2,
+        1.0, ge=1, le=2,
         description="Average the logits of an image and its middle, enlarged by this, at "
-        "prediction; 1 looks at the whole alone.",
+        "prediction; 1 looks at the whole alone. Doubles the cost.",
     )  # fmt: skip
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
