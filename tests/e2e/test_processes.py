@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sonobalance import api
@@ -99,6 +102,21 @@ def test_an_unusable_unit_says_so_in_our_own_words(phantoms: Path, tmp_path: Pat
     (units[0].folder / "run.json").unlink()
     with pytest.raises(InputError, match="Expected a run folder"):
         list(perform_in_processes(units[:1]))
+
+
+def test_no_process_outlives_a_killed_benchmark(phantoms: Path, tmp_path: Path) -> None:
+    words = ["--folds", "2", "--arms", "none", "--executor", "processes", "--preset", "demo"]
+    command = [sys.executable, "-m", "sonobalance", "benchmark", str(phantoms)]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "out"), *words], stderr=subprocess.DEVNULL
+    ) as benchmark:
+        while not list((tmp_path / "out").glob("units/*/classifier/*/stats.jsonl")):
+            assert benchmark.poll() is None
+            time.sleep(0.05)
+        children = psutil.Process(benchmark.pid).children(recursive=True)
+        benchmark.kill()
+    assert children
+    assert not psutil.wait_procs(children, timeout=30)[1]
 
 
 def child_processes() -> list[int]:
