@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from sonobalance import runs
-from sonobalance.artefacts import collapsed
+from sonobalance.artefacts import collapsed, device_of, manifest_of
 from sonobalance.config import Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError
 from sonobalance.layers import resolve
@@ -64,6 +64,8 @@ def run_all(
     with runs.locked(out):
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
+            if stage.name == "audit" and "audit" not in run.record["stages"]:
+                _announce(run)
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
             if stage.name == "synthesize" and collapsed(run):
                 console.print("  skipped: there is no generator")
@@ -75,6 +77,18 @@ def run_all(
                 console.print(f"  {error} Going on without synthesis.")
     console.print(NOTICE)
     return out / "report.html"
+
+
+def _announce(run: Run) -> None:
+    """What the rest of a run will take on the CPU, once the images are counted."""
+    from sonobalance.plan import estimate
+
+    if device_of(run).type == "cpu":
+        total = estimate(len(manifest_of(run)), run.settings)[-1]
+        console.print(
+            f"About {max(1, round(total.minutes))} minutes and {total.memory_gib:.1f} GiB of memory"
+            " on this machine as busy as it is now; `--plan` tells what takes how long."
+        )
 
 
 def is_run(folder: Path) -> bool:
@@ -90,12 +104,12 @@ def check_source(folder: Path) -> None:
 
 def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
-    from sonobalance.plan import estimate
+    from sonobalance.plan import estimate, images_below
 
     check_source(folder)
     console.print_json(settings.model_dump_json())
     table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
-    for row in estimate(folder, settings):
+    for row in estimate(images_below(folder), settings):
         table.add_row(
             row.stage, f"{row.minutes:.1f}", f"{row.memory_gib:.1f}", f"{row.disk_mib:.0f}"
         )

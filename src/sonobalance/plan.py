@@ -43,9 +43,13 @@ class Cost:
     disk_mib: float
 
 
-def estimate(folder: Path, settings: Settings) -> list[Cost]:
-    """The cost of the expensive stages and their sum, on the CPU of this machine."""
-    images = sum(1 for path in files_below(folder) if is_image(path) and "_mask" not in path.name)
+def images_below(folder: Path) -> int:
+    """How many images a folder seems to hold, by the names of its files alone."""
+    return sum(1 for path in files_below(folder) if is_image(path) and "_mask" not in path.name)
+
+
+def estimate(images: int, settings: Settings) -> list[Cost]:
+    """The cost of the expensive stages and their sum, for so many images, on this machine's CPU."""
     speed = convolution_flops_per_second()
     train = images * (1 - settings.split.test_fraction - settings.split.val_fraction)
     costs = [

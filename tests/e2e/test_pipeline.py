@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from sonobalance.data.guard import reading_only
 from sonobalance.data.images import read_gray
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.errors import LeakError, StaleError
+from sonobalance.progress import console
 from sonobalance.runs import RECORD, open_run
 from sonobalance.stages import STAGES
 
@@ -48,10 +50,22 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def watched(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run folder, and what was printed while it was made."""
     out = tmp_path_factory.mktemp("runs") / "undisturbed"
-    api.run(phantoms, out=out, preset="demo", settings=tiny())
-    return out
+    with console.capture() as printed:
+        api.run(phantoms, out=out, preset="demo", settings=tiny())
+    return out, printed.get()
+
+
+@pytest.fixture(scope="module")
+def finished(watched: tuple[Path, str]) -> Path:
+    return watched[0]
+
+
+def test_what_it_will_take_is_told_before_it_starts(watched: tuple[Path, str]) -> None:
+    before = watched[1].split("2/10 audit")[0]
+    assert re.search(r"About \d+ minutes and \d\.\d GiB of memory", before)
 
 
 def test_every_stage_leaves_its_files(finished: Path) -> None:
