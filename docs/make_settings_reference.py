@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cyclopts import Parameter
 from pydantic_core import PydanticUndefined
 
 from sonobalance.config import PRESETS, Section, ServiceSettings, Settings
@@ -15,9 +14,12 @@ HEAD = """# Settings
 
 Made by `make docs` from `src/sonobalance/config/`; do not edit.
 
-Layers: default < preset (`--preset demo|cpu|gpu`) < TOML file (`--config FILE`) < command line
-(`--section.name value`). Unknown names and values out of range are refused with the nearest valid
-name. The resolved settings of a run stand in its `run.json`.
+Layers: default < preset (`--preset demo|cpu|gpu|gpu256`) < TOML file (`--config FILE`) < command
+line (`--section.name value`; general and service settings have no section). A switch is turned off
+by `no-` before its name (`--gan.no-feature-branch`), a list is given by its flag once per item, a
+table by its key (`--evaluation.external-classes.normal benign`). Unknown names and values out of
+range are refused with the nearest valid name. The resolved settings of a run stand in its
+`run.json`.
 """
 
 
@@ -49,9 +51,15 @@ def _table(title: str, prefix: str, fields: dict) -> str:
     return "\n".join([*rows, ""])
 
 
+SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
+
+
 def _range(field: object) -> str:
     limits = [
-        str(limit) for limit in getattr(field, "metadata", []) if not isinstance(limit, Parameter)
+        f"{sign} {getattr(limit, name)}"
+        for name, sign in SIGNS.items()
+        for limit in getattr(field, "metadata", [])
+        if hasattr(limit, name)
     ]
     choices = getattr(field.annotation, "__args__", ()) if not limits else ()
     words = [repr(choice) for choice in choices if isinstance(choice, str | int)]

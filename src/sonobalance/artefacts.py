@@ -80,11 +80,14 @@ def collapsed(run: Run) -> bool:
 
 
 def trained_arms(run: Run) -> tuple[Arm, ...]:
-    """The arms of a run; those that need a generator are left out when it collapsed."""
+    """The arms of a run; those that need a generator are left out when it collapsed.
+
+    Where nothing is left, `over-sampling` is: a synthesis arm without its images.
+    """
     arms = arms_of(run.settings)
     if not collapsed(run):
         return arms
-    return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("none",)
+    return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
 def synthetic_of(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from sonobalance.environment import environment, package_version
+from sonobalance.environment import accelerator, environment, package_version
 from sonobalance.progress import console
 
 EXTRAS = {"pydicom": "dicom", "pyarrow": "parquet"}
@@ -59,7 +59,7 @@ def _device() -> Check:
     except Exception as error:  # noqa: BLE001 - torch itself is broken
         return Check("device", "wrong", f"no device can be found ({error}).")
     if available:
-        return Check("device", "ok", f"CUDA: {torch.cuda.get_device_name(0)}")
+        return Check("device", "ok", f"CUDA: {accelerator()}")
     threads = torch.get_num_threads()
     return Check("device", "note", f"no CUDA; the CPU is used with {threads} threads.")
 

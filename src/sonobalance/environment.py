@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,7 +17,7 @@ PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Versions and hardware; no names of users or machines."""
+    """Versions and hardware, the accelerator where torch is in use; names no user or machine."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "sonobalance": __version__,
@@ -25,12 +26,12 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages * page / 2**30, 1),
-        "accelerator": accelerator(),
+        **({"accelerator": accelerator()} if "torch" in sys.modules else {}),
     }
 
 
 def accelerator() -> str:
-    """Name of the first CUDA device, or `none`."""
+    """Name of the first CUDA device, or `none`; imports torch."""
     import torch  # noqa: PLC0415 - takes seconds
 
     return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else "none"

@@ -87,7 +87,7 @@ def _announce(run: Run) -> None:
         total = estimate(len(manifest_of(run)), run.settings)[-1]
         console.print(
             f"About {max(1, round(total.minutes))} minutes and {total.memory_gib:.1f} GiB of memory"
-            " on this machine as busy as it is now; `--plan` tells what takes how long."
+            " on this machine as busy as it is now; `--dry-run` tells what takes how long."
         )
 
 

@@ -11,6 +11,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 console = Console(stderr=True, highlight=False)
+_bars = True
+
+
+def hide_bars() -> None:
+    """Show no bars in this process, where they would cross those of others; sentences remain."""
+    global _bars  # noqa: PLW0603
+    _bars = False
 
 
 class Bar:
@@ -31,7 +38,7 @@ def bar(title: str, total: float, done: float = 0) -> Iterator[Bar]:
         TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console, refresh_per_second=2) as progress:
+    with Progress(*columns, console=console, refresh_per_second=2, disable=not _bars) as progress:
         yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))  # type: ignore[arg-type]
 
 

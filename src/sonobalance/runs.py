@@ -114,6 +114,7 @@ class Run:
         entry["status"] = "finished"
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)
         entry["processor_seconds"] = round(time.process_time() - worked, 2)
+        entry["environment"] = environment()
         entry["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         entry["outputs"] = {name: sha256_of(self.path(name)) for name in stage.writes}
         self.save()

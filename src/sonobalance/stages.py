@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from pathlib import Path
 
 from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
@@ -71,11 +70,13 @@ def _train_gan(run: Run) -> None:
     from sonobalance.data.loading import load_images
     from sonobalance.gan.parallel import train_on_devices
     from sonobalance.gan.train import train_gan
+    from sonobalance.gan.warm_start import folder_of
 
     splits, gan = splits_of(run), run.settings.gan
     train = splits.of("train")
-    if gan.init is not None:
-        check_ancestry(_gan_folder(gan.init), [splits.of("val"), splits.of("test")])
+    start = None if gan.init is None else folder_of(gan.init)
+    if start is not None:
+        check_ancestry(start, [splits.of("val"), splits.of("test")])
     with reading_only(train):
         images = load_images(
             train, gan.image_size_px, splits.manifest.classes, outlines=gan.synthesize_masks
@@ -85,17 +86,11 @@ def _train_gan(run: Run) -> None:
             images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run),
             groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run),
         )  # fmt: skip
-    write_ancestry(run.path("gan"), [train], _gan_folder(gan.init) if gan.init else None)
-
-
-def _gan_folder(init: Path) -> Path:
-    from sonobalance.gan.warm_start import find_snapshot
-
-    return find_snapshot(init).parent
+    write_ancestry(run.path("gan"), [train], start)
 
 
 def _synthesize(run: Run) -> None:
-    from sonobalance.classify.features import extract_features
+    from sonobalance.classify.features import extract_features, features_name
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
     from sonobalance.synthesis.generator import GanGenerator
@@ -123,6 +118,7 @@ def _synthesize(run: Run) -> None:
         growth = grow(
             images, groups, generator, features, settings.synthesis, seen=seen,
             share=classifier.synthetic_share, seed=settings.seed, folder=folder, device=device,
+            features_of=features_name(classifier.backbone, classifier.weights),
         )  # fmt: skip
         if gan.synthesize_masks:
             write_masks(folder, device)
@@ -157,7 +153,8 @@ def _train(run: Run) -> None:
             if run.path(f"classifier/{arm}/model.json").is_file():
                 continue  # finished before the run was interrupted
             seen = [splits.of("train"), splits.of("val")]
-            write_ancestry(run.path(f"classifier/{arm}"), seen, base.init, base.partner)
+            made_by = run.path("gan") if TREATMENTS[arm].objective else None
+            write_ancestry(run.path(f"classifier/{arm}"), seen, base.init, base.partner, made_by)
             chosen, fit = TREATMENTS[arm].settings(base), train_classifier
             if chosen.frozen:
                 store = run.path("features")

@@ -89,9 +89,10 @@ def test_every_cheap_treatment_changes_the_head(
         assert other.logits(images)[:, 2].mean() > plain.logits(images)[:, 2].mean()
 
 
-def test_the_focal_fit_without_focus_is_the_probe() -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_focal_fit_without_focus_is_the_probe(classes: int) -> None:
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 3, 90)
+    y = rng.integers(0, classes, 90)
     x = rng.normal(size=(90, 12)) + y[:, None] * 0.7
     weights = rng.uniform(0.5, 2, 90)
     ours = fit_focal(x, y, weights, c=0.1, gamma=0.0)

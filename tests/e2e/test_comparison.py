@@ -17,15 +17,17 @@ from sonobalance import api
 from sonobalance.arms import CHEAP, TREATMENTS
 from sonobalance.artefacts import groups_of, manifest_of, splits_of
 from sonobalance.cli import app
+from sonobalance.comparison import external
 from sonobalance.comparison.benchmark import DEFAULT_ARMS
 from sonobalance.comparison.external import class_map, translated
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
 from sonobalance.config import Settings
+from sonobalance.data.cleaning import cleaning
 from sonobalance.data.dealing import grouped_folds
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.relatives import independent_groups
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
@@ -202,8 +204,10 @@ def test_bad_questions_are_refused(tmp_path: Path, phantoms: Path) -> None:
     with pytest.raises(InputError, match=r"scarce in \(0, 1\]"):
         api.benchmark(tmp_path, out=tmp_path / "out", scarce=0.0)
     weighted = Settings.model_validate({"classifier": {"balance": "class-weights"}})
-    with pytest.raises(InputError, match=r"the arms of the benchmark vary these"):
+    with pytest.raises(SettingsError, match=r"the arms of the benchmark vary these"):
         api.benchmark(phantoms, out=tmp_path / "out", settings=weighted)
+    with pytest.raises(SettingsError, match="unit-cpus ≥ 1"):
+        api.benchmark(phantoms, out=tmp_path / "out", unit_cpus=0)
 
 
 def test_splits_of_the_base_stay_grouped(finished: Path) -> None:
@@ -261,8 +265,16 @@ def test_published_folds_are_used_as_they_are(
 
 
 def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
-    phantoms: Path, tmp_path: Path
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read_clean: list[bool] = []
+    reading = external._probabilities
+
+    def watched(*given: Any) -> Any:
+        read_clean.append(cleaning())
+        return reading(*given)
+
+    monkeypatch.setattr(external, "_probabilities", watched)
     other = make_phantoms(tmp_path / "other", images=40, size_px=32, seed=9)
     for path in [*other.glob("*.csv"), other / "truth.json"]:
         path.unlink()  # found by its folders instead
@@ -270,7 +282,7 @@ def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
     for path in sorted((phantoms / "benign").glob("*.png"))[:4]:
         (other / "benign" / f"copied-{path.name}").write_bytes(path.read_bytes())
     settings = Settings.model_validate(
-        TINY | {"arms": ["probe", "none"]}
+        TINY | {"arms": ["probe", "none"], "clean_marks": True}
         | {"evaluation": {"resamples": 100, "external_classes": {
             "benign": "benign", "malignant": "malignant", "normal": "benign"}}}
     )  # fmt: skip
@@ -282,6 +294,7 @@ def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
     assert document["classes"] == ["benign", "malignant"]
     assert document["left_out_as_shared"] > 0
     assert copies.empty
+    assert read_clean == [True] * 4  # as the models were trained
     assert set(table["label"]) == {"benign", "malignant"}
     assert table.groupby(["arm", "fold"])["id"].nunique().nunique() == 1
     per_model = [

@@ -73,6 +73,18 @@ def test_going_on_equals_training_longer_at_once(tmp_path, images, cpu, settings
     assert rows_of(once) == rows_of(twice)
 
 
+def test_a_training_that_got_no_better_goes_on_when_more_is_asked_for(tmp_path, images, cpu):
+    impatient = tiny(patience_kimg=0.001, total_kimg=0.08)
+    given = {"seed": 0, "folder": tmp_path, "device": cpu}
+    train_gan(images, impatient, **given)
+    before = read_json(tmp_path / "gan.json")
+    assert before["stop"].startswith("No snapshot was")
+    train_gan(images, impatient, **given)
+    assert read_json(tmp_path / "gan.json") == before
+    train_gan(images, impatient, total_kimg=0.096, **given)
+    assert read_json(tmp_path / "gan.json")["kimg"] > before["kimg"]
+
+
 def test_files_and_their_contents(tmp_path, images, cpu, settings):
     path = train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     assert path == tmp_path / "snapshot.safetensors"

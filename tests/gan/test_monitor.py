@@ -12,6 +12,16 @@ def test_kernel_distance_equals_torchmetrics():
     torch.testing.assert_close(kernel_distance(x, y), poly_mmd(x, y))
 
 
+def test_kernel_distance_is_unbiased():
+    """Its mean over pairs of samples of one distribution is zero within its own error."""
+    random = torch.Generator().manual_seed(0)
+    values = torch.stack([
+        kernel_distance(*torch.randn(2, 15, 4, generator=random, dtype=torch.float64))
+        for _ in range(400)
+    ])  # fmt: skip
+    assert values.mean().abs() < 3 * values.std() / 20
+
+
 def test_pairwise_distance_by_hand():
     images = torch.stack([torch.full((1, 32, 32), v) for v in (0.0, 0.3, 0.9)])
     assert pairwise_distance(images) == pytest.approx((0.3 + 0.9 + 0.6) / 3, abs=1e-6)

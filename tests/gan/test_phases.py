@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import tiny
@@ -36,6 +38,13 @@ def test_phases_are_a_list_and_penalties_are_lazy(objective, names):
     logged = run_phases(phases, batch, step=1)
     due = [key for key in logged if key in {f"loss_{name}" for name in names}]
     assert due == [f"loss_{name}" for name in names if not name.endswith("r1")]
+
+
+def test_a_batch_without_anchors_has_no_anchor_loss():
+    phases, _, _, batch = game("d2gan")
+    logged = run_phases(phases, replace(batch, anchors=batch.real[:0], anchored=batch.fake[:0]), 1)
+    assert logged["anchor"] == 0
+    assert torch.isfinite(logged["loss_G"])
 
 
 @pytest.mark.parametrize("objective", ["d2gan", "real_class"])

@@ -2,31 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
-from torchmetrics.image.kid import poly_mmd
 
 from sonobalance.synthesis.fidelity import (
     density_coverage,
-    kernel_distance,
     measure_fidelity,
     memorisation_ratio,
     subset_kernel_distance,
 )
 
 RNG = np.random.default_rng(0)
-
-
-def test_kernel_distance_equals_torchmetrics():
-    x, y = RNG.normal(size=(40, 12)), RNG.normal(0.4, 1.2, size=(40, 12))
-    expected = poly_mmd(torch.from_numpy(x), torch.from_numpy(y), degree=3, gamma=None, coef=1.0)
-    assert kernel_distance(x, y) == pytest.approx(float(expected), rel=1e-6)
-
-
-def test_kernel_distance_is_unbiased():
-    """Its mean over pairs of samples of one distribution is zero within its own error."""
-    values = [kernel_distance(RNG.normal(size=(15, 4)), RNG.normal(size=(15, 4)))
-              for _ in range(400)]  # fmt: skip
-    assert abs(np.mean(values)) < 3 * np.std(values) / 20
 
 
 def test_subsets_see_a_shift_but_no_difference_where_there_is_none():

@@ -24,8 +24,8 @@ from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json
 from sonobalance.synthesis.cautions import too_coarse
 from sonobalance.synthesis.grow import _additions, grow
-from sonobalance.synthesis.ledger import Candidate
-from sonobalance.synthesis.summary import training_images
+from sonobalance.synthesis.ledger import Candidate, RoundRecord
+from sonobalance.synthesis.summary import best_round, training_images
 from sonobalance.synthesis.yardstick import Yardstick
 
 COUNTS = (48, 24, 16)
@@ -181,6 +181,14 @@ def test_noise_is_refused(tmp_path):
     assert growth.best_round == 0
     assert "did not help" in growth.document["sentence"]
     assert read_manifest(tmp_path / "manifest.csv", tmp_path).records == ()
+
+
+@pytest.mark.parametrize(("scores", "best"), [
+    ((0.7, 0.7, 0.71), 0), ((0.7, 0.72, 0.75), 2), ((0.7, 0.75, 0.75), 1), ((0.7, 0.6, 0.5), 0),
+])  # fmt: skip
+def test_a_round_is_best_when_it_gains_enough(scores, best):
+    records = [RoundRecord(i, (), {"macro_f1": score}, [], {}) for i, score in enumerate(scores)]
+    assert best_round(records, 0.02) == best
 
 
 @pytest.mark.parametrize("different", [1, 10])

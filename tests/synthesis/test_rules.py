@@ -58,7 +58,7 @@ def record(number: int, *, made: int = 10, **row: float) -> RoundRecord:
         ([record(0), record(1, macro_f1=0.6), record(2, macro_f1=0.7, coverage_a=0.27)],
          "coverage falling"),
         ([record(0), record(1), record(2)], "no gain"),
-        ([record(0), record(1, macro_f1=0.501), record(2, macro_f1=0.502)], "no gain"),
+        ([record(0), record(1, macro_f1=0.5005), record(2, macro_f1=0.501)], "no gain"),
         ([record(0), record(1), record(2, macro_f1=0.6)], None),
         ([record(0), record(1), record(2, macro_f1=0.6), record(3)], "budget: all 3 rounds"),
         ([record(0), record(1, made=30)], "budget: 30 candidates"),

@@ -35,7 +35,9 @@ class FeatureStore:
     def features(self, model: AttentiveClassifier, images: LabelledImages) -> Features:
         """(N, F) float32 pooled features of images that have the network's size already."""
         network = digest_of_features(model)
-        rows = self._rows.setdefault(network, self._read(network))
+        if network not in self._rows:
+            self._rows[network] = self._read(network)
+        rows = self._rows[network]
         keys = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images.pixels]
         missing = [i for i, key in enumerate(keys) if key not in rows]
         if missing:

@@ -14,6 +14,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.probe import Probe, cross_fitted, fit_probe
 from sonobalance.classify.weights import load_backbone
 from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.files import sha256_of
 from sonobalance.progress import track
 
 __all__ = ["Features", "Probe", "cross_fitted", "extract_features", "fit_probe", "model_features"]
@@ -56,6 +57,11 @@ def extract_features(
     return model_features(
         model.to(device), images, image_size_px=image_size_px, batch_size=batch_size
     )
+
+
+def features_name(backbone: str, weights: Path | None) -> str:
+    """What `extract_features` depends on besides the images: backbone and weights."""
+    return f"{backbone} {sha256_of(weights)}" if weights else "descriptor"
 
 
 def model_features(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
-from sonobalance.classify.learner import Learner, new_learner, weights_of
+from sonobalance.classify.learner import Learner, new_learner, take_over, weights_of
 from sonobalance.classify.objective import weight_in_all, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser
@@ -23,7 +23,7 @@ from sonobalance.classify.record import scores, write_model
 from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
-from sonobalance.errors import InputError, SettingsError
+from sonobalance.errors import InputError
 from sonobalance.randomness import torch_generator
 
 STRONG_COPIES = 4
@@ -90,7 +90,7 @@ def train_frozen(
         probe = fit_focal(x, y, weights, c=c, gamma=settings.focal_gamma)
     else:
         probe = fit_probe(x, y, c=c, weights=weights)
-    _set_head(learner, probe, settings)
+    take_over(learner.average, probe, settings)
     _note(learner, val)
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
@@ -126,6 +126,7 @@ def fit_focal(
     scaler = standardiser(x, weights)
     inputs, labels = torch.from_numpy(scaler.transform(x)), torch.from_numpy(targets)
     masses, classes = torch.from_numpy(weights), int(targets.max()) + 1
+    rows = 2 if classes == 2 else 1  # of two classes scikit-learn penalises the difference
     weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
@@ -135,7 +136,7 @@ def fit_focal(
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         loss = weighted_loss(inputs @ weight.T + bias, labels, masses, focal_gamma=gamma)
-        objective = loss * masses.sum() + weight.square().sum() / (2 * c)
+        objective = loss * masses.sum() + weight.square().sum() * rows / (2 * c)
         objective.backward()
         return objective
 
@@ -156,15 +157,6 @@ def _strong_views(
         pixels = to_pixels(augment(to_unit(images.pixels), "strong", generator))
         views.append(LabelledImages(pixels, images.targets, images.ids, images.classes))
     return views
-
-
-def _set_head(learner: Learner, probe: Probe, settings: ClassifierSettings) -> None:
-    weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
-    if not learner.average.set_head(weight, bias):
-        raise SettingsError(
-            f"Expected `classifier.backbone` to end in a linear layer on its pooled features for "
-            f"frozen training, but {settings.backbone} does not; choose another backbone."
-        )
 
 
 def _note(learner: Learner, val: LabelledImages) -> None:

@@ -18,7 +18,7 @@ from sonobalance.classify.lesion import outline_loss
 from sonobalance.classify.mixing import mix
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
-from sonobalance.classify.probe import fit_probe
+from sonobalance.classify.probe import Probe, fit_probe
 from sonobalance.classify.schedule import follow, parameter_groups
 from sonobalance.classify.weights import load_backbone, load_classifier, weights_file
 from sonobalance.config import ClassifierSettings
@@ -142,11 +142,14 @@ def fit_head(
     """Set the head to a logistic regression on the features of images and their mirror images.
 
     Args:
-        model: changed in place; a head that is not linear stays as it is.
+        model: changed in place.
         images: to fit on.
         weights: (N,) weight of each image.
         settings: `head_c` and the arithmetic.
         steady: do not enlarge features that hardly vary in these images.
+
+    Raises:
+        SettingsError: see `take_over`.
     """
     with arithmetic(settings.precision, model.mean.device):
         features = [
@@ -157,7 +160,22 @@ def fit_head(
         np.concatenate(features), images.targets.repeat(2).numpy(), c=settings.head_c / 2,
         weights=weights.repeat(2).numpy(), blocks=model.blocks if steady else None,
     )  # fmt: skip
-    model.set_head(torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float())
+    take_over(model, probe, settings)
+
+
+def take_over(model: AttentiveClassifier, probe: Probe, settings: ClassifierSettings) -> None:
+    """Make a regression on a network's features its head.
+
+    Raises:
+        SettingsError: the network does not end in a linear layer on its pooled features.
+    """
+    weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
+    if not model.set_head(weight, bias):
+        raise SettingsError(
+            f"Expected `classifier.backbone` to end in a linear layer on its pooled features, but "
+            f"{settings.backbone} does not; choose another backbone, or fine-tune it with "
+            "`classifier.head_start=random`."
+        )
 
 
 def learn(
@@ -247,27 +265,25 @@ def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
     )  # fmt: skip
 
 
-def restore_learner(learner: Learner, path: Path, fingerprint: str) -> bool:
+def restore_learner(learner: Learner, path: Path, fingerprint: str) -> None:
     """Continue from a file of `save_learner`, if it is of the same images, settings and seed.
 
-    Returns:
-        False when there is no such file or it is of another training, which then starts anew.
+    Without such a file, or with one of another training, training starts anew.
 
     Raises:
         InputError: the file is damaged.
     """
     if not path.is_file():
-        return False
+        return
     saved = load_state(path)
     if saved["fingerprint"] != fingerprint:
-        return False
+        return
     learner.model.load_state_dict(saved["model"])
     learner.average.load_state_dict(saved["average"])
     learner.optimizer.load_state_dict(saved["optimizer"])
     learner.epoch, learner.step = saved["epoch"], saved["step"]
     learner.rows, learner.best = saved["rows"], saved["best"]
     learner.start, learner.tuned = saved["start"], saved["tuned"]
-    return True
 
 
 def fingerprint_of(

@@ -64,9 +64,7 @@ def join(
         seed: of the partner's training.
     """
     device = learner.average.mean.device
-    partners = list(learner.tuned)
-    if learner.average.head is not None:  # else the first head is chance
-        partners.insert(0, _first(learner, images, settings, len(train)))
+    partners = [_first(learner, images, settings, len(train)), *learner.tuned]
     if settings.partner is not None:
         partners.append(_partner(train, settings, seed=seed, device=device))
     state = weights_of(learner.average)

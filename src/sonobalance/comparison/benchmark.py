@@ -22,7 +22,7 @@ from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.work import finished, perform, prepare
 from sonobalance.config import Arm, Preset, Settings
-from sonobalance.errors import InputError
+from sonobalance.errors import SettingsError
 from sonobalance.evaluation.pairing import METHOD
 from sonobalance.evaluation.repeated import evaluate_repeated
 from sonobalance.pipeline import check_source
@@ -58,9 +58,12 @@ def run_benchmark(
     """Do every unit that is not finished, then write `benchmark.json` and its tables.
 
     Raises:
-        InputError: the data, a CSV, or the settings do not allow the comparison.
+        InputError: the data or a CSV do not allow the comparison.
+        SettingsError: the settings do not allow it.
     """
     check_source(folder)
+    if unit_cpus < 1:
+        raise SettingsError(f"Expected --unit-cpus ≥ 1, but got {unit_cpus}.")
     if protocol.external:
         check_source(protocol.external)
     _check_arms(settings)
@@ -70,7 +73,9 @@ def run_benchmark(
         base = _base(folder, out, anywhere(settings), protocol, preset, redo=redo)
         folds = folds_of(base, protocol)
         units = list(units_of(base, folds, arms))
-        external = open_external(protocol.external, out, base) if protocol.external else None
+        external = (
+            open_external(protocol.external, out, base, redo=redo) if protocol.external else None
+        )
         execute = _executor(executor, external, unit_cpus)
         _perform_all(units, base, arms, external, execute)
         document = _document(units, base, protocol, preset)
@@ -86,7 +91,7 @@ def _check_arms(settings: Settings) -> None:
         or classifier.focal_gamma
         or classifier.augmentation == "strong"
     ):
-        raise InputError(
+        raise SettingsError(
             "Expected classifier.balance=none, focal_gamma=0 and no strong augmentation, since "
             "the arms of the benchmark vary these; leave them at their defaults."
         )

@@ -20,12 +20,14 @@ from sonobalance.artefacts import device_of, groups_of, manifest_of, trained_arm
 from sonobalance.classify.ancestry import read_ancestry
 from sonobalance.classify.predict import Predictor
 from sonobalance.config import Settings
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError
 from sonobalance.evaluation.predictions import write_predictions
 from sonobalance.files import sha256_of
+from sonobalance.gan.warm_start import folder_of
 from sonobalance.randomness import derive
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES
@@ -39,7 +41,7 @@ class External:
 
     Attributes:
         folder: its run folder, indexed and audited.
-        ids: images of a mapped class whose file neither the benchmark nor a start or partner has.
+        ids: images of a mapped class whose file neither the benchmark nor what it starts from has.
         mapped: class here → class there.
         shared: images left out because a model may have been trained on them (promise P1).
         name: file of its predictions in a unit's folder; another set or mapping has another name.
@@ -57,19 +59,16 @@ class External:
         return tuple(sorted(set(self.mapped.values())))
 
 
-def open_external(source: Path, out: Path, base: Run) -> External:
+def open_external(source: Path, out: Path, base: Run, *, redo: bool = False) -> External:
     """Index and audit the external set, once, and match its classes.
 
     Raises:
         InputError: it cannot be used, or shares fewer than two classes.
     """
-    run = _indexed(source, out, base.settings, base.record["preset"])
+    run = _indexed(source, out, base, redo=redo)
     theirs, ours = manifest_of(run), manifest_of(base)
     mapped = class_map(ours.classes, theirs.classes, base.settings.evaluation.external_classes)
-    classifier = base.settings.classifier
-    seen = {r.sha256 for r in ours}.union(
-        *(read_ancestry(given) for given in (classifier.init, classifier.partner) if given)
-    )
+    seen = {r.sha256 for r in ours}.union(*map(read_ancestry, _ancestors(base.settings)))
     wanted = [r for r in theirs if r.label in set(mapped.values())]
     ids = tuple(r.id for r in wanted if r.sha256 not in seen)
     if not ids:
@@ -81,12 +80,20 @@ def open_external(source: Path, out: Path, base: Run) -> External:
     return External(run.folder, ids, mapped, len(wanted) - len(ids), f"external-{key:016x}.csv")
 
 
-def _indexed(source: Path, out: Path, settings: Settings, preset: str | None) -> Run:
-    place = out / "external"
+def _ancestors(settings: Settings) -> list[Path]:
+    """Folders of the classifiers and the GAN that a model starts from or builds on."""
+    classifier, gan = settings.classifier, settings.gan
+    start = None if gan.init is None else folder_of(gan.init)
+    return [folder for folder in (classifier.init, classifier.partner, start) if folder]
+
+
+def _indexed(source: Path, out: Path, base: Run, *, redo: bool) -> Run:
+    place = out / "external" / source.name
     place.mkdir(parents=True, exist_ok=True)
-    run = runs.create(place, source, settings.model_copy(update={"arms": ()}), preset)
+    settings = base.settings.model_copy(update={"arms": ()})
+    run = runs.create(place, source, settings, base.record["preset"])
     for name in ("index", "audit"):
-        run.perform(STAGES[name])
+        run.perform(STAGES[name], redo=redo)
     return run
 
 
@@ -138,7 +145,9 @@ def predict_external(folder: Path, arm: str, external: External) -> None:
     images, groups = whole.select(external.ids), independent_groups(whole, groups_of(other))
     trained = trained_arms(unit)[0]
     predictor = Predictor.load(unit.path(f"classifier/{trained}"), device_of(unit))
-    p, names = translated(_probabilities(predictor, images), predictor.classes, external.mapped)
+    with cleaned(unit.settings.clean_marks):
+        probabilities = _probabilities(predictor, images)
+    p, names = translated(probabilities, predictor.classes, external.mapped)
     rows: list[dict[str, Any]] = [
         {
             "arm": arm, "id": r.id, "path": r.path, "part": "test", "label": r.label,

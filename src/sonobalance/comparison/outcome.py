@@ -47,8 +47,9 @@ def collapses(units: Sequence[Unit]) -> list[str]:
 
 
 def environments(units: Sequence[Unit]) -> list[dict[str, Any]]:
-    """The different machines that did the units, as `environment.environment` tells them."""
-    found = [open_run(unit.folder).record["environment"] for unit in units]
+    """The different machines that finished the units' stages, as `environment.environment` does."""
+    stages = (s for unit in units for s in open_run(unit.folder).record["stages"].values())
+    found = [stage["environment"] for stage in stages if "environment" in stage]
     return [value for i, value in enumerate(found) if value not in found[:i]]
 
 

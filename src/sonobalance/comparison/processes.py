@@ -1,4 +1,4 @@
-"""Units in several processes of this machine, which may share one accelerator."""
+"""Units in several processes of this machine; all of them use its first GPU, if it has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sonobalance.comparison.external import External
 from sonobalance.comparison.units import Unit
 from sonobalance.comparison.work import perform
 from sonobalance.errors import InputError
-from sonobalance.progress import console
+from sonobalance.progress import console, hide_bars
 
 
 def perform_in_processes(
@@ -36,21 +36,26 @@ def perform_in_processes(
     """
     workers = max(1, len(os.sched_getaffinity(0)) // cpus_per_unit)
     left, running = list(units), dict[Future[str], Unit]()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (cpus_per_unit,))
+    pool = ProcessPoolExecutor(  # a process per unit gives back all its memory, the GPU's too
+        workers, get_context("spawn"), _begin, (cpus_per_unit,), max_tasks_per_child=1
+    )
     try:
         while left or running:
             for unit in _ready(left, running.values())[: workers - len(running)]:
                 left.remove(unit)
                 running[pool.submit(perform, unit.folder, unit.arm, external)] = unit
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                unit = running.pop(ended)
                 ended.result()
-                yield running.pop(ended)
-    except BrokenProcessPool:
+                yield unit
+    except (BrokenProcessPool, torch.OutOfMemoryError):
         raise InputError(
-            "Expected every process to finish its unit, but one was killed, perhaps for want of "
-            "memory; repeat the command, which goes on where it stopped, with more --unit-cpus."
+            "Expected every process to finish its unit, but one was killed or ran out of memory; "
+            "repeat the command, which goes on where it stopped, with more --unit-cpus."
         ) from None
     finally:
+        if running:
+            console.print(f"Waiting for {len(running)} units that are under way.")
         pool.shutdown(cancel_futures=True)
 
 
@@ -64,7 +69,7 @@ def _begin(threads: int) -> None:
     """A process works with so many threads, and without bars that would cross those of others."""
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of the linear algebra behind NumPy and scikit-learn
-    console.quiet = True
+    hide_bars()
     Thread(target=_end_with_parent, daemon=True).start()
 
 

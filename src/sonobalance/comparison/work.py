@@ -9,7 +9,6 @@ from sonobalance import runs
 from sonobalance.artefacts import collapsed
 from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, GAN_STAGES, Unit
-from sonobalance.environment import environment
 from sonobalance.errors import CollapseError
 from sonobalance.progress import console
 from sonobalance.runs import Run
@@ -45,7 +44,6 @@ def perform(folder: Path, arm: str | None, external: External | None = None) -> 
     """
     with runs.locked(folder):
         run = runs.open_run(folder)
-        run.record["environment"] = environment()
         for name in ARM_STAGES if arm else GAN_STAGES:
             if not arm and collapsed(run):
                 break

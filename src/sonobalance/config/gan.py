@@ -45,14 +45,19 @@ class GanSettings(Section):
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
     )
     devices: int = Field(1, ge=1, description="Devices of each machine that share every batch.")
-    nodes: int = Field(1, ge=1, description="Machines; see `gan.parallel` for how to start them.")
+    nodes: int = Field(
+        1,
+        ge=1,
+        description="Machines; start the same command on each, on a shared folder, with "
+        "MASTER_ADDR, MASTER_PORT and NODE_RANK set.",
+    )
     init: Path | None = Field(
         None, description="Run, GAN folder or snapshot of another set to start from."
     )
     feature_branch: bool = Field(
         True,
-        description="Show frozen features of `classifier.backbone` to the discriminator of detail "
-        "where `classifier.weights` is given.",
+        description="Show frozen features of `classifier.backbone` to D1 and D2 (R of "
+        "`real_class`, D of `single`) where `classifier.weights` is given.",
     )
     synthesize_masks: bool = Field(
         False,

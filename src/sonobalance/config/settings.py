@@ -28,7 +28,7 @@ class Settings(Section):
     arms: tuple[Arm, ...] = Field(
         (),
         description="What is compared; empty: `none`, `over-sampling` and the synthesis arm of the "
-        "GAN objective.",
+        "GAN objective, and for `benchmark` all but `real-class`.",
     )
     clean_marks: bool = Field(
         False,
@@ -51,7 +51,6 @@ _GPU: dict[str, Any] = {
         "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
         "patience_kimg": 200.0, "fade_kimg": 10.0, "ema_halflife_kimg": 5.0,
     },
-    "classifier": {"epochs": 40, "patience_epochs": 10},
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {

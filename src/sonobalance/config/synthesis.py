@@ -93,7 +93,9 @@ class SynthesisSettings(Section):
     inner_folds: int = Field(5, ge=2, le=20, description="Grouped folds of TRAIN judging a round.")
     inner_repeats: int = Field(3, ge=1, le=20, description="Times these folds are dealt anew.")
     harm_guard: bool = Field(
-        True, description="Train with the images up to the best round only, possibly none."
+        True,
+        description="Train with the images up to the best round only; where no round gained "
+        "`min_gain` over none, with all of them, but never deliver that model.",
     )
     feed_back: bool = Field(
         False,

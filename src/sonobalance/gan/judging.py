@@ -79,10 +79,17 @@ def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) ->
         counters.collapsed = True
         counters.stopped = _collapse(t, health) if low else _saturation(t)
     elif t.kimg - counters.best_kimg >= settings.patience_kimg - 1e-9:
-        counters.stopped = (
-            f"No snapshot was closer to the held-back images than that of {counters.best_kimg:g} "
-            f"kimg for {settings.patience_kimg:g} kimg."
-        )
+        counters.stopped = _patience(t)
+
+
+def _patience(t: Training) -> str:
+    counters, patience = t.counters, t.settings.patience_kimg
+    if counters.best is None:
+        return f"No snapshot was diverse enough to be kept for {patience:g} kimg."
+    return (
+        f"No snapshot was closer to the held-back images than that of {counters.best_kimg:g} "
+        f"kimg for {patience:g} kimg."
+    )
 
 
 def _collapse(t: Training, health: Health) -> str:

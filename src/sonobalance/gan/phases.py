@@ -193,8 +193,11 @@ def _deceive(
         for role in roles:
             logits = discriminators[role.name](batch.fake, batch.targets, batch.fake_seen)
             parts[role.name] = role.deceive(logits, batch.targets, settings)
-        anchor = losses.anchor_loss(batch.anchors, batch.anchored)
-        total = torch.stack([*parts.values()]).sum() + settings.anchor_weight * anchor
+        total = torch.stack([*parts.values()]).sum()
+        anchor = total.new_zeros(())
+        if len(batch.anchors):
+            anchor = losses.anchor_loss(batch.anchors, batch.anchored)
+            total = total + settings.anchor_weight * anchor
         notes = {f"loss_G_{name}": part.detach() for name, part in parts.items()}
         return total, notes | {"anchor": anchor.detach()}
 

@@ -46,6 +46,7 @@ class Counters:
         best: least kernel distance of a snapshot so far, and its kimg; None before the first.
         low_ticks: snapshots in a row with too little diversity.
         stopped: why the training ended early; empty while it may go on.
+        goal: steps of the adversarial phase that were asked for when it ended early.
         collapsed: whether it ended because the generated images collapsed.
         seconds: spent so far.
     """
@@ -57,6 +58,7 @@ class Counters:
     best_kimg: float = 0.0
     low_ticks: int = 0
     stopped: str = ""
+    goal: int = 0
     collapsed: bool = False
     seconds: float = 0.0
 

@@ -32,6 +32,11 @@ def find_snapshot(given: Path) -> Path:
     )
 
 
+def folder_of(init: Path) -> Path:
+    """The GAN folder of what `gan.init` names; its `trained_on.txt` says what that GAN has seen."""
+    return find_snapshot(init).parent
+
+
 def warm_start(t: Training, path: Path) -> None:
     """Copy every tensor that fits; those with a row per class go by the names of the classes.
 

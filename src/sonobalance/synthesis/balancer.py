@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sonobalance.classify.features import extract_features
+from sonobalance.classify.features import extract_features, features_name
 from sonobalance.config import GanSettings, SynthesisSettings
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.loading import LabelledImages
@@ -117,8 +117,9 @@ class SyntheticBalancer:
             extract_features, backbone=self.backbone, weights=self.weights, device=device
         )
         return grow(
-            train, groups, generator, features, self.synthesis, seed=seed, folder=out, device=device
-        )
+            train, groups, generator, features, self.synthesis, seed=seed, folder=out,
+            device=device, features_of=features_name(self.backbone, self.weights),
+        )  # fmt: skip
 
 
 def _train_set(

@@ -6,36 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from sonobalance.gan.monitor import kernel_distance
 from sonobalance.randomness import numpy_generator
 
 Features = NDArray[np.float64]
 SUBSETS = 50
 NEIGHBOURS = 5
 FEWEST = 8  # images on either side, below which nothing is measured
-
-
-def kernel_distance(x: Features, y: Features) -> float:
-    """Unbiased squared MMD with the kernel (xᵀy / d + 1)³ (Bińkowski et al. 2018, eq. 4).
-
-    Args:
-        x: (n, d) features, n ≥ 2.
-        y: (m, d) features, m ≥ 2.
-
-    Returns:
-        Its expectation is 0 for two samples of one distribution, so it may be negative.
-    """
-
-    def kernel(a: Features, b: Features) -> Features:
-        return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
-
-    def within(a: Features) -> float:
-        table, n = kernel(a, a), len(a)
-        return float((table.sum() - np.trace(table)) / (n * (n - 1)))
-
-    return within(x) + within(y) - 2 * float(kernel(x, y).mean())
 
 
 def subset_kernel_distance(x: Features, y: Features, seed: int) -> tuple[float, float]:
@@ -45,11 +26,12 @@ def subset_kernel_distance(x: Features, y: Features, seed: int) -> tuple[float, 
     """
     size = min(len(x), len(y)) // 2
     generator = numpy_generator(seed, "kernel distance")
+    a, b = torch.from_numpy(x), torch.from_numpy(y)
     values = [
         kernel_distance(
-            x[generator.choice(len(x), size, replace=False)],
-            y[generator.choice(len(y), size, replace=False)],
-        )
+            a[generator.choice(len(x), size, replace=False)],
+            b[generator.choice(len(y), size, replace=False)],
+        ).item()
         for _ in range(SUBSETS)
     ]
     return float(np.mean(values)), float(np.std(values))

@@ -59,6 +59,7 @@ def grow(
     seed: int,
     folder: Path,
     device: torch.device | str = "cpu",
+    features_of: str = "",
 ) -> Growth:
     """Bring the classes to their target counts with images that pass every gate.
 
@@ -77,6 +78,7 @@ def grow(
         seed: of every random choice.
         folder: made if missing.
         device: where likeness is computed.
+        features_of: names all that `features` depends on; rounds made with others are refused.
 
     Raises:
         SettingsError: the target counts contradict the images present.
@@ -91,7 +93,7 @@ def grow(
     targets = target_counts(present, settings)
     identity = identity_of(
         train, groups, generator.fingerprint, settings, seed, share,
-        hash_images(train if seen is None else seen),
+        hash_images(train if seen is None else seen), features_of,
     )  # fmt: skip
     records = load_rounds(folder, identity)
     yardstick = Yardstick.of(

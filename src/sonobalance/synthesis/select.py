@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
-from sonobalance.gan.sampling import Samples
 from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.gates import Realism, Scores
 from sonobalance.synthesis.generator import ImageSource
@@ -81,7 +81,8 @@ def make_pool(
     features = gates.features(images)
     log_r1, log_r2 = (x.double().numpy() for x in generator.log_ratios(images.pixels, targets))
     novelty, nearest = gates.novelty.score(images.pixels)
-    closest = _closest(samples, nearest, gates)
+    parents = tuple(describe_parents(p) for p in samples.parents)
+    closest = _closest(parents, nearest, gates)
     scores = {
         "realism": realism.score(log_r1, log_r2, target),
         "class_probability": gates.class_probability(features, target, closest),
@@ -91,16 +92,15 @@ def make_pool(
         "log_r2": log_r2,
         "nearest_distance": novelty,
     }
-    parents = tuple(describe_parents(p) for p in samples.parents)
     return Pool(images, number, target, seed, features, scores, nearest, parents)
 
 
-def _closest(samples: Samples, nearest: Tensor, gates: GateModels) -> list[int]:
+def _closest(parents: Sequence[str], nearest: Tensor, gates: GateModels) -> list[int]:
     """Position in TRAIN of the heaviest parent, or of the nearest image without parents."""
     place = {key: i for i, key in enumerate(gates.ids)}
     out = []
-    for parents, near in zip(samples.parents, nearest.tolist(), strict=True):
-        known = parent_ids(describe_parents(parents))
+    for text, near in zip(parents, nearest.tolist(), strict=True):
+        known = parent_ids(text)
         out.append(place.get(known[0], near) if known else near)
     return out
 

@@ -76,10 +76,10 @@ def _no_gain(records: Sequence[RoundRecord], settings: SynthesisSettings) -> str
     for record in records:
         gained = record.row["macro_f1"] >= best + settings.min_gain
         since = 0 if gained else since + 1
-        best = max(best, record.row["macro_f1"])
+        best = record.row["macro_f1"] if gained else best
     if since < settings.patience_rounds:
         return None
-    return f"no gain: the inner macro-F1 has not risen for {since} rounds."
+    return f"no gain: the inner macro-F1 has not risen by {settings.min_gain:g} for {since} rounds."
 
 
 def _budget(records: Sequence[RoundRecord], settings: SynthesisSettings) -> str | None:

@@ -56,7 +56,7 @@ def conclude(
     facts: Mapping[str, Any],
 ) -> Growth:
     """Choose the best round, measure fidelity, write `synthesis.json`."""
-    best = _best_round(records)
+    best = best_round(records, settings.min_gain)
     classes = yardstick.train.classes
     present = Counter(classes[k] for k in yardstick.train.targets.tolist())
     added = Counter(c.label for r in records for c in r.kept)
@@ -82,9 +82,14 @@ def conclude(
     return Growth(folder, manifest, best, reason, document, yardstick.gates)
 
 
-def _best_round(records: Sequence[RoundRecord]) -> int:
-    """The earliest of the rounds with the highest inner macro-F1."""
-    return max(records, key=lambda r: (r.row["macro_f1"], -r.number)).number
+def best_round(records: Sequence[RoundRecord], least: float) -> int:
+    """The earliest of the rounds with the highest inner macro-F1; 0 where it gains too little.
+
+    The best of several rounds that are worth nothing is above round 0 more often than not.
+    """
+    best = max(records, key=lambda r: (r.row["macro_f1"], -r.number))
+    gained = best.row["macro_f1"] >= records[0].row["macro_f1"] + least
+    return best.number if gained else 0
 
 
 def _gain(
