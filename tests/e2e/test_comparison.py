@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
+from tiny_benchmark import TINY
 
 from sonobalance import api
 from sonobalance.arms import CHEAP, TREATMENTS
@@ -31,19 +32,6 @@ from sonobalance.errors import InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
-TINY = {
-    "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
-    "gan": {
-        "image_size_px": 32, "base_channels": 4, "latent_dim": 16, "batch_size": 8,
-        "autoencoder_kimg": 0.08, "total_kimg": 0.08, "snapshot_kimg": 0.08,
-        "collapse_fraction": 0.0, "repetition_limit": 1.0,
-    },
-    "synthesis": {"rounds": 1, "gan_kimg_per_round": 0.0, "inner_repeats": 1},
-    "classifier": {
-        "backbone": "test_resnet", "image_size_px": 32, "epochs": 1, "batch_size": 16,
-    },
-    "evaluation": {"resamples": 100},
-}  # fmt: skip
 ARMS = ["probe", "none", "over-sampling", "dual-iterative"]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny_benchmark import TINY
 
 from sonobalance import api
 from sonobalance.comparison.processes import perform_in_processes
@@ -26,21 +27,6 @@ from sonobalance.runs import open_run
 
 pytestmark = pytest.mark.slow
 ARMS = ("none", "dual-iterative")
-TINY = {
-    "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
-    "gan": {
-        "image_size_px": 32, "base_channels": 4, "latent_dim": 16, "batch_size": 8,
-        "autoencoder_kimg": 0.08, "total_kimg": 0.08, "snapshot_kimg": 0.08,
-        "collapse_fraction": 0.0, "repetition_limit": 1.0,
-    },
-    "synthesis": {"rounds": 1, "gan_kimg_per_round": 0.0, "inner_repeats": 1},
-    "classifier": {
-        "backbone": "test_resnet", "image_size_px": 32, "epochs": 1, "batch_size": 16,
-    },
-    "evaluation": {"resamples": 100},
-    "arms": list(ARMS),
-    "device": "cpu",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +35,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(phantoms: Path, out: Path) -> list[Unit]:
-    settings = Settings.model_validate(TINY)
+    settings = Settings.model_validate(TINY | {"arms": list(ARMS), "device": "cpu"})
     api.split(api.audit(phantoms, out=out / "base", audit=settings.audit).parent)
     base = open_run(out / "base")
     base.settings = settings
@@ -60,7 +46,7 @@ def prepared(phantoms: Path, out: Path) -> list[Unit]:
 
 
 def test_processes_change_no_number(phantoms: Path, tmp_path: Path) -> None:
-    settings = Settings.model_validate(TINY)
+    settings = Settings.model_validate(TINY | {"arms": list(ARMS), "device": "cpu"})
     documents = []
     for executor in ("local", "processes"):
         path = api.benchmark(
