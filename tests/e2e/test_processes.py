@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -64,11 +65,12 @@ def test_a_killed_process_is_told_in_a_sentence_and_its_unit_done_again(
     phantoms: Path, tmp_path: Path
 ) -> None:
     units = prepared(phantoms, tmp_path / "out")
+    before = spawned()
 
     def kill_one() -> None:
-        while not (children := child_processes()):
+        while not (workers := spawned() - before):
             time.sleep(0.02)
-        os.kill(children[-1], signal.SIGKILL)
+        os.kill(min(workers), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
@@ -105,8 +107,11 @@ def test_no_process_outlives_a_killed_benchmark(phantoms: Path, tmp_path: Path) 
     assert not psutil.wait_procs(children, timeout=30)[1]
 
 
-def child_processes() -> list[int]:
-    """Workers of a pool that are alive."""
-    import multiprocessing
-
-    return [child.pid for child in multiprocessing.active_children() if child.pid]
+def spawned() -> set[int]:
+    """Processes that this one started as workers and that are alive."""
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
