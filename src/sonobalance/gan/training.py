@@ -46,7 +46,7 @@ class Counters:
         best: least kernel distance of a snapshot so far, and its kimg; None before the first.
         low_ticks: snapshots in a row with too little diversity.
         stopped: why the training ended early; empty while it may go on.
-        goal: steps of the adversarial phase that were asked for when it ended early.
+        goal: steps of the adversarial phase that were last asked for.
         collapsed: whether it ended because the generated images collapsed.
         seconds: spent so far.
     """
