@@ -25,10 +25,10 @@ from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.networks import Encoder
 from sonobalance.gan.snapshot import make_generator
 
-SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.2, "inference": 0.2}
+SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.4, "inference": 0.2}
 AUDIT_SECONDS_PER_IMAGE = 0.14
 SYNTHESIS_SECONDS_PER_IMAGE = 0.07  # and round: features, likeness, gates
-EXPLAIN_PASSES = 80  # forward passes per explained image, curves and sanity checks included
+EXPLAIN_PASSES = 140  # forward passes per explained image, curves and sanity checks included
 BASE_MEMORY_GIB = 1.2  # interpreter, torch and the other libraries
 CLASSES = 3  # the number of classes hardly matters for the cost
 
