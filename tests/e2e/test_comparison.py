@@ -292,6 +292,15 @@ def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
     assert document["arms"]["none"]["accuracy"]["value"] == pytest.approx(sum(per_model) / 2)
 
 
+def test_what_a_gan_started_from_counts_as_seen(tmp_path: Path) -> None:
+    start = tmp_path / "other" / "gan"
+    start.mkdir(parents=True)
+    (start / "snapshot.safetensors").touch()
+    settings = Settings.model_validate({"gan": {"init": str(tmp_path / "other")}})
+    assert external._ancestors(settings) == [start]
+    assert external._ancestors(Settings()) == []
+
+
 def test_classes_are_translated_by_adding_up_or_ruling_out() -> None:
     p = np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
     classes = ("benign", "malignant", "normal")

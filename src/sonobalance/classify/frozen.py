@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
-from sonobalance.classify.learner import Learner, new_learner, take_over, weights_of
+from sonobalance.classify.head import take_over
+from sonobalance.classify.learner import Learner, new_learner, weights_of
 from sonobalance.classify.objective import weight_in_all, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser

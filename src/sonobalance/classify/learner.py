@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_
 
 from sonobalance.classify.augment import augment_both
-from sonobalance.classify.features import model_features
+from sonobalance.classify.head import fit_head
 from sonobalance.classify.lesion import outline_loss
 from sonobalance.classify.mixing import mix
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
-from sonobalance.classify.probe import Probe, fit_probe
 from sonobalance.classify.schedule import follow, parameter_groups
 from sonobalance.classify.weights import load_backbone, load_classifier, weights_file
 from sonobalance.config import ClassifierSettings
@@ -129,53 +127,6 @@ def weights_of(model: AttentiveClassifier) -> dict[str, torch.Tensor]:
     """A copy of a model's weights on the CPU."""
     state = model.state_dict()
     return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
-def fit_head(
-    model: AttentiveClassifier,
-    images: LabelledImages,
-    weights: torch.Tensor,
-    settings: ClassifierSettings,
-    *,
-    steady: bool = False,
-) -> None:
-    """Set the head to a logistic regression on the features of images and their mirror images.
-
-    Args:
-        model: changed in place.
-        images: to fit on.
-        weights: (N,) weight of each image.
-        settings: `head_c` and the arithmetic.
-        steady: do not enlarge features that hardly vary in these images.
-
-    Raises:
-        SettingsError: see `take_over`.
-    """
-    with arithmetic(settings.precision, model.mean.device):
-        features = [
-            model_features(model, images, image_size_px=settings.image_size_px, mirrored=mirrored)
-            for mirrored in (False, True)
-        ]
-    probe = fit_probe(
-        np.concatenate(features), images.targets.repeat(2).numpy(), c=settings.head_c / 2,
-        weights=weights.repeat(2).numpy(), blocks=model.blocks if steady else None,
-    )  # fmt: skip
-    take_over(model, probe, settings)
-
-
-def take_over(model: AttentiveClassifier, probe: Probe, settings: ClassifierSettings) -> None:
-    """Make a regression on a network's features its head.
-
-    Raises:
-        SettingsError: the network does not end in a linear layer on its pooled features.
-    """
-    weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
-    if not model.set_head(weight, bias):
-        raise SettingsError(
-            f"Expected `classifier.backbone` to end in a linear layer on its pooled features, but "
-            f"{settings.backbone} does not; choose another backbone, or fine-tune it with "
-            "`classifier.head_start=random`."
-        )
 
 
 def learn(

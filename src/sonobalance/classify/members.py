@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 
 from sonobalance.classify.epochs import note_epoch, outline_epochs, run_epoch
+from sonobalance.classify.head import fit_head
 from sonobalance.classify.learner import (
     Learner,
-    fit_head,
     network,
     new_learner,
     start_head,
