@@ -37,6 +37,7 @@ from sonobalance.files import read_json, read_lines, write_json
 from sonobalance.runs import Run
 
 Columns = NDArray[np.intp]
+STEPS = ("first head", "fine-tuned")
 ZOOMS = (1.0, 1.1, 1.2, 1.4)
 LAST = {"average": "mean of first head and last epoch", "best": "head fitted anew"}
 
@@ -94,10 +95,11 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
     val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
     model, partners = predictor.model, list(predictor.model.partners)
     model.zoom = 1.0
-    names = ["first head", "fine-tuned", "partner"][: 1 + len(partners)]
-    own = model_logits(model, val, mirror=predictor.mirror) * (1 + len(partners))
-    others = [model_logits(partner, val, mirror=predictor.mirror) for partner in partners]
-    alone = dict(zip(names, [others[0], own - sum(others), *others[1:]], strict=True))
+    mean = model_logits(model, val, mirror=predictor.mirror) * (1 + len(partners))
+    first, *others = (model_logits(partner, val, mirror=predictor.mirror) for partner in partners)
+    tuned = mean - first - sum(others)
+    names = [*STEPS, *names_of(predictor.description)]
+    alone = dict(zip(names, [first, tuned, *others], strict=True))
     found = {}
     for size in range(1, 1 + len(names)):
         for chosen in combinations(names, size):
@@ -105,6 +107,13 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
             targets = val.targets.numpy()
             found[" + ".join(chosen)] = scores(logits / fit_temperature(logits, targets), targets)
     return found
+
+
+def names_of(page: dict[str, Any]) -> list[str]:
+    """Of the members beyond the first head and its fine-tuning; with one fine-tuning of each."""
+    second = [name for name in page["partners"] if name != page["backbone"]][:1]
+    partner = ["partner"] if page["partner_sha256"] else []
+    return [*partner, *(f"{step} of {name}" for name in second for step in STEPS)]
 
 
 def looks_of(run: Run) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
         return len(images)
 
     def ours(
-        attention: str, *, mirror: bool = False, partners: int = 0, bundled: bool = False
+        attention: str, *, mirror: bool = False, partners: Sequence[str] = (), bundled: bool = False
     ) -> Work:
         model = AttentiveClassifier(
             base.backbone, len(CLASSES), attention, base.image_size_px, partners=partners
@@ -179,7 +179,7 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
         "ours, no attention": ours("none"),
         "ours, attention": ours("both"),
         "ours, attention, in a bundle": ours("both", bundled=True),
-        "ours, attention, first head as partner": ours("both", partners=1),
+        "ours, attention, first head as partner": ours("both", partners=[base.backbone]),
         "ours, attention, mirrored too": ours("both", mirror=True),
     }
 

@@ -146,9 +146,13 @@ def _explanation(settings: Settings, images: float, speed: float) -> Cost:
 
 
 def _classifier_flops(settings: Settings) -> float:
-    size = settings.classifier.image_size_px
-    model = AttentiveClassifier(settings.classifier.backbone, CLASSES, "none", size).eval()
-    return _flops(model, torch.zeros(1, 1, size, size))
+    classifier = settings.classifier
+    images = torch.zeros(1, 1, classifier.image_size_px, classifier.image_size_px)
+    backbones = filter(None, (classifier.backbone, classifier.second_backbone))
+    return sum(
+        _flops(AttentiveClassifier(name, CLASSES, "none", classifier.image_size_px).eval(), images)
+        for name in backbones
+    )
 
 
 def _flops(module: nn.Module, *inputs: torch.Tensor) -> float:

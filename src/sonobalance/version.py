@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
-BUNDLE_FORMAT = 1  # of what this version writes; `deployment.description` reads all up to it
+BUNDLE_FORMAT = 2  # of what this version writes; `deployment.description` reads all up to it
 
 
 def versions() -> str:

@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
 
 from sonobalance.classify.learner import new_learner, start_head
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.train import effective, train_classifier
+from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import Outlines
+from sonobalance.files import sha256_of
 
 CPU = torch.device("cpu")
 
@@ -71,6 +76,64 @@ def test_a_partner_keeps_its_backbone_and_gets_a_head_for_these_classes(
     assert "partner" not in joined.description["settings"]
 
 
+def test_a_second_backbone_is_trained_as_it_would_be_alone(tmp_path, make_images, settings):
+    train, val = make_images(9), make_images(6, seed=1, prefix="v")
+    masks = (train.pixels < 25).to(torch.uint8) * 255
+    train = replace(train, outlines=Outlines(masks, torch.ones(9, dtype=torch.bool)))
+    other = {"backbone": "test_efficientnet", "weights": saved("test_efficientnet", tmp_path)}
+    alone = [
+        Predictor.load(fit(tmp_path / str(i), train, val, chosen), CPU)
+        for i, chosen in enumerate((settings, settings.model_copy(update=other)))
+    ]
+    both = settings.model_copy(update={f"second_{name}": value for name, value in other.items()})
+    joined = Predictor.load(fit(tmp_path / "both", train, val, both), CPU)
+    assert joined.description["partners"] == ["test_resnet", *["test_efficientnet"] * 2]
+    assert joined.description["second_weights_sha256"] == sha256_of(other["weights"])
+    assert not {"second_weights", "second_backbone"} & set(joined.description["settings"])
+    mean = sum(predictor.logits(val) for predictor in alone) / 2
+    np.testing.assert_allclose(joined.logits(val), mean, atol=1e-4)
+
+
+def test_a_second_backbone_is_not_tuned_again_after_a_kill(
+    tmp_path, make_images, settings, monkeypatch
+):
+    train, val = make_images(9), make_images(6, seed=1, prefix="v")
+    given = {
+        "second_backbone": "test_efficientnet",
+        "second_weights": saved("test_efficientnet", tmp_path),
+    }
+    both = settings.model_copy(update=given)
+    whole = fit(tmp_path / "whole", train, val, both)
+    with monkeypatch.context() as patched:
+        patched.setattr("sonobalance.classify.train.join", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / "killed", train, val, both)
+    monkeypatch.setattr("sonobalance.classify.tuning.run_epoch", lambda *_, **__: 1 / 0)
+    again = fit(tmp_path / "killed", train, val, both)
+    assert sha256_of(again / "weights.safetensors") == sha256_of(whole / "weights.safetensors")
+    assert not list(again.rglob("checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"second_weights": "w.safetensors"}, "needs second_backbone"),
+        ({"second_backbone": "resnet10t"}, "second_weights or pretrained"),
+    ],
+)
+def test_half_of_a_second_backbone_is_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        ClassifierSettings.model_validate(given)
+
+
+def saved(name, folder):
+    """Weights of a small network, as if trained elsewhere."""
+    torch.manual_seed(4)
+    state = timm.create_model(name, num_classes=0).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+    return folder / f"{name}.safetensors"
+
+
 def test_the_first_head_is_fitted_to_what_the_arm_shows(tmp_path, make_images, settings):
     """Otherwise half of the answer would not know of synthetic images or of class weights."""
     train, val = make_images(9), make_images(6, seed=1, prefix="v")
@@ -85,9 +148,12 @@ def test_the_first_head_is_fitted_to_what_the_arm_shows(tmp_path, make_images, s
     assert not torch.equal(weighted.partners[0].head.weight, same.partners[0].head.weight)
 
 
-def test_evidence_of_members_adds_up_to_the_mean_logit():
+@pytest.mark.parametrize("partner", ["test_resnet", "mobilenetv2_035"])
+def test_evidence_of_members_adds_up_to_the_mean_logit(partner):
     torch.manual_seed(1)
-    model = AttentiveClassifier("test_resnet", 3, "both", 64, lesion_attention=True, partners=1)
+    model = AttentiveClassifier(
+        "test_resnet", 3, "both", 64, lesion_attention=True, partners=[partner]
+    )
     for member in (model, model.partners[0]):
         torch.nn.init.normal_(member.lesion.draw.weight)
         torch.nn.init.normal_(member.lesion.classify.weight)

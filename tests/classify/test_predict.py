@@ -48,7 +48,9 @@ def test_mirror_and_temperature_by_hand(folder, make_images):
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "mobilenetv2_035", "test_convnext"])
 def test_working_in_place_changes_no_logit_and_ends(make_images, backbone):
     torch.manual_seed(0)
-    model = AttentiveClassifier(backbone, 3, "both", 32, lesion_attention=True, partners=1).eval()
+    model = AttentiveClassifier(
+        backbone, 3, "both", 32, lesion_attention=True, partners=[backbone]
+    ).eval()
     for member in (model, model.partners[0]):
         torch.nn.init.normal_(member.lesion.draw.weight)
         torch.nn.init.normal_(member.lesion.classify.weight)

@@ -18,6 +18,7 @@ from sonobalance.classify.train import effective, train_classifier
 from sonobalance.data.loading import Outlines
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines, sha256_of
+from sonobalance.progress import bar
 
 CPU = torch.device("cpu")
 
@@ -110,7 +111,7 @@ def test_the_page_tells_what_was_done(tmp_path, make_images, small_settings, pre
     rows = read_lines(folder / "stats.jsonl")
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]  # the average is the last
     assert page["best_epoch"] is None
-    assert page["partners"] == 1
+    assert page["partners"] == ["test_resnet"]
     predictor = Predictor.load(folder, CPU)
     predicted = predictor.probabilities(val)
     hit = np.mean(predicted.argmax(1) == val.targets.numpy())
@@ -152,7 +153,7 @@ def test_no_averaging_means_the_average_is_the_model(tmp_path, make_images, smal
     train = make_images(6)
     settings = small_settings.model_copy(update={"epochs": 1, "ema_halflife_epochs": 0})
     learner = new_learner(train, settings, seed=0, device=CPU)
-    with training.bar("", 1) as shown:
+    with bar("", 1) as shown:
         module.run_epoch(
             learner, train, torch.ones(6), settings, size=6, seed=0, outline=0, warm=0, shown=shown
         )  # fmt: skip

@@ -15,7 +15,12 @@ SIDE = 64
 def network(zoom: float) -> AttentiveClassifier:
     torch.manual_seed(0)
     model = AttentiveClassifier(
-        "mobilenetv2_035", 3, image_size_px=SIDE, lesion_attention=True, partners=1, zoom=zoom
+        "mobilenetv2_035",
+        3,
+        image_size_px=SIDE,
+        lesion_attention=True,
+        partners=["mobilenetv2_035"],
+        zoom=zoom,
     )
     return model.eval()
 

@@ -26,7 +26,7 @@ BACKBONE, SIDE, FEATURES = "test_efficientnet", 32, 256
 def description(**changes: object) -> Description:
     interval = {"value": 0.8, "low": 0.7, "high": 0.9}
     page = {
-        "format": "sonobalance-bundle", "format_version": 1, "name": "toy", "version": "1.0.0",
+        "format": "sonobalance-bundle", "format_version": 2, "name": "toy", "version": "1.0.0",
         "changelog": {}, "sonobalance_version": "0", "pytorch_version": "0", "numpy_version": "0",
         "required_packages_version": {}, "task": "toy", "description": "toy", "authors": "us",
         "copyright": "us", "licence": "Apache-2.0", "data_source": "phantoms",
@@ -36,7 +36,7 @@ def description(**changes: object) -> Description:
         "network_data_format": data_format(CLASSES, SIDE), "classes": CLASSES,
         "network": {
             "backbone": BACKBONE, "attention": "both", "attention_stages": 2,
-            "image_size_px": SIDE, "partners": 1,
+            "image_size_px": SIDE, "partners": [BACKBONE],
         },
         "preprocessing": {
             "image_size_px": SIDE, "grey": "luma", "letterbox": "centred", "input_range": [-1, 1],
@@ -62,7 +62,7 @@ def description(**changes: object) -> Description:
 
 def network() -> AttentiveClassifier:
     torch.manual_seed(0)
-    return AttentiveClassifier(BACKBONE, 3, "both", SIDE, partners=1).eval()
+    return AttentiveClassifier(BACKBONE, 3, "both", SIDE, partners=[BACKBONE]).eval()
 
 
 def bundle_files(*, examples: bool = False, limit: float = 2.0, **changes: object):

@@ -25,7 +25,8 @@ SETTINGS = Settings.model_validate({
     "arms": ["none"],
     "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
     "classifier": {
-        "backbone": "test_efficientnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,
+        "backbone": "test_efficientnet", "lesion_attention": False, "image_size_px": 64,
+        "batch_size": 8, "epochs": 40,
         "patience_epochs": 15, "backbone_lr": 3e-3, "head_lr": 1e-3,
     },
 })  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from sonobalance.deployment.check import load_verified
-from sonobalance.deployment.description import READERS
+from sonobalance.deployment.description import READERS, read_description
+from sonobalance.errors import InputError
 from sonobalance.version import BUNDLE_FORMAT
 
 FOLDER = Path(__file__).parent
@@ -23,4 +26,16 @@ def test_an_old_bundle_keeps_its_answers(version):
 
 def test_every_version_up_to_this_one_is_read():
     assert sorted(READERS) == list(range(1, BUNDLE_FORMAT + 1))
-    assert all((FOLDER / f"frozen_v{v}.zip").stat().st_size < 300_000 for v in READERS)
+    assert all((FOLDER / f"frozen_v{v}.zip").stat().st_size < 350_000 for v in READERS)
+
+
+def test_the_first_version_counted_its_partners():
+    with zipfile.ZipFile(FOLDER / "frozen_v1.zip") as archive:
+        name = next(n for n in archive.namelist() if n.endswith("model.json"))
+        page = json.loads(archive.read(name))
+    page["network"]["partners"] = 2
+    read = read_description(json.dumps(page).encode(), Path("old"))
+    assert read.network.partners == ("test_efficientnet",) * 2
+    page["network"]["partners"] = 10**12
+    with pytest.raises(InputError, match="partners"):
+        read_description(json.dumps(page).encode(), Path("old"))

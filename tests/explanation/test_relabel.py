@@ -28,7 +28,9 @@ def test_labels_are_dealt_anew_and_keep_their_counts(train):
     assert len(shuffled_labels(train, 10, seed=0)) == 10
 
 
-@pytest.mark.parametrize(("attention", "partners"), [(False, 0), (True, 0), (True, 1)])
+@pytest.mark.parametrize(
+    ("attention", "partners"), [(False, []), (True, []), (True, ["test_resnet"])]
+)
 def test_shuffled_labels_are_learned_by_heart_and_forgotten_again(train, attention, partners):
     torch.manual_seed(0)
     model = AttentiveClassifier(

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from functools import partial
+from typing import Any
 
 import timm
+from timm.models import register_model
+from timm.models.efficientnet import mobilenet_edgetpu_100
 from torch import nn
 
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.precision import speed_up
+
+
+@register_model
+def tf_mobilenet_edgetpu_100(pretrained: bool = False, **options: Any) -> nn.Module:
+    """MobileNet-EdgeTPU as its TensorFlow weights were trained, which timm's own is not.
+
+    Padding as TensorFlow's "same", no activation after the first block's 1 x 1 convolution, inputs
+    in [-1, 1]. timm has no weights to download: they must be a local file in timm's names.
+    """
+    network = mobilenet_edgetpu_100(pretrained, pad_type="same", **options)
+    network.blocks[0][0].bn1.act = nn.Identity()
+    network.pretrained_cfg = network.pretrained_cfg | {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    return network
 
 
 def make_backbone(

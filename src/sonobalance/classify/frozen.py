@@ -68,7 +68,8 @@ def train_frozen(
     if not len(val):
         raise InputError("Expected real images in VAL to fit the temperature by, but got none.")
     folder.mkdir(parents=True, exist_ok=True)
-    settings = settings.model_copy(update={"keep": "best", "partner": None})
+    alone = {"keep": "best", "partner": None, "second_backbone": None, "second_weights": None}
+    settings = settings.model_copy(update=alone)
     if settings.init is None:  # nothing frozen has learnt where lesions are
         settings = settings.model_copy(update={"lesion_attention": False})
     learner = new_learner(

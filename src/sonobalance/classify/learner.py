@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,20 @@ def new_learner(
 
 
 def network(
-    settings: ClassifierSettings, classes: int, *, pretrained: bool = False, partners: int = 0
+    settings: ClassifierSettings,
+    classes: int,
+    *,
+    pretrained: bool = False,
+    partners: Sequence[str] = (),
 ) -> AttentiveClassifier:
-    """The network that these settings describe, with random weights unless `pretrained`."""
+    """The network that these settings describe, with random weights unless `pretrained`.
+
+    Args:
+        settings: backbone, gates, side.
+        classes: number of classes.
+        pretrained: let timm download its weights.
+        partners: backbones of the further members.
+    """
     return AttentiveClassifier(
         settings.backbone, classes, settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
@@ -240,10 +252,11 @@ def restore_learner(learner: Learner, path: Path, fingerprint: str) -> None:
 def fingerprint_of(
     parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
 ) -> str:
-    """Hex digest of everything that the result depends on."""
-    recipe = settings.model_dump_json(exclude={"weights", "init", "partner"})
-    files = [weights_file(folder) for folder in (settings.init, settings.partner) if folder]
-    files += [settings.weights] if settings.weights else []
+    """Hex digest of everything that the training of this network depends on."""
+    others = {"partner", "second_backbone", "second_weights"}
+    recipe = settings.model_dump_json(exclude={"weights", "init", *others})
+    files = [settings.weights] if settings.weights else []
+    files += [weights_file(settings.init)] if settings.init else []
     start = "/".join(sha256_of(path) for path in files)
     digest = hashlib.sha256(f"{recipe}/{start}/{seed}/{device.type}".encode())
     for part in parts:

@@ -19,6 +19,7 @@ from sonobalance.classify.learner import (
     weights_of,
 )
 from sonobalance.classify.objective import weight_in_all
+from sonobalance.classify.tuning import Material
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.progress import bar
@@ -26,67 +27,73 @@ from sonobalance.progress import bar
 Weights = dict[str, torch.Tensor]
 
 
-def refit(
-    learner: Learner,
-    images: LabelledImages,
-    val: LabelledImages,
-    settings: ClassifierSettings,
-    *,
-    real: int,
-) -> None:
+def refit(learner: Learner, material: Material, settings: ClassifierSettings) -> None:
     """Fit the head anew on the features after fine-tuning, as one more epoch."""
-    fit_head(learner.average, images, _weights(images, real, settings), settings)
+    fit_head(learner.average, material.images, _weights(material, settings), settings)
     learner.epoch += 1
-    note_epoch(learner, val, settings.precision, loss=None)
+    note_epoch(learner, material.val, settings.precision, loss=None)
+
+
+def second_of(settings: ClassifierSettings) -> ClassifierSettings | None:
+    """The settings by which the second backbone is trained, if there is one."""
+    if settings.second_backbone is None:
+        return None
+    return settings.model_copy(update={
+        "backbone": settings.second_backbone, "weights": settings.second_weights, "init": None,
+        "second_backbone": None, "second_weights": None,
+    })  # fmt: skip
 
 
 def join(
     learner: Learner,
-    images: LabelledImages,
-    train: LabelledImages,
-    val: LabelledImages,
+    material: Material,
     settings: ClassifierSettings,
     *,
     seed: int,
+    second: Learner | None = None,
 ) -> None:
     """Keep the mean logits of all members, as one more epoch.
 
-    The members are the network with its first head, each fine-tuned one, and, with
-    `settings.partner`, a classifier of other images. The first head is fitted on real images, as a
-    fair start; where an arm adds or weighs images, it is fitted to those for the mean.
+    The members are the network with its first head, each fine-tuned one, with `settings.partner` a
+    classifier of other images, and the same of a second backbone. The first head is fitted on real
+    images, as a fair start; where an arm adds or weighs images, it is fitted to those for the mean.
 
     Args:
         learner: after its last epoch; changed in place.
-        images: what the arm trains on.
-        train: real TRAIN images.
-        val: real VAL images.
+        material: what the arm learns from.
         settings: effective ones.
         seed: of the partner's training.
+        second: the second backbone's, after its last epoch.
     """
     device = learner.average.mean.device
-    partners = [_first(learner, images, settings, len(train)), *learner.tuned]
+    partners = [_first(learner, material, settings), *learner.tuned]
+    names = [settings.backbone] * len(partners)
     if settings.partner is not None:
-        partners.append(_partner(train, settings, seed=seed, device=device))
+        partners.append(_partner(material.train, settings, seed=seed, device=device))
+        names.append(settings.backbone)
+    other = second_of(settings)
+    if other is not None and second is not None:
+        theirs = [_first(second, material, other), *second.tuned, weights_of(second.average)]
+        partners += theirs
+        names += [other.backbone] * len(theirs)
     state = weights_of(learner.average)
     for i, partner in enumerate(partners):
         state |= {f"partners.{i}.{name}": value for name, value in partner.items()}
-    learner.average = network(settings, len(val.classes), partners=len(partners)).to(device)
+    learner.average = network(settings, len(material.val.classes), partners=names).to(device)
     learner.average.load_state_dict(state)
     learner.epoch += 1
-    note_epoch(learner, val, settings.precision, loss=None)
+    note_epoch(learner, material.val, settings.precision, loss=None)
     learner.best = weights_of(learner.average)
 
 
-def _first(
-    learner: Learner, images: LabelledImages, settings: ClassifierSettings, real: int
-) -> Weights:
+def _first(learner: Learner, material: Material, settings: ClassifierSettings) -> Weights:
     """The network before fine-tuning, its head fitted to the images of the arm."""
-    weights = _weights(images, real, settings)
-    if len(set(weights.tolist())) == 1 and len(images) == real:
+    weights = _weights(material, settings)
+    if len(set(weights.tolist())) == 1 and material.synthetic is None:
         return learner.start
-    model = network(settings, len(images.classes))
+    model = network(settings, len(material.train.classes))
     model.load_state_dict(learner.start)
-    fit_head(model.to(learner.average.mean.device), images, weights, settings)
+    fit_head(model.to(learner.average.mean.device), material.images, weights, settings)
     return weights_of(model)
 
 
@@ -107,8 +114,10 @@ def _partner(
     return learner.start
 
 
-def _weights(images: LabelledImages, real: int, settings: ClassifierSettings) -> torch.Tensor:
+def _weights(material: Material, settings: ClassifierSettings) -> torch.Tensor:
+    """(N,) weight of each image in a regression that the arm's rebalancing applies to."""
+    images = material.images
     return weight_in_all(
-        images.targets, real, len(images.classes),
+        images.targets, len(material.train), len(images.classes),
         balance=settings.balance, share=settings.synthetic_share,
     ).float()  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from sonobalance.classify.attention import Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
-from sonobalance.classify.zoom import laid_back, middle
+from sonobalance.classify.zoom import laid_back, middle, on_grid
 from sonobalance.config import Attention
 
 
@@ -76,10 +77,11 @@ class AttentiveClassifier(nn.Module):
         dropout: chance of dropping a pooled feature in training.
         pretrained: let timm download its ImageNet weights.
         lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
-        partners: further networks of this kind; logits are the mean of all (an ensemble in one).
+        partners: backbones of further networks; logits are the mean of all (an ensemble in one).
         zoom: logits are also the mean of those of the image and of its middle enlarged by this.
 
     Attributes:
+        name: of the backbone.
         lesion: the lesion head; None without `lesion_attention`.
         partners: the further networks; features, gates and layers are those of the first alone.
         mean, std: (1, 3, 1, 1) float32 statistics that the backbone's inputs are standardised by.
@@ -110,11 +112,11 @@ class AttentiveClassifier(nn.Module):
         dropout: float = 0.0,
         pretrained: bool = False,
         lesion_attention: bool = False,
-        partners: int = 0,
+        partners: Sequence[str] = (),
         zoom: float = 1.0,
     ) -> None:
         super().__init__()
-        self.zoom = zoom
+        self.name, self.zoom = backbone, zoom
         self.backbone = make_backbone(
             backbone, classes, image_size_px, dropout=dropout, pretrained=pretrained
         )
@@ -133,10 +135,10 @@ class AttentiveClassifier(nn.Module):
             self._attend(image_size_px, classes, dropout)
         self.partners = nn.ModuleList(
             AttentiveClassifier(
-                backbone, classes, attention, image_size_px, attention_stages=attention_stages,
+                name, classes, attention, image_size_px, attention_stages=attention_stages,
                 dropout=dropout, lesion_attention=lesion_attention,
             )
-            for _ in range(partners)
+            for name in partners
         )  # fmt: skip
         self.to(memory_format=torch.channels_last)
 
@@ -191,7 +193,10 @@ class AttentiveClassifier(nn.Module):
         own = whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
         partner: Any
         for partner in self.partners:
-            own = own + partner.evidence(images, targets)
+            theirs = partner.evidence(images, targets)
+            if theirs is None:
+                return None
+            own = own + on_grid(theirs, own.shape[-2:])
         return own / (1 + len(self.partners))
 
     def set_head(self, weight: torch.Tensor, bias: torch.Tensor) -> bool:

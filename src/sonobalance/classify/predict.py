@@ -26,7 +26,10 @@ from sonobalance.progress import track
 
 FORMAT = "sonobalance-classifier-1"
 _BEFORE = {"lesion_attention": False}  # of files that do not know this setting
-_NEEDED = {"classes", "preprocessing", "temperature", "mirror_test", "weights_sha256", "settings"}
+_NEEDED = {
+    "classes", "partners", "preprocessing", "temperature", "mirror_test", "weights_sha256",
+    "settings",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,6 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
-        lesion_attention=settings.lesion_attention, partners=page.get("partners", 0),
+        lesion_attention=settings.lesion_attention, partners=page["partners"],
         zoom=settings.zoom_test,
     )  # fmt: skip

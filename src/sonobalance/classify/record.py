@@ -22,6 +22,9 @@ from sonobalance.data.cleaning import cleaning
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import atomic, sha256_of, write_json
 
+# Files are told by their digests instead, a second backbone among the partners.
+_ELSEWHERE = {"weights", "second_backbone", "second_weights", "init", "partner"}
+
 
 def write_model(
     learner: Learner,
@@ -52,18 +55,17 @@ def write_model(
             "classes": list(train.classes),
             "backbone": settings.backbone,
             "attention": settings.attention,
-            "partners": len(model.partners),
+            "partners": [partner.name for partner in model.partners],
             "gated_stages": list(model.gated),
             "target_layer": model.target_layer.name,
             "preprocessing": _preprocessing(model, settings),
             "mirror_test": settings.mirror_test,
             "temperature": temperature,
             "weights_sha256": sha256_of(path),
-            "pretrained_weights_sha256": sha256_of(settings.weights) if settings.weights else None,
-            "init_sha256": sha256_of(weights_file(settings.init)) if settings.init else None,
-            "partner_sha256": (
-                sha256_of(weights_file(settings.partner)) if settings.partner else None
-            ),
+            "pretrained_weights_sha256": _digest(settings.weights),
+            "second_weights_sha256": _digest(settings.second_weights),
+            "init_sha256": _digest(settings.init and weights_file(settings.init)),
+            "partner_sha256": _digest(settings.partner and weights_file(settings.partner)),
             "images": {
                 "real": class_counts(train),
                 "synthetic": class_counts(synthetic) if synthetic is not None else {},
@@ -76,10 +78,14 @@ def write_model(
                 "log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets)
             },
             "seed": seed,
-            "settings": settings.model_dump(mode="json", exclude={"weights", "init", "partner"}),
+            "settings": settings.model_dump(mode="json", exclude=_ELSEWHERE),
             "versions": {"torch": torch.__version__, "timm": timm.__version__},
         },
     )  # fmt: skip
+
+
+def _digest(path: Path | None) -> str | None:
+    return None if path is None else sha256_of(path)
 
 
 def _preprocessing(model: AttentiveClassifier, settings: ClassifierSettings) -> dict[str, Any]:

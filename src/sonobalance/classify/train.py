@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
-from sonobalance.classify.epochs import head_epochs, note_epoch, outline_epochs, run_epoch
-from sonobalance.classify.learner import (
-    Learner,
-    fingerprint_of,
-    new_learner,
-    next_member,
-    restore_learner,
-    save_learner,
-    start_head,
-)
-from sonobalance.classify.members import join, refit
-from sonobalance.classify.objective import image_weights
+from sonobalance.classify.members import join, refit, second_of
 from sonobalance.classify.record import class_counts, write_model
+from sonobalance.classify.tuning import Material, forget, tune, write_stats
 from sonobalance.classify.weights import has_lesion_head
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
-from sonobalance.files import write_text
-from sonobalance.progress import bar
 
 
 def train_classifier(
@@ -44,8 +31,8 @@ def train_classifier(
     waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
     `epochs` for all but its first layers, with frozen batch statistics; so often as there are
-    `members`. The mean of all their logits, of those before fine-tuning, and of those of a
-    `partner` that knows other images is kept.
+    `members`; and the same for a `second_backbone`. The mean of all their logits, of those before
+    fine-tuning, and of those of a `partner` that knows other images is kept.
 
     With `keep = best`, or without a first head, the head is last fitted anew on the tuned features,
     which counts as one more epoch, and the averaged weights of the epoch with the lowest
@@ -57,8 +44,8 @@ def train_classifier(
         val: real VAL images; they choose temperature and best epoch and nothing else.
         settings: backbone and recipe.
         seed: of weights, order, augmentation and dropout.
-        folder: receives `weights.safetensors`, `model.json`, `stats.jsonl`, and
-            `checkpoint.safetensors` while training.
+        folder: receives `weights.safetensors`, `model.json`, `stats.jsonl` (a second backbone's in
+            `second/`), and `checkpoint.safetensors` while training.
         device: where to train.
         synthetic: accepted synthetic images, added to TRAIN only.
 
@@ -72,43 +59,22 @@ def train_classifier(
     """
     _check(train, val, settings, synthetic)
     settings = effective(settings, train)
-    folder.mkdir(parents=True, exist_ok=True)
-    images = train if synthetic is None else train.join(synthetic)
-    parts = [train, val] if synthetic is None else [train, val, synthetic]
-    learner = new_learner(train, settings, seed=seed, device=device)
-    fingerprint = fingerprint_of(parts, settings, seed, device)
-    checkpoint = folder / "checkpoint.safetensors"
-    restore_learner(learner, checkpoint, fingerprint)
-    weights = image_weights(images.targets, len(train.classes), balance=settings.balance)
-    outline = outline_epochs(learner, settings, train)
-    warm = outline + head_epochs(learner, settings)
-    end = warm + settings.epochs * settings.members
-    with bar("training", end, learner.epoch) as shown:
-        while learner.epoch < end and not _exhausted(learner, settings, warm):
-            if learner.epoch == outline:
-                start_head(learner, train, settings)
-                note_epoch(learner, val, settings.precision, loss=None)
-            elif learner.epoch == warm + settings.epochs * (1 + len(learner.tuned)):
-                next_member(learner)
-            loss = run_epoch(
-                learner, images, weights, settings, size=len(train), seed=seed,
-                outline=outline, warm=warm, shown=shown,
-            )  # fmt: skip
-            learner.epoch += 1
-            if learner.epoch > outline:
-                note_epoch(learner, val, settings.precision, loss)
-            save_learner(learner, checkpoint, fingerprint)
-            _write_stats(folder, learner)
+    material = Material(train, val, synthetic)
+    beside = folder / "second"
+    learner = tune(material, settings, seed=seed, folder=folder, device=device)
     if settings.keep == "average":
-        join(learner, images, train, val, settings, seed=seed)
-        _write_stats(folder, learner)
+        second, other = None, second_of(settings)
+        if other is not None:
+            second = tune(material, other, seed=seed, folder=beside, device=device)
+        join(learner, material, settings, seed=seed, second=second)
     elif learner.pretrained and settings.refit_head:
-        refit(learner, images, val, settings, real=len(train))
-        _write_stats(folder, learner)
+        refit(learner, material, settings)
+    write_stats(folder, learner)
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
     )
-    checkpoint.unlink(missing_ok=True)
+    for place in (folder, beside):
+        forget(place)
     return folder
 
 
@@ -124,7 +90,8 @@ def effective(settings: ClassifierSettings, train: LabelledImages) -> Classifier
     if not pretrained or settings.head_start == "random":
         settings = settings.model_copy(update={"keep": "best"})
     if settings.keep == "best":
-        settings = settings.model_copy(update={"members": 1, "partner": None})
+        alone = {"members": 1, "partner": None, "second_backbone": None, "second_weights": None}
+        settings = settings.model_copy(update=alone)
     taught = not settings.frozen and bool(train.known_outlines().masks.any())
     if taught or has_lesion_head(settings.init):
         return settings
@@ -152,16 +119,3 @@ def _check(
         raise InputError(
             f"Expected at least two classes with a training image in each, but got {counts}."
         )
-
-
-def _exhausted(learner: Learner, settings: ClassifierSettings, warm: int) -> bool:
-    """Whether validation has not improved for `patience_epochs` of fine-tuning."""
-    if not learner.rows or settings.keep == "average":
-        return False
-    since = learner.epoch - max(learner.best_epoch, warm)
-    return since >= settings.patience_epochs
-
-
-def _write_stats(folder: Path, learner: Learner) -> None:
-    text = "".join(json.dumps(row) + "\n" for row in learner.rows)
-    write_text(folder / "stats.jsonl", text)

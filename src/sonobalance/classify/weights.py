@@ -46,7 +46,8 @@ def load_backbone(model: AttentiveClassifier, path: Path) -> int:
         raise InputError(
             f"Expected {path} to hold the weights of {type(model.backbone).__name__} in timm's "
             f"names, but only {matching} of its {len(body)} tensors match in name and shape; set "
-            "`classifier.backbone` to the model that the file was saved from."
+            "`classifier.backbone` (or `classifier.second_backbone`) to the model that it was "
+            "saved from."
         )
     model.backbone.load_state_dict(fitting, strict=False)
     return len(fitting)
@@ -68,7 +69,7 @@ def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
     Raises:
         InputError: a file is missing or damaged, or the classifier has another backbone.
     """
-    given = _read(weights_file(folder), "classifier.init")
+    given = _read(weights_file(folder), "`classifier.init`")
     heads = {f"backbone.{name}" for name in _head_names(model.backbone)}
     heads.add("lesion.classify.weight")
     wanted = {name: value for name, value in model.state_dict().items() if name not in heads}
@@ -92,7 +93,7 @@ def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
 def has_lesion_head(folder: Path | None) -> bool:
     """Whether a trained classifier's folder holds a network with lesion attention."""
     return folder is not None and any(
-        name.startswith("lesion.") for name in _read(weights_file(folder), "classifier.init")
+        name.startswith("lesion.") for name in _read(weights_file(folder), "`classifier.init`")
     )
 
 
@@ -101,14 +102,14 @@ def weights_file(folder: Path) -> Path:
     return folder / "weights.safetensors"
 
 
-def _read(path: Path, setting: str = "classifier.weights") -> dict[str, torch.Tensor]:
+def _read(path: Path, setting: str = "weights of a backbone") -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise InputError(f"Expected `{setting}` at {path}, but there is no such file.")
+        raise InputError(f"Expected {setting} at {path}, but there is no such file.")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"Expected `{setting}` to be a safetensors file, but {path} is not ({error})."
+            f"Expected {setting} to be a safetensors file, but {path} is not ({error})."
         ) from None
 
 

@@ -38,8 +38,15 @@ def laid_back(evidence: torch.Tensor, zoom: float, side: int) -> torch.Tensor:
         (N, 1, H, W) of the same sum: each cell is shared out by area among those that it covers.
     """
     start = _margin(side, zoom) / side
+    rows, columns = (_shared_out(n, n, start).to(evidence) for n in evidence.shape[-2:])
+    return rows @ evidence @ columns.T
+
+
+def on_grid(evidence: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """The same evidence on another grid: (N, 1, h, w) → (N, 1, H, W) of the same sum."""
     rows, columns = (
-        _shared_out(n, start).to(evidence) for n in (evidence.shape[-2], evidence.shape[-1])
+        _shared_out(cells, pieces).to(evidence)
+        for cells, pieces in zip(size, evidence.shape[-2:], strict=True)
     )
     return rows @ evidence @ columns.T
 
@@ -48,11 +55,14 @@ def _margin(side: int, zoom: float) -> int:
     return round(side * (1 - 1 / zoom) / 2)
 
 
-def _shared_out(cells: int, start: float) -> torch.Tensor:
-    """(cells, cells): which share of each small cell lies in each cell; columns sum to 1."""
-    width = 1 - 2 * start
+def _shared_out(cells: int, pieces: int, start: float = 0.0) -> torch.Tensor:
+    """(cells, pieces): which share of each piece lies in each cell; columns sum to 1.
+
+    The pieces lie side by side from `start` to 1 - `start` of the way along the cells.
+    """
+    width = cells * (1 - 2 * start) / pieces
     edges = torch.arange(cells + 1, dtype=torch.float64)
-    small = start * cells + edges * width
-    top = torch.minimum(edges[1:, None], small[None, 1:])
-    bottom = torch.maximum(edges[:-1, None], small[None, :-1])
+    cuts = start * cells + torch.arange(pieces + 1, dtype=torch.float64) * width
+    top = torch.minimum(edges[1:, None], cuts[None, 1:])
+    bottom = torch.maximum(edges[:-1, None], cuts[None, :-1])
     return (top - bottom).clamp(min=0) / width

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sonobalance.config.section import Section
 
@@ -31,6 +31,14 @@ class ClassifierSettings(Section):
         None,
         description="Folder of a classifier trained on other images, which joins with its backbone"
         " as it is and a head for these classes; `keep = average` only.",
+    )
+    second_backbone: str | None = Field(
+        None,
+        description="Another timm model that is trained in the same way and joins the mean; `keep ="
+        " average` only.",
+    )
+    second_weights: Path | None = Field(
+        None, description="Its weights, as `weights`; with `pretrained` timm downloads them, too."
     )
     attention: Attention = Field(
         "both",
@@ -134,3 +142,11 @@ class ClassifierSettings(Section):
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )
+
+    @model_validator(mode="after")
+    def _second_is_whole(self) -> ClassifierSettings:
+        if self.second_weights and not self.second_backbone:
+            raise ValueError("second_weights needs second_backbone, the model that they are of")
+        if self.second_backbone and not (self.second_weights or self.pretrained):
+            raise ValueError("second_backbone needs second_weights or pretrained")
+        return self

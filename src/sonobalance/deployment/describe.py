@@ -90,7 +90,7 @@ def describe(
             "backbone": page["backbone"], "attention": page["attention"],
             "attention_stages": page["settings"]["attention_stages"],
             "lesion_attention": page["settings"].get("lesion_attention", False),
-            "partners": page.get("partners", 0),
+            "partners": page["partners"],
             "zoom": page["settings"].get("zoom_test", 1.0),
             "image_size_px": page["preprocessing"]["image_size_px"],
         },

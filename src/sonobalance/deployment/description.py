@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,7 @@ from sonobalance.layers import validation_sentence
 from sonobalance.version import BUNDLE_FORMAT
 
 FORMAT = "sonobalance-bundle"
+MOST_PARTNERS = 16
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
@@ -38,7 +39,9 @@ class Network(Section):
     attention: Attention
     attention_stages: int = Field(ge=1, le=16)
     lesion_attention: bool = False
-    partners: int = Field(0, ge=0, le=16)
+    partners: tuple[Annotated[str, Field(max_length=100)], ...] = Field(
+        (), max_length=MOST_PARTNERS
+    )
     zoom: float = Field(1.0, ge=1, le=2)
     image_size_px: int = Field(ge=32, le=1024)
 
@@ -181,7 +184,15 @@ def _checked(description: Description, where: Path) -> Description:
 
 
 def _version_1(page: Mapping[str, Any]) -> Description:
+    """Partners were so many networks of the same backbone."""
+    network = page.get("network")
+    if isinstance(network, dict) and isinstance(count := network.get("partners", 0), int):
+        alike = [network.get("backbone")] * min(count, MOST_PARTNERS + 1)
+        page = {**page, "network": network | {"partners": alike}}
     return Description.model_validate(page)
 
 
-READERS: dict[int, Callable[[Mapping[str, Any]], Description]] = {1: _version_1}
+READERS: dict[int, Callable[[Mapping[str, Any]], Description]] = {
+    1: _version_1,
+    2: Description.model_validate,
+}
