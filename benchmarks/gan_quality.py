@@ -28,18 +28,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from lightweight import Rival
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from sonobalance.artefacts import eyes_of, splits_of
-from sonobalance.classify.features import cross_fitted, extract_features, resized
+from sonobalance.classify.features import cross_fitted, extract_features
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import write_png
-from sonobalance.data.loading import LabelledImages, load_images, to_pixels, to_unit
+from sonobalance.data.loading import LabelledImages, load_images, to_pixels
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
 from sonobalance.gan.framing import fill, find_frames, refit
@@ -57,6 +55,7 @@ from sonobalance.synthesis.fidelity import (
 )
 
 METHODS = ("d2gan", "real_class", "single", "lightweight-gan")
+REFEREE = "mobilenet_edgetpu_100"
 DRAWS = 4
 RIVAL_BATCH = 4  # its trainer's default; 16 takes 9 GB of memory at 64 px
 Features = NDArray[np.float64]
@@ -161,27 +160,13 @@ def look(images: LabelledImages, given: argparse.Namespace) -> dict[str, Feature
     """Features (N, F) by the name of the network: the backbone's, and the referee's where given."""
     found = {given.backbone: extract_features(images, given.backbone, given.weights)}
     if given.referee:
-        found["mobilenet_edgetpu_100"] = referee_features(images, given.referee)
+        found[REFEREE] = extract_features(images, f"tf_{REFEREE}", given.referee)
     return {key: value.astype(np.float64) for key, value in found.items()}
 
 
 def standardised(x: Features, by: Features) -> Features:
     """Centred and divided by one number: almost constant features must not decide."""
     return np.asarray((x - by.mean(0)) / np.sqrt(by.var(0).mean()))
-
-
-@torch.inference_mode()
-def referee_features(images: LabelledImages, weights: Path) -> NDArray[np.float32]:
-    """Pooled features (N, 1280) of a network that no GAN here has seen."""
-    model = timm.create_model("mobilenet_edgetpu_100", pad_type="same", num_classes=0)
-    model.blocks[0][0].bn1.act = torch.nn.Identity()  # as these weights were trained
-    model.load_state_dict(
-        {k: v for k, v in load_file(weights).items() if not k.startswith("classifier")}
-    )
-    model.eval()
-    parts = [model(resized(to_unit(x), 224).expand(-1, 3, -1, -1)) for x in images.pixels.split(32)]
-    found: NDArray[np.float32] = torch.cat(parts).numpy()
-    return found
 
 
 def ours(study: Study, objective: str, seed: int) -> tuple[LabelledImages, dict[str, Any]]:

@@ -138,3 +138,18 @@ def test_unknown_backbone_is_named_with_near_ones():
 def test_a_hub_name_is_refused_rather_than_downloaded():
     with pytest.raises(SettingsError, match="timm model"):
         AttentiveClassifier("hf-hub:someone/something", 3)
+
+
+def test_the_tensorflow_edgetpu_pads_alike_and_has_a_linear_first_block():
+    torch.manual_seed(0)
+    ours = AttentiveClassifier("tf_mobilenet_edgetpu_100", 3, image_size_px=64).eval()
+    for norm in (m for m in ours.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.weight, 0.8, 1.2)
+    plain = timm.create_model("mobilenet_edgetpu_100", pad_type="same", num_classes=3).eval()
+    plain.load_state_dict(ours.backbone.state_dict())
+    images = torch.rand(2, 1, 64, 64) * 2 - 1
+    with torch.no_grad():
+        logits, rgb = ours(images), images.expand(-1, 3, -1, -1)
+        assert not torch.allclose(logits, plain(rgb), rtol=1e-2)
+        plain.blocks[0][0].bn1.act = torch.nn.Identity()
+        torch.testing.assert_close(logits, plain(rgb), rtol=1e-4, atol=1e-4)
