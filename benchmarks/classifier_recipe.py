@@ -39,7 +39,7 @@ from sonobalance.runs import Run
 Columns = NDArray[np.intp]
 STEPS = ("first head", "fine-tuned")
 ZOOMS = (1.0, 1.1, 1.2, 1.4)
-LAST = {"average": "mean of first head and last epoch", "best": "head fitted anew"}
+LAST = {"average": "mean of all members", "best": "head fitted anew"}
 
 
 def main() -> None:
@@ -111,9 +111,9 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
 
 def names_of(page: dict[str, Any]) -> list[str]:
     """Of the members beyond the first head and its fine-tuning; with one fine-tuning of each."""
-    second = [name for name in page["partners"] if name != page["backbone"]][:1]
     partner = ["partner"] if page["partner_sha256"] else []
-    return [*partner, *(f"{step} of {name}" for name in second for step in STEPS)]
+    second = page["partners"][1 + len(partner) :]
+    return [*partner, *(f"{step} of {name}" for step, name in zip(STEPS, second, strict=False))]
 
 
 def looks_of(run: Run) -> dict[str, dict[str, float]]:

@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
-    parser.add_argument("--referee", type=Path, help="safetensors of mobilenet_edgetpu_100")
+    parser.add_argument("--referee", type=Path, help="safetensors of tf_mobilenet_edgetpu_100")
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")

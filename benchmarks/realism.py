@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
-    parser.add_argument("--referee", type=Path, required=True, help="of mobilenet_edgetpu_100")
+    parser.add_argument("--referee", type=Path, required=True, help="of tf_mobilenet_edgetpu_100")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/results/realism-busi.json"))
     return parser.parse_args()

@@ -109,8 +109,12 @@ def keep_lines(path: Path, key: str, last: int) -> None:
 
 
 def tree_digest(root: Path) -> str:
-    """One digest over the names and bytes of every file below a folder, or of one file."""
-    if root.is_file():
+    """One digest over the names and bytes of every file below a folder, or of one file.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if not root.is_dir():
         return sha256_of(root)
     whole = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file()):

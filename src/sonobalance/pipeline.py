@@ -60,7 +60,10 @@ def run_all(
     folder: Path, out: Path, settings: Settings, *, preset: Preset | None, redo: bool
 ) -> Path:
     """Do every stage that is not finished; returns the report."""
+    from sonobalance.classify.weights import check_start
+
     check_source(folder)
+    check_start(settings.classifier)
     with runs.locked(out):
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
@@ -104,9 +107,11 @@ def check_source(folder: Path) -> None:
 
 def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
+    from sonobalance.classify.weights import check_start
     from sonobalance.plan import estimate, images_below
 
     check_source(folder)
+    check_start(settings.classifier)
     console.print_json(settings.model_dump_json())
     table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
     for row in estimate(images_below(folder), settings):

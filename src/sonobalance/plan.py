@@ -148,7 +148,8 @@ def _explanation(settings: Settings, images: float, speed: float) -> Cost:
 def _classifier_flops(settings: Settings) -> float:
     classifier = settings.classifier
     images = torch.zeros(1, 1, classifier.image_size_px, classifier.image_size_px)
-    backbones = filter(None, (classifier.backbone, classifier.second_backbone))
+    second = classifier.second_backbone if classifier.keep == "average" else None
+    backbones = filter(None, (classifier.backbone, second))
     return sum(
         _flops(AttentiveClassifier(name, CLASSES, "none", classifier.image_size_px).eval(), images)
         for name in backbones

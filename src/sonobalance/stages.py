@@ -137,11 +137,14 @@ def _train(run: Run) -> None:
     from sonobalance.classify.feature_store import FeatureStore
     from sonobalance.classify.frozen import train_frozen
     from sonobalance.classify.train import train_classifier
+    from sonobalance.classify.tuning import forget
+    from sonobalance.classify.weights import check_start
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
 
     splits, base = splits_of(run), run.settings.classifier
     classes, size = splits.manifest.classes, base.image_size_px
+    check_start(base)
     for ancestor in filter(None, (base.init, base.partner)):
         check_ancestry(ancestor, [splits.of("val"), splits.of("test")])
     with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
@@ -151,7 +154,8 @@ def _train(run: Run) -> None:
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in trained_arms(run):
             if run.path(f"classifier/{arm}/model.json").is_file():
-                continue  # finished before the run was interrupted
+                forget(run.path(f"classifier/{arm}"))  # finished before the run was interrupted
+                continue
             seen = [splits.of("train"), splits.of("val")]
             made_by = run.path("gan") if TREATMENTS[arm].objective else None
             write_ancestry(run.path(f"classifier/{arm}"), seen, base.init, base.partner, made_by)

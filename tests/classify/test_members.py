@@ -1,21 +1,23 @@
 """The mean of several networks is what is kept, and each member is what it is said to be."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import timm
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from sonobalance.classify.learner import new_learner, start_head
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.train import effective, train_classifier
+from sonobalance.classify.weights import check_start
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import Outlines
-from sonobalance.files import sha256_of
+from sonobalance.errors import InputError, SettingsError
+from sonobalance.files import sha256_of, write_json
 
 CPU = torch.device("cpu")
 
@@ -117,13 +119,44 @@ def test_a_second_backbone_is_not_tuned_again_after_a_kill(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"second_weights": "w.safetensors"}, "needs second_backbone"),
-        ({"second_backbone": "resnet10t"}, "second_weights or pretrained"),
+        ({"second_weights": "w"}, "Expected `classifier.second_backbone`"),
+        ({"second_backbone": "resnet10t", "weights": "w"}, "Expected `classifier.second_weights`"),
+        ({"second_backbone": "resnet10t", "second_weights": "w"}, "Expected `classifier.weights`"),
+        ({"second_backbone": "resnet10tt", "pretrained": True}, "resnet10tt'; near: resnet10t"),
+        ({"second_backbone": "resnet10t", "second_weights": "w", "pretrained": True}, "at w, but"),
     ],
 )
 def test_half_of_a_second_backbone_is_refused(given, said):
-    with pytest.raises(ValidationError, match=said):
-        ClassifierSettings.model_validate(given)
+    settings = ClassifierSettings.model_validate({"backbone": "test_resnet"} | given)
+    with pytest.raises((InputError, SettingsError), match=said):
+        check_start(settings)
+
+
+def test_weights_of_another_backbone_are_refused_at_once(settings, pretrained):
+    other = {"second_backbone": "test_efficientnet", "second_weights": pretrained}
+    with pytest.raises(InputError, match="weights of EfficientNet"):
+        check_start(settings.model_copy(update=other))
+
+
+def test_a_second_backbone_needs_outlines_to_learn_where_the_first_knows_some(
+    tmp_path, make_images, settings
+):
+    train = make_images(12)
+    masks = (train.pixels < 25).to(torch.uint8) * 255
+    outlined = replace(train, outlines=Outlines(masks, torch.ones(12, dtype=torch.bool)))
+    init = fit(tmp_path / "init", outlined, outlined, settings)
+    both = {"init": init, "second_backbone": "test_efficientnet"}
+    assert effective(settings.model_copy(update=both), outlined).lesion_attention
+    with pytest.raises(SettingsError, match="masks for a second backbone"):
+        effective(settings.model_copy(update=both), train)
+
+
+def test_a_classifier_that_only_counts_its_partners_is_read(tmp_path, make_images, settings):
+    train = make_images(6)
+    folder = fit(tmp_path / "one", train, train, settings)
+    page, new = json.loads((folder / "model.json").read_text()), Predictor.load(folder, CPU)
+    write_json(folder / "model.json", page | {"partners": 1})
+    np.testing.assert_array_equal(Predictor.load(folder, CPU).logits(train), new.logits(train))
 
 
 def saved(name, folder):

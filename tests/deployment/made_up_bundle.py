@@ -20,7 +20,7 @@ from sonobalance.deployment.reference import Reference, normalised, write_refere
 from sonobalance.deployment.tensors import write_tensors
 
 CLASSES = ["benign", "malignant", "normal"]
-BACKBONE, SIDE, FEATURES = "test_efficientnet", 32, 256
+BACKBONE, PARTNER, SIDE, FEATURES = "test_efficientnet", "test_resnet", 32, 256
 
 
 def description(**changes: object) -> Description:
@@ -36,7 +36,7 @@ def description(**changes: object) -> Description:
         "network_data_format": data_format(CLASSES, SIDE), "classes": CLASSES,
         "network": {
             "backbone": BACKBONE, "attention": "both", "attention_stages": 2,
-            "image_size_px": SIDE, "partners": [BACKBONE],
+            "image_size_px": SIDE, "partners": [PARTNER],
         },
         "preprocessing": {
             "image_size_px": SIDE, "grey": "luma", "letterbox": "centred", "input_range": [-1, 1],
@@ -62,7 +62,7 @@ def description(**changes: object) -> Description:
 
 def network() -> AttentiveClassifier:
     torch.manual_seed(0)
-    return AttentiveClassifier(BACKBONE, 3, "both", SIDE, partners=[BACKBONE]).eval()
+    return AttentiveClassifier(BACKBONE, 3, "both", SIDE, partners=[PARTNER]).eval()
 
 
 def bundle_files(*, examples: bool = False, limit: float = 2.0, **changes: object):

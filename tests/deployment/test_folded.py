@@ -20,7 +20,7 @@ def trained(backbone: str, *, lesion_attention: bool = True) -> AttentiveClassif
     """A network whose batch norms have seen something and whose gates are open to differing."""
     torch.manual_seed(0)
     model = AttentiveClassifier(
-        backbone, 3, "both", SIDE, lesion_attention=lesion_attention, partners=[backbone]
+        backbone, 3, "both", SIDE, lesion_attention=lesion_attention, partners=["test_efficientnet"]
     )
     for norm in norms(model):
         for name, tensor in norm.named_buffers():

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import spearmanr
 from toy_networks import Toy, blob_images, convolutional
 
+from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.maps import Cost
 from sonobalance.explanation.sanity import (
@@ -83,3 +84,12 @@ def test_rank_correlation_equals_scipy():
     assert found["absolute"] == pytest.approx(np.abs(rho).mean())
     assert rank_correlation(one, -one) == pytest.approx({"rank_correlation": -1, "absolute": 1})
     assert rank_correlation(one, torch.zeros_like(one))["absolute"] == 0
+
+
+def test_members_forget_side_by_side():
+    model = AttentiveClassifier("test_resnet", 3, image_size_px=32, partners=["test_efficientnet"])
+    names = weight_names(model)
+    theirs = [name.startswith("partners.") for name in names]
+    assert {names[0], names[1]} == {"backbone.fc.weight", "partners.0.backbone.classifier.weight"}
+    half = len(names) // 2
+    assert sum(theirs[:half]) / half == pytest.approx(sum(theirs) / len(theirs), abs=0.05)

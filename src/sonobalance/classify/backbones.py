@@ -41,7 +41,7 @@ def make_backbone(
         near = get_close_matches(name, timm.list_models(), n=3)
         hint = f"; near: {', '.join(near)}." if near else "."
         raise SettingsError(
-            f"Expected `classifier.backbone` to be a timm model, but got {name!r}{hint}"
+            f"Expected the name of a timm model as backbone, but got {name!r}{hint}"
         )
     create = partial(
         timm.create_model, name, pretrained=pretrained, num_classes=classes, drop_rate=dropout
@@ -56,7 +56,7 @@ def make_backbone(
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"Expected to download the weights of {name}, but {str(error).splitlines()[0]}; give a "
-            "local file as `classifier.weights` instead."
+            "local file of weights instead."
         ) from error
     for module in model.modules():
         if getattr(module, "inplace", False):

@@ -55,7 +55,7 @@ def take_over(model: AttentiveClassifier, probe: Probe, settings: ClassifierSett
     weight, bias = torch.from_numpy(probe.weight).float(), torch.from_numpy(probe.bias).float()
     if not model.set_head(weight, bias):
         raise SettingsError(
-            f"Expected `classifier.backbone` to end in a linear layer on its pooled features, but "
+            f"Expected a backbone to end in a linear layer on its pooled features, but "
             f"{settings.backbone} does not; choose another backbone, or fine-tune it with "
             "`classifier.head_start=random`."
         )

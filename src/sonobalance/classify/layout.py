@@ -77,7 +77,7 @@ def find_layouts(
     ]
     if not found:
         raise SettingsError(
-            f"Expected `classifier.backbone` to have feature maps, but {type(backbone).__name__} "
+            f"Expected a backbone to have feature maps, but {type(backbone).__name__} "
             "has none that are known here; choose a convolutional network or a plain transformer."
         )
     last = found[-1]

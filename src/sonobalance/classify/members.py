@@ -54,8 +54,8 @@ def join(
 ) -> None:
     """Keep the mean logits of all members, as one more epoch.
 
-    The members are the network with its first head, each fine-tuned one, with `settings.partner` a
-    classifier of other images, and the same of a second backbone. The first head is fitted on real
+    The members are, for each backbone, the network with its first head and each fine-tuned one,
+    and, with `settings.partner`, a classifier of other images. A first head is fitted on real
     images, as a fair start; where an arm adds or weighs images, it is fitted to those for the mean.
 
     Args:

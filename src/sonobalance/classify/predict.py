@@ -26,10 +26,7 @@ from sonobalance.progress import track
 
 FORMAT = "sonobalance-classifier-1"
 _BEFORE = {"lesion_attention": False}  # of files that do not know this setting
-_NEEDED = {
-    "classes", "partners", "preprocessing", "temperature", "mirror_test", "weights_sha256",
-    "settings",
-}  # fmt: skip
+_NEEDED = {"classes", "preprocessing", "temperature", "mirror_test", "weights_sha256", "settings"}
 
 
 @dataclass(frozen=True)
@@ -163,6 +160,12 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
-        lesion_attention=settings.lesion_attention, partners=page["partners"],
+        lesion_attention=settings.lesion_attention, partners=_partners(page),
         zoom=settings.zoom_test,
     )  # fmt: skip
+
+
+def _partners(page: dict[str, Any]) -> list[str]:
+    """Backbones of the further members; they were once only counted, being of the same one."""
+    given = page.get("partners", 0)
+    return [page["settings"]["backbone"]] * given if isinstance(given, int) else given

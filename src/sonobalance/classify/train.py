@@ -12,7 +12,7 @@ from sonobalance.classify.tuning import Material, forget, tune, write_stats
 from sonobalance.classify.weights import has_lesion_head
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SettingsError
 
 
 def train_classifier(
@@ -60,12 +60,11 @@ def train_classifier(
     _check(train, val, settings, synthetic)
     settings = effective(settings, train)
     material = Material(train, val, synthetic)
-    beside = folder / "second"
     learner = tune(material, settings, seed=seed, folder=folder, device=device)
     if settings.keep == "average":
         second, other = None, second_of(settings)
         if other is not None:
-            second = tune(material, other, seed=seed, folder=beside, device=device)
+            second = tune(material, other, seed=seed, folder=folder / "second", device=device)
         join(learner, material, settings, seed=seed, second=second)
     elif learner.pretrained and settings.refit_head:
         refit(learner, material, settings)
@@ -73,8 +72,7 @@ def train_classifier(
     write_model(
         learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
     )
-    for place in (folder, beside):
-        forget(place)
+    forget(folder)
     return folder
 
 
@@ -85,6 +83,9 @@ def effective(settings: ClassifierSettings, train: LabelledImages) -> Classifier
 
     A classifier to start from that has learnt outlines on other images is enough, too. Without a
     fitted first head there is nothing to average with: the best epoch of one network is kept.
+
+    Raises:
+        SettingsError: a second backbone would have no outlines to learn while the first knows some.
     """
     pretrained = settings.pretrained or bool(settings.weights or settings.init)
     if not pretrained or settings.head_start == "random":
@@ -93,7 +94,15 @@ def effective(settings: ClassifierSettings, train: LabelledImages) -> Classifier
         alone = {"members": 1, "partner": None, "second_backbone": None, "second_weights": None}
         settings = settings.model_copy(update=alone)
     taught = not settings.frozen and bool(train.known_outlines().masks.any())
-    if taught or has_lesion_head(settings.init):
+    if taught:
+        return settings
+    if settings.lesion_attention and has_lesion_head(settings.init):
+        if settings.second_backbone:
+            raise SettingsError(
+                "Expected TRAIN images with masks for a second backbone beside `classifier.init`, "
+                "which has learnt outlines, but there are none; leave one of the two out, or set "
+                "`classifier.no-lesion-attention`."
+            )
         return settings
     return settings.model_copy(update={"lesion_attention": False})
 

@@ -75,7 +75,7 @@ def tune(
     outline = outline_epochs(learner, settings, train)
     warm = outline + head_epochs(learner, settings)
     end = warm + settings.epochs * settings.members
-    with bar("training", end, learner.epoch) as shown:
+    with bar(f"training {settings.backbone}", end, learner.epoch) as shown:
         while learner.epoch < end and not _exhausted(learner, settings, warm):
             if learner.epoch == outline:
                 start_head(learner, train, settings)
@@ -95,8 +95,9 @@ def tune(
 
 
 def forget(folder: Path) -> None:
-    """Remove what a finished training no longer needs."""
-    (folder / _CHECKPOINT).unlink(missing_ok=True)
+    """Remove what the finished training of an arm no longer needs."""
+    for path in folder.rglob(_CHECKPOINT):
+        path.unlink()
 
 
 def write_stats(folder: Path, learner: Learner) -> None:

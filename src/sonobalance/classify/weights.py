@@ -11,9 +11,38 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.errors import InputError
+from sonobalance.config import ClassifierSettings
+from sonobalance.errors import InputError, SettingsError
 
 _ENOUGH = 0.9
+
+
+def check_start(settings: ClassifierSettings) -> None:
+    """Find out before hours of work whether the training could start.
+
+    Raises:
+        InputError: a file of weights is missing, damaged or of another backbone.
+        SettingsError: timm has no such backbone, or what a second one needs is not given.
+    """
+    second = settings.second_backbone
+    if settings.second_weights and not second:
+        raise SettingsError(
+            "Expected `classifier.second_backbone`, the model that `classifier.second_weights` are "
+            "of, but got none; name it, or leave the weights out."
+        )
+    for given, name in ((settings.second_weights, "second_weights"),
+                        (settings.weights or settings.init, "weights")):  # fmt: skip
+        if second and not (given or settings.pretrained):
+            raise SettingsError(
+                f"Expected `classifier.{name}` beside the second backbone {second}, but got none; "
+                "give a local file, or set `classifier.pretrained`."
+            )
+    pairs = (settings.backbone, settings.weights), (second, settings.second_weights)
+    for backbone, weights in pairs:
+        if backbone:
+            model = AttentiveClassifier(backbone, 2, image_size_px=settings.image_size_px)
+            if weights:
+                load_backbone(model, weights)
 
 
 def load_backbone(model: AttentiveClassifier, path: Path) -> int:
@@ -102,9 +131,11 @@ def weights_file(folder: Path) -> Path:
     return folder / "weights.safetensors"
 
 
-def _read(path: Path, setting: str = "weights of a backbone") -> dict[str, torch.Tensor]:
+def _read(
+    path: Path, setting: str = "`classifier.weights` (or `second_weights`)"
+) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise InputError(f"Expected {setting} at {path}, but there is no such file.")
+        raise InputError(f"Expected {setting} at {path}, but there is no such file; give its path.")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

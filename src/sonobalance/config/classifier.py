@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from sonobalance.config.section import Section
 
@@ -34,8 +34,8 @@ class ClassifierSettings(Section):
     )
     second_backbone: str | None = Field(
         None,
-        description="Another timm model that is trained in the same way and joins the mean; `keep ="
-        " average` only.",
+        description="Another timm model, or the same with other weights, that is trained likewise "
+        "and joins the mean; `keep = average` only.",
     )
     second_weights: Path | None = Field(
         None, description="Its weights, as `weights`; with `pretrained` timm downloads them, too."
@@ -142,11 +142,3 @@ class ClassifierSettings(Section):
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )
-
-    @model_validator(mode="after")
-    def _second_is_whole(self) -> ClassifierSettings:
-        if self.second_weights and not self.second_backbone:
-            raise ValueError("second_weights needs second_backbone, the model that they are of")
-        if self.second_backbone and not (self.second_weights or self.pretrained):
-            raise ValueError("second_backbone needs second_weights or pretrained")
-        return self

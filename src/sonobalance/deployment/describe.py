@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ REFERENCES = (
     "Sadinle, Lei & Wasserman, JASA 2019 (conformal sets)",
     "Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022 (refusal)",
 )
+STARTS = (
+    "pretrained_weights_sha256", "second_weights_sha256", "init_sha256", "partner_sha256",
+)  # fmt: skip
 NEEDED = ("timm", "pillow", "opencv-python-headless")
 
 
@@ -104,7 +108,7 @@ def describe(
             "arm": arm, "seed": page["seed"], "created": run.record["created"],
             "test_groups": evaluation["groups"], "method": evaluation["method"],
             "classifier_settings": page["settings"],
-            "pretrained_weights_sha256": page["pretrained_weights_sha256"],
+            **{name: page.get(name) for name in STARTS},
         },
     })  # fmt: skip
 
@@ -135,7 +139,10 @@ def data_format(classes: list[str], side: int) -> dict[str, Any]:
 def _description(page: Mapping[str, Any], arm: str) -> str:
     gates = {"none": "without attention gates", "both": "with channel and spatial attention"}
     attention = gates.get(page["attention"], f"with {page['attention']} attention")
-    return f"{page['backbone']} {attention}, trained as arm `{arm}` by sonobalance {__version__}."
+    members = Counter([page["backbone"], *page["partners"]])
+    whole = " + ".join(f"{n} × {name}" for name, n in members.items())
+    made = f"trained as arm `{arm}` by sonobalance {__version__}"
+    return f"Mean logits of {whole}, {attention}, {made}."
 
 
 def _conformal(found: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from sonobalance.layers import validation_sentence
 from sonobalance.version import BUNDLE_FORMAT
 
 FORMAT = "sonobalance-bundle"
-MOST_PARTNERS = 16
+MOST_PARTNERS = 34  # two backbones with sixteen members each, their first heads, a partner
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
@@ -111,7 +111,7 @@ class TrainingData(Section):
 
 
 class Description(Section):
-    """The content of `model.json`, format 1."""
+    """The content of `model.json` in the present format."""
 
     format: Literal["sonobalance-bundle"]
     format_version: int = Field(ge=1)
@@ -186,9 +186,10 @@ def _checked(description: Description, where: Path) -> Description:
 def _version_1(page: Mapping[str, Any]) -> Description:
     """Partners were so many networks of the same backbone."""
     network = page.get("network")
-    if isinstance(network, dict) and isinstance(count := network.get("partners", 0), int):
-        alike = [network.get("backbone")] * min(count, MOST_PARTNERS + 1)
-        page = {**page, "network": network | {"partners": alike}}
+    if isinstance(network, dict):
+        count = network.get("partners", 0)
+        if isinstance(count, int) and 0 <= count <= MOST_PARTNERS:
+            page = {**page, "network": network | {"partners": [network.get("backbone")] * count}}
     return Description.model_validate(page)
 
 

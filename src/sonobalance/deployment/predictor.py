@@ -167,10 +167,10 @@ def _network(description: Description, path: Path) -> AttentiveClassifier:
             attention_stages=network.attention_stages, lesion_attention=network.lesion_attention,
             partners=network.partners, zoom=network.zoom,
         )  # fmt: skip
-    except SettingsError:
+    except SettingsError as error:
         raise InputError(
-            f"Expected the network {network.backbone!r} of {path} to be a model of the installed "
-            "timm, but it is not; install the timm version that its model.json names."
+            f"In {path}: {error} Install the versions of timm and sonobalance that its model.json "
+            "names."
         ) from None
 
 

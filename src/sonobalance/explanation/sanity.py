@@ -7,6 +7,7 @@ zero. A map that stays the same shows the image or the architecture, not what wa
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -101,8 +102,15 @@ def chance_of(
 
 
 def weight_names(model: nn.Module) -> list[str]:
-    """The weights of convolutions and linear layers, last first."""
-    return [name for name, p in model.named_parameters() if p.ndim >= 2][::-1]
+    """The weights of convolutions and linear layers, last first; of all members side by side."""
+    members = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2:
+            members[name.split(".")[1] if name.startswith("partners.") else ""].append(name)
+    depth = {
+        name: (i + 1) / len(names) for names in members.values() for i, name in enumerate(names)
+    }
+    return sorted(depth, key=lambda name: depth[name], reverse=True)
 
 
 @torch.no_grad()
