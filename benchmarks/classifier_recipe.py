@@ -16,6 +16,7 @@ features  which averages the head needs: the regression is fitted on parts of th
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -46,31 +47,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("benchmark", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--no-features", action="store_true", help="leave out the last question")
+    parser.add_argument("--without", nargs="+", default=[], choices=[*QUESTIONS], help="leave out")
     given = parser.parse_args()
     units = sorted((given.benchmark / "units").glob("none-seed0-fold*"))
     done = [unit for unit in units if (unit / "classifier/none/model.json").is_file()]
     if not done:
         raise SystemExit(f"Expected trained folds of the arm none in {given.benchmark}.")
-    steps = [steps_of(unit / "classifier" / "none") for unit in done]
-    members = [members_of(runs.open_run(unit)) for unit in done]
-    looks = [looks_of(runs.open_run(unit)) for unit in done]
-    features = [] if given.no_features else [features_of(runs.open_run(unit)) for unit in done]
+    asked = [name for name in QUESTIONS if name not in given.without]
     page = read_json(done[0] / "classifier" / "none" / "model.json")
     result = {
-        "command": "python benchmarks/classifier_recipe.py BENCHMARK OUT"
-        + " --no-features" * given.no_features,
+        "command": " ".join([
+            "python benchmarks/classifier_recipe.py BENCHMARK OUT",
+            *(["--without", *given.without] if given.without else []),
+        ]),
         "part": "VAL", "folds": len(done), "settings": page["settings"],
-        "steps": averaged(steps), "members": averaged(members), "looks": averaged(looks),
-        "features": averaged(features),
+        "partners": page["partners"],
+        **{
+            name: averaged([QUESTIONS[name](runs.open_run(unit)) for unit in done])
+            for name in asked
+        },
         "environment": environment(),
     }  # fmt: skip
     write_json(given.out, result)
     print(given.out)
 
 
-def steps_of(folder: Path) -> dict[str, dict[str, float]]:
-    """Scores on VAL after each step of one training."""
+def steps_of(run: Run) -> dict[str, dict[str, float]]:
+    """Scores on VAL after each step of the first backbone's training, and of what is kept."""
+    folder = run.path("classifier/none")
     rows = read_lines(folder / "stats.jsonl")
     tuned = [row for row in rows[1:] if row["train_loss"] is not None]
     page = read_json(folder / "model.json")
@@ -206,6 +210,11 @@ def averaged(folds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
         }
         for step in folds[0]
     }
+
+
+QUESTIONS: dict[str, Callable[[Run], dict[str, dict[str, float]]]] = {
+    "steps": steps_of, "members": members_of, "looks": looks_of, "features": features_of,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

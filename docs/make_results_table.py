@@ -12,23 +12,29 @@ DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "recall_malignant")
-HEAD = "| arm | " + " | ".join(name.replace("_", " ") for name in METRICS) + " |"
 
 
-def results(run: dict[str, Any], folds: dict[str, Any]) -> str:
+def results(run: dict[str, Any], folds: dict[str, Any], alone: dict[str, Any]) -> str:
     """The README's section on results: arms over folds, then a whole run."""
-    return f"## Results so far\n\n{of_folds(folds)}\n{of_run(run)}"
+    return f"## Results so far\n\n{of_folds(folds, alone)}\n{of_run(run)}"
 
 
-def of_folds(folds: dict[str, Any]) -> str:
+def of_folds(folds: dict[str, Any], alone: dict[str, Any]) -> str:
     """Every image tested once, by a model that saw no relative of it."""
-    protocol = folds["protocol"]
+    protocol, classifier = folds["protocol"], folds["protocol"]["settings"]["classifier"]
+    first, second = classifier["backbone"], classifier["second_backbone"]
+    rows = {
+        f"`{first}` and `{second}`": folds["arms"]["none"],
+        f"`{first}` alone": alone["arms"]["none"],
+        f"regression on frozen features of `{first}`": folds["arms"]["probe"],
+    }
     return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
 of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
-clustered by group ([busi-grouped.json](docs/results/busi-grouped.json)). `none` is the classifier
-without any rebalancing, `probe` a regression on frozen features:
+clustered by group; real images only, no rebalancing
+([two backbones](docs/results/busi-grouped.json), [one](docs/results/busi-one-backbone.json),
+[how](docs/classifier.md)):
 
-{table(folds["arms"])}
+{table(rows, "classifier")}
 """
 
 
@@ -50,16 +56,17 @@ minutes, {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} T
 images of {run["groups"]} independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):
 
-{table(run["arms"])}
+{table(run["arms"], "arm")}
 
 `dual-iterative` against `{against}` on the same images: {"; ".join(verdicts)}.
 {run["synthesis"]["sentence"]}
 """
 
 
-def table(arms: dict[str, Any]) -> str:
+def table(arms: dict[str, Any], what: str) -> str:
+    head = f"| {what} | " + " | ".join(name.replace("_", " ") for name in METRICS) + " |"
     rows = [f"| {arm} | " + " | ".join(cells(values)) + " |" for arm, values in arms.items()]
-    return "\n".join([HEAD, "|" + "---|" * (len(METRICS) + 1), *rows])
+    return "\n".join([head, "|" + "---|" * (len(METRICS) + 1), *rows])
 
 
 def cells(metrics: dict[str, Any]) -> list[str]:
@@ -71,14 +78,16 @@ def cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    run, folds = (
+    run, folds, alone = (
         json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("busi-run", "busi-grouped")
+        for name in ("busi-run", "busi-grouped", "busi-one-backbone")
     )
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{results(run, folds)}{END}{after}", encoding="utf-8")
+    README.write_text(
+        f"{before}{BEGIN}\n{results(run, folds, alone)}{END}{after}", encoding="utf-8"
+    )
     print(README)
 
 
