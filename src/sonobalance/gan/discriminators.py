@@ -144,7 +144,7 @@ class Discriminator(nn.Module):
         channels: of the images: 1, or 2 with a mask.
         classes: number of classes.
         start: initial value of the logits.
-        shapes: (channels, side) of each level of frozen features there is; empty for none.
+        shapes: (channels, side) of each level of frozen features; empty for no branch.
     """
 
     def __init__(
@@ -164,9 +164,7 @@ class Discriminator(nn.Module):
         last = widths[-1]
         self.mix = spectral_norm(nn.Conv2d(last, last, *((4, 1, 0) if whole else (3, 1, 1))))
         self.head = _head(role.head, last, classes, start)
-        self.levels = role.levels or slice(0)
-        seen = shapes[self.levels]
-        self.branch = FeatureBranch(seen, 4 * base, role.head, classes, start) if seen else None
+        self.branch = FeatureBranch(shapes, 4 * base, role.head, classes, start) if shapes else None
 
     def forward(self, images: Tensor, targets: Tensor, seen: list[Tensor] | None = None) -> Tensor:
         """Logits (N, P) float32.
@@ -187,7 +185,7 @@ class Discriminator(nn.Module):
             logits = F.adaptive_avg_pool2d(logits, PLACES)
         parts = [logits]
         if self.branch is not None and seen is not None:
-            parts += self.branch(seen[self.levels], targets)
+            parts += self.branch(seen, targets)
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def learn(self, on: bool) -> None:
@@ -235,7 +233,7 @@ def make_discriminators(
         role.name: Discriminator(
             role, size=size, base=base, channels=settings.channels, classes=classes,
             start=role.start(settings),
-            shapes=[] if eyes is None else eyes.shapes,
+            shapes=eyes.shapes if eyes is not None and role.branch else [],
         )
         for role in ROLES[settings.objective]
     }  # fmt: skip

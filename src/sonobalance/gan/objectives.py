@@ -1,9 +1,8 @@
 """What each discriminator is told to do: an objective is a tuple of roles, one per discriminator.
 
-`d2gan`: D1 (coverage, whole image) and D2 (fidelity, patches), Nguyen et al. 2017; of frozen
-features D1 sees all levels but the finest and D2 all but the coarsest. `real_class`: C (2K-way
-class discriminator, whole image) and R (hinge realism, patches), cf. Hou et al. 2022. `single`: D
-(hinge projection discriminator), the control.
+`d2gan`: D1 (coverage, whole image) and D2 (fidelity, patches), Nguyen et al. 2017. `real_class`: C
+(2K-way class discriminator, whole image) and R (hinge realism, patches), cf. Hou et al. 2022.
+`single`: D (hinge projection discriminator), the control.
 """
 
 from __future__ import annotations
@@ -30,8 +29,7 @@ class Role:
         name: in logs, snapshots and phases.
         view: `coarse`: the whole image at half resolution; `whole`: at full resolution; `patches`.
         head: `projection`: knows the class; `plain`: does not; `twin`: tells 2K classes.
-        levels: which levels of frozen pretrained features, finest first, it also sees, where there
-            are any; None for none.
+        branch: whether it also sees frozen pretrained features, where there are any.
         judge: its loss, from real logits, generated logits and targets.
         deceive: G's loss through it, from generated logits and targets.
         log_ratio: (N,) its estimate of log p/q of each image; for a hinge its mean score.
@@ -42,7 +40,7 @@ class Role:
     name: str
     view: Literal["coarse", "whole", "patches"]
     head: Literal["projection", "plain", "twin"]
-    levels: slice | None
+    branch: bool
     judge: Judge
     deceive: Rate
     log_ratio: Rate
@@ -57,21 +55,21 @@ class Role:
 
 
 _COVERAGE = Role(
-    "D1", "coarse", "projection", levels=slice(1, None),
+    "D1", "coarse", "projection", branch=True,
     judge=lambda real, fake, _, s: losses.d2gan_coverage_loss(real, fake, s.alpha),
     deceive=lambda fake, _, s: losses.d2gan_generator_coverage_loss(fake),
     log_ratio=lambda logits, _, s: losses.d2gan_log_r1(logits, s.alpha).mean(1),
     unit=lambda s: s.alpha, start=lambda s: softplus_inverse(s.alpha),
 )  # fmt: skip
 _FIDELITY = Role(
-    "D2", "patches", "projection", levels=slice(None, -1),
+    "D2", "patches", "projection", branch=True,
     judge=lambda real, fake, _, s: losses.d2gan_fidelity_loss(real, fake, s.beta),
     deceive=lambda fake, _, s: losses.d2gan_generator_fidelity_loss(fake, s.beta),
     log_ratio=lambda logits, _, s: losses.d2gan_log_r2(logits, s.beta).mean(1),
     unit=lambda s: s.beta, start=lambda s: softplus_inverse(s.beta),
 )  # fmt: skip
 _CLASS = Role(
-    "C", "coarse", "twin", levels=None,
+    "C", "coarse", "twin", branch=False,
     judge=lambda real, fake, targets, _: losses.class_discriminator_loss(real, fake, targets),
     deceive=lambda fake, targets, _: losses.class_generator_loss(fake, targets),
     log_ratio=lambda logits, targets, _: losses.class_log_ratio(logits, targets),
@@ -82,7 +80,7 @@ def _hinge(
     name: str, view: Literal["whole", "patches"], head: Literal["projection", "plain"]
 ) -> Role:
     return Role(
-        name, view, head, levels=slice(None),
+        name, view, head, branch=True,
         judge=lambda real, fake, *_: losses.hinge_discriminator_loss(real, fake),
         deceive=lambda fake, *_: losses.hinge_generator_loss(fake),
         log_ratio=lambda logits, *_: logits.mean(1),

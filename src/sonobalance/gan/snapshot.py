@@ -18,7 +18,7 @@ from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.state import load_state, save_state
 
-FORMAT = 4
+FORMAT = 3
 
 
 @dataclass(frozen=True)
