@@ -14,28 +14,32 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "recall_malignant")
 
 
-def results(run: dict[str, Any], folds: dict[str, Any], alone: dict[str, Any]) -> str:
+def results(run: dict[str, Any], folds: dict[str, Any], alone: list[dict[str, Any]]) -> str:
     """The README's section on results: arms over folds, then a whole run."""
     return f"## Results so far\n\n{of_folds(folds, alone)}\n{of_run(run)}"
 
 
-def of_folds(folds: dict[str, Any], alone: dict[str, Any]) -> str:
+def of_folds(folds: dict[str, Any], alone: list[dict[str, Any]]) -> str:
     """Every image tested once, by a model that saw no relative of it."""
     protocol, classifier = folds["protocol"], folds["protocol"]["settings"]["classifier"]
     first, second = classifier["backbone"], classifier["second_backbone"]
     rows = {
         f"`{first}` and `{second}`": folds["arms"]["none"],
-        f"`{first}` alone": alone["arms"]["none"],
+        **{f"`{backbone_of(one)}` alone": one["arms"]["none"] for one in alone},
         f"regression on frozen features of `{first}`": folds["arms"]["probe"],
     }
     return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
 of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
 clustered by group; real images only, no rebalancing
-([two backbones](docs/results/busi-grouped.json), [one](docs/results/busi-one-backbone.json),
-[how](docs/classifier.md)):
+([two backbones](docs/results/busi-grouped.json), [the second](docs/results/busi-edgetpu.json),
+[the first](docs/results/busi-one-backbone.json), [how](docs/classifier.md)):
 
 {table(rows, "classifier")}
 """
+
+
+def backbone_of(benchmark: dict[str, Any]) -> str:
+    return str(benchmark["protocol"]["settings"]["classifier"]["backbone"])
 
 
 def of_run(run: dict[str, Any]) -> str:
@@ -78,9 +82,9 @@ def cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    run, folds, alone = (
+    run, folds, *alone = (
         json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("busi-run", "busi-grouped", "busi-one-backbone")
+        for name in ("busi-run", "busi-grouped", "busi-edgetpu", "busi-one-backbone")
     )
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
