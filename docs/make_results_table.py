@@ -26,7 +26,10 @@ def of_folds(folds: dict[str, Any], alone: list[dict[str, Any]]) -> str:
     rows = {
         f"`{first}` and `{second}`": folds["arms"]["none"],
         **{f"`{backbone_of(one)}` alone": one["arms"]["none"] for one in alone},
-        f"regression on frozen features of `{first}`": folds["arms"]["probe"],
+        **{
+            f"regression on frozen features of `{backbone_of(one)}`": one["arms"]["probe"]
+            for one in alone
+        },
     }
     return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
 of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
