@@ -55,7 +55,7 @@ from sonobalance.synthesis.fidelity import (
 )
 
 METHODS = ("d2gan", "real_class", "single", "lightweight-gan")
-REFEREE = "mobilenet_edgetpu_100"
+REFEREE = "mobilenet_edgetpu_100"  # its name in the tables; it looks as TensorFlow's, "tf_"
 DRAWS = 4
 RIVAL_BATCH = 4  # its trainer's default; 16 takes 9 GB of memory at 64 px
 Features = NDArray[np.float64]

@@ -22,14 +22,17 @@ NOTICE = "Research software, not a medical device: never use it to decide about 
 def resolve_all(
     preset: Preset | None, config: Path | None, weights: Path | None, given: Settings
 ) -> Settings:
-    """Merge preset, TOML, command line and the `--weights` shorthand."""
+    """Merge preset, TOML, command line and the `--weights` shorthand, and see that all is there."""
+    from sonobalance.classify.weights import check_start
+
     resolved = resolve(preset, config, given)
-    if weights is None:
-        return resolved
-    if not weights.is_file():
-        raise InputError(f"Expected weights at {weights}, but there is no such file.")
-    classifier = resolved.classifier.model_copy(update={"weights": weights.absolute()})
-    return resolved.model_copy(update={"classifier": classifier})
+    if weights is not None:
+        if not weights.is_file():
+            raise InputError(f"Expected weights at {weights}, but there is no such file.")
+        classifier = resolved.classifier.model_copy(update={"weights": weights.absolute()})
+        resolved = resolved.model_copy(update={"classifier": classifier})
+    check_start(resolved.classifier)
+    return resolved
 
 
 def begin(
@@ -60,10 +63,7 @@ def run_all(
     folder: Path, out: Path, settings: Settings, *, preset: Preset | None, redo: bool
 ) -> Path:
     """Do every stage that is not finished; returns the report."""
-    from sonobalance.classify.weights import check_start
-
     check_source(folder)
-    check_start(settings.classifier)
     with runs.locked(out):
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
@@ -107,11 +107,9 @@ def check_source(folder: Path) -> None:
 
 def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
-    from sonobalance.classify.weights import check_start
     from sonobalance.plan import estimate, images_below
 
     check_source(folder)
-    check_start(settings.classifier)
     console.print_json(settings.model_dump_json())
     table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
     for row in estimate(images_below(folder), settings):

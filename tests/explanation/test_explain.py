@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from toy_networks import Toy, blob_images
 
-from sonobalance.classify.networks import GateMaps
+from sonobalance.classify.attention import GateMaps
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError

@@ -11,7 +11,7 @@ must learn equally fast on all of them (the paper's spatial gate has batch norma
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from timm.layers import create_attn
@@ -20,6 +20,18 @@ from torch.nn.functional import layer_norm
 
 from sonobalance.classify.layout import MapLayout
 from sonobalance.config import Attention
+
+
+class GateMaps(NamedTuple):
+    """What the gates did in the latest forward pass; None where the kind is not in use.
+
+    Attributes:
+        channel: (N, C) gates of the last gated stage, in (0, 2).
+        spatial: (N, 1, h, w) product of the spatial gates of all gated stages, on the finest grid.
+    """
+
+    channel: torch.Tensor | None
+    spatial: torch.Tensor | None
 
 
 class ChannelGate(nn.Module):

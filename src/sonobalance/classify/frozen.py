@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sonobalance.classify.augment import augment
 from sonobalance.classify.feature_store import FeatureStore
 from sonobalance.classify.head import take_over
-from sonobalance.classify.learner import Learner, new_learner, weights_of
+from sonobalance.classify.learner import Learner, alone, new_learner, weights_of
 from sonobalance.classify.objective import weight_in_all, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser
@@ -68,8 +68,7 @@ def train_frozen(
     if not len(val):
         raise InputError("Expected real images in VAL to fit the temperature by, but got none.")
     folder.mkdir(parents=True, exist_ok=True)
-    alone = {"keep": "best", "partner": None, "second_backbone": None, "second_weights": None}
-    settings = settings.model_copy(update=alone)
+    settings = alone(settings.model_copy(update={"keep": "best"}))
     if settings.init is None:  # nothing frozen has learnt where lesions are
         settings = settings.model_copy(update={"lesion_attention": False})
     learner = new_learner(

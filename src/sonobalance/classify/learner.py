@@ -28,6 +28,7 @@ from sonobalance.precision import arithmetic
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
+OTHERS = ("partner", "second_backbone", "second_weights")  # settings of further members
 _LARGEST_GRADIENT = 5.0
 
 
@@ -109,6 +110,11 @@ def network(
         pretrained=pretrained, lesion_attention=settings.lesion_attention, partners=partners,
         zoom=settings.zoom_test,
     )  # fmt: skip
+
+
+def alone(settings: ClassifierSettings) -> ClassifierSettings:
+    """The same without members of another backbone or of other images."""
+    return settings.model_copy(update=dict.fromkeys(OTHERS))
 
 
 def start_head(
@@ -253,8 +259,7 @@ def fingerprint_of(
     parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
 ) -> str:
     """Hex digest of everything that the training of this network depends on."""
-    others = {"partner", "second_backbone", "second_weights"}
-    recipe = settings.model_dump_json(exclude={"weights", "init", *others})
+    recipe = settings.model_dump_json(exclude={"weights", "init", *OTHERS})
     files = [settings.weights] if settings.weights else []
     files += [weights_file(settings.init)] if settings.init else []
     start = "/".join(sha256_of(path) for path in files)

@@ -13,6 +13,7 @@ from sonobalance.classify.epochs import note_epoch, outline_epochs, run_epoch
 from sonobalance.classify.head import fit_head
 from sonobalance.classify.learner import (
     Learner,
+    alone,
     network,
     new_learner,
     start_head,
@@ -38,10 +39,8 @@ def second_of(settings: ClassifierSettings) -> ClassifierSettings | None:
     """The settings by which the second backbone is trained, if there is one."""
     if settings.second_backbone is None:
         return None
-    return settings.model_copy(update={
-        "backbone": settings.second_backbone, "weights": settings.second_weights, "init": None,
-        "second_backbone": None, "second_weights": None,
-    })  # fmt: skip
+    own = {"backbone": settings.second_backbone, "weights": settings.second_weights, "init": None}
+    return alone(settings).model_copy(update=own)
 
 
 def join(

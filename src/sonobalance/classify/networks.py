@@ -10,24 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from sonobalance.classify.attention import Gates, apply_gates, product
+from sonobalance.classify.attention import GateMaps, Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.layout import MapLayout, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.classify.zoom import laid_back, middle, on_grid
 from sonobalance.config import Attention
-
-
-class GateMaps(NamedTuple):
-    """What the gates did in the latest forward pass; None where the kind is not in use.
-
-    Attributes:
-        channel: (N, C) gates of the last gated stage, in (0, 2).
-        spatial: (N, 1, h, w) product of the spatial gates of all gated stages, on the finest grid.
-    """
-
-    channel: torch.Tensor | None
-    spatial: torch.Tensor | None
 
 
 @dataclass(frozen=True)

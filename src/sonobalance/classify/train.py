@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sonobalance.classify.learner import alone
 from sonobalance.classify.members import join, refit, second_of
 from sonobalance.classify.record import class_counts, write_model
 from sonobalance.classify.tuning import Material, forget, tune, write_stats
@@ -91,8 +92,7 @@ def effective(settings: ClassifierSettings, train: LabelledImages) -> Classifier
     if not pretrained or settings.head_start == "random":
         settings = settings.model_copy(update={"keep": "best"})
     if settings.keep == "best":
-        alone = {"members": 1, "partner": None, "second_backbone": None, "second_weights": None}
-        settings = settings.model_copy(update=alone)
+        settings = alone(settings.model_copy(update={"members": 1}))
     taught = not settings.frozen and bool(train.known_outlines().masks.any())
     if taught:
         return settings

@@ -12,7 +12,6 @@ from rich.live import Live
 from sonobalance import runs
 from sonobalance.arms import CHEAP
 from sonobalance.artefacts import splits_of
-from sonobalance.classify.weights import check_start
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
@@ -68,7 +67,6 @@ def run_benchmark(
     if protocol.external:
         check_source(protocol.external)
     _check_arms(settings)
-    check_start(settings.classifier)
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
     with runs.locked(out):
