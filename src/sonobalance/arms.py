@@ -18,12 +18,14 @@ class Treatment:
         overrides: classifier settings it fixes.
         objective: GAN objective whose synthetic images it adds; None for real images only.
         one_shot: use the first round of synthesis only.
+        copy_paste: add lesions of the rarer classes in other images (`synthesis.copy_paste`).
     """
 
     sentence: str
     overrides: tuple[tuple[str, Any], ...] = ()
     objective: Objective | None = None
     one_shot: bool = False
+    copy_paste: bool = False
 
     def settings(self, base: ClassifierSettings) -> ClassifierSettings:
         """The classifier settings of this arm."""
@@ -47,6 +49,10 @@ TREATMENTS: dict[Arm, Treatment] = {
     "focal": Treatment("real images, focal loss (Lin 2017)", (("focal_gamma", 2.0),)),
     "strong-augmentation": Treatment(
         "real images, strong augmentation", (("augmentation", "strong"),)
+    ),
+    "copy-paste": Treatment(
+        "over-sampling with lesions of rarer classes set into other images (Ghiasi 2021)",
+        EQUAL, copy_paste=True,
     ),
     "single": Treatment(
         "over-sampling with iterative synthetic images, one discriminator", EQUAL, "single"

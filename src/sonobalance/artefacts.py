@@ -10,6 +10,7 @@ from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
+from sonobalance.progress import console
 from sonobalance.runs import Run
 
 if TYPE_CHECKING:
@@ -90,18 +91,25 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
-def synthetic_of(
-    run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
-) -> LabelledImages | None:
-    """The synthetic images that an arm trains with; None for arms without any.
+def synthetic_of(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | None:
+    """The images that an arm trains with beside real ones; None for arms without any.
 
-    These are the images up to the best round. Where the harm guard found round 0 best, the arm
+    Of a generator these are the images up to the best round. Where the harm guard found round 0 best, the arm
     still takes every accepted image, so that the report can show what they do; `choose_arm` then
     keeps such a model from being used.
     """
     from sonobalance.data.loading import load_images
+    from sonobalance.synthesis.copy_paste import copy_paste
     from sonobalance.synthesis.summary import training_images
 
+    if TREATMENTS[arm].copy_paste:
+        made = copy_paste(train, seed=run.settings.seed)
+        if not len(made):
+            console.print(
+                "  No class with masks of its lesions has fewer images than the largest: the arm "
+                f"{arm} is trained on real images alone."
+            )
+        return made if len(made) else None
     if TREATMENTS[arm].objective is None:
         return None
     folder = run.path("synthesis")
@@ -110,7 +118,9 @@ def synthetic_of(
         accepted = training_images(folder, every_round=True)
     if TREATMENTS[arm].one_shot:
         accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
-    return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
+    if not len(accepted):
+        return None
+    return load_images(accepted, train.pixels.shape[-1], train.classes, "synthetic")
 
 
 def prediction_table(

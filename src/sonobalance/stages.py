@@ -148,9 +148,8 @@ def _train(run: Run) -> None:
     for ancestor in filter(None, (base.init, base.partner)):
         check_ancestry(ancestor, [splits.of("val"), splits.of("test")])
     with reading_only(splits.of("train"), splits.of("val"), folders=[run.path("synthesis")]):
-        train = load_images(
-            splits.of("train"), size, classes, "TRAIN", outlines=base.lesion_attention
-        )
+        outlines = base.lesion_attention or any(TREATMENTS[a].copy_paste for a in trained_arms(run))
+        train = load_images(splits.of("train"), size, classes, "TRAIN", outlines=outlines)
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in trained_arms(run):
             if run.path(f"classifier/{arm}/model.json").is_file():
@@ -173,7 +172,7 @@ def _train(run: Run) -> None:
                 seed=run.settings.seed,
                 folder=run.path(f"classifier/{arm}"),
                 device=device_of(run),
-                synthetic=synthetic_of(run, arm, size, classes),
+                synthetic=synthetic_of(run, arm, train),
             )
     write_json(run.path("classifier/arms.json"), choose_arm(run))
 

@@ -15,8 +15,8 @@ from sonobalance.config.synthesis import SynthesisSettings
 
 Preset = Literal["demo", "cpu", "gpu", "gpu256"]
 Arm = Literal[
-    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
-    "dual-one-shot", "dual-iterative", "real-class",
+    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "copy-paste",
+    "single", "dual-one-shot", "dual-iterative", "real-class",
 ]  # fmt: skip
 
 
