@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from sonobalance.config import GanSettings, Settings, SynthesisSettings
     from sonobalance.synthesis.balanced_dataset import BalancedDataset
     from sonobalance.synthesis.balancer import SyntheticBalancer
+    from sonobalance.synthesis.copy_paste_balancer import CopyPasteBalancer
 
 __all__ = [
     "BalancedDataset",
+    "CopyPasteBalancer",
     "GanSettings",
     "Settings",
     "SynthesisSettings",
@@ -78,6 +80,7 @@ HOMES = {
     "GanSettings": "sonobalance.config",
     "SynthesisSettings": "sonobalance.config",
     "BalancedDataset": "sonobalance.synthesis.balanced_dataset",
+    "CopyPasteBalancer": "sonobalance.synthesis.copy_paste_balancer",
     "SyntheticBalancer": "sonobalance.synthesis.balancer",
 }
 

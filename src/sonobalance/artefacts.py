@@ -94,9 +94,9 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
 def synthetic_of(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | None:
     """The images that an arm trains with beside real ones; None for arms without any.
 
-    Of a generator these are the images up to the best round. Where the harm guard found round 0 best, the arm
-    still takes every accepted image, so that the report can show what they do; `choose_arm` then
-    keeps such a model from being used.
+    Of a generator these are the images up to the best round. Where the harm guard found round 0
+    best, the arm still takes every accepted image, so that the report can show what they do;
+    `choose_arm` then keeps such a model from being used.
     """
     from sonobalance.data.loading import load_images
     from sonobalance.synthesis.copy_paste import copy_paste

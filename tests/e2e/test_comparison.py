@@ -32,7 +32,7 @@ from sonobalance.errors import InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
-ARMS = ["probe", "none", "over-sampling", "dual-iterative"]
+ARMS = ["probe", "none", "over-sampling", "copy-paste", "dual-iterative"]
 
 
 def tiny(*arms: str) -> Settings:

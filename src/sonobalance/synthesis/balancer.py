@@ -15,15 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonobalance.classify.features import extract_features, features_name
 from sonobalance.config import GanSettings, SynthesisSettings
-from sonobalance.data.images import letterbox, read_gray
+from sonobalance.data.images import read_gray
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.gan.train import train_gan
 from sonobalance.synthesis.generator import GanGenerator
+from sonobalance.synthesis.given import Images, train_set
 from sonobalance.synthesis.grow import grow
 from sonobalance.synthesis.summary import Growth, training_images
-
-Images = NDArray[np.uint8]
 
 
 class SyntheticBalancer:
@@ -87,7 +86,7 @@ class SyntheticBalancer:
             CollapseError: the generator collapsed before any good snapshot.
         """
         given = np.asarray(labels)
-        train = _train_set(images, given, self.gan.image_size_px)
+        train = train_set(images, given, self.gan.image_size_px)
         keys = list(train.ids) if groups is None else [str(g) for g in np.asarray(groups).tolist()]
         if len(keys) != len(train):
             raise InputError(f"Expected a group for each of {len(train)} images, got {len(keys)}.")
@@ -120,23 +119,3 @@ class SyntheticBalancer:
             train, groups, generator, features, self.synthesis, seed=seed, folder=out,
             device=device, features_of=features_name(self.backbone, self.weights),
         )  # fmt: skip
-
-
-def _train_set(
-    images: Sequence[Images] | Images, labels: NDArray[Any], side: int
-) -> LabelledImages:
-    if len(images) != len(labels) or len(images) == 0:
-        raise InputError(
-            f"Expected as many images as labels, but got {len(images)} and {len(labels)}."
-        )
-    for i, image in enumerate(images):
-        if image.ndim != 2 or image.dtype != np.uint8:
-            raise InputError(
-                f"Expected image {i} to be (H, W) uint8, but got {image.shape} {image.dtype}."
-            )
-    names = [str(label) for label in labels.tolist()]
-    classes = tuple(sorted(set(names)))
-    targets = torch.tensor([classes.index(name) for name in names], dtype=torch.int64)
-    pixels = torch.from_numpy(np.stack([letterbox(image, side) for image in images]))
-    ids = tuple(f"real-{i:05d}" for i in range(len(names)))
-    return LabelledImages(pixels[:, None], targets, ids, classes)
