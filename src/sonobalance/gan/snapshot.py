@@ -18,7 +18,7 @@ from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.state import load_state, save_state
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
