@@ -16,7 +16,7 @@ class Treatment:
     Attributes:
         sentence: what it is, in words.
         overrides: classifier settings it fixes.
-        objective: GAN objective whose synthetic images it adds; None for real images only.
+        objective: GAN objective whose synthetic images it adds; None for no generator.
         one_shot: use the first round of synthesis only.
         copy_paste: add lesions of the rarer classes in other images (`synthesis.copy_paste`).
     """

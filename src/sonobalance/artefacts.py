@@ -106,8 +106,8 @@ def synthetic_of(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | 
         made = copy_paste(train, seed=run.settings.seed)
         if not len(made):
             console.print(
-                "  No class with masks of its lesions has fewer images than the largest: the arm "
-                f"{arm} is trained on real images alone."
+                "  No lesion could be set into another image (that needs masks, in a class that is "
+                f"not the largest and in another one): {arm} is over-sampling here."
             )
         return made if len(made) else None
     if TREATMENTS[arm].objective is None:

@@ -33,8 +33,8 @@ from sonobalance.stages import STAGES
 Executor = Literal["local", "processes", "ray"]
 Execute = Callable[[Sequence[Unit]], Iterator[Unit]]
 DEFAULT_ARMS: tuple[Arm, ...] = (
-    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation",
-    "copy-paste", "single", "dual-one-shot", "dual-iterative",
+    "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
+    "dual-one-shot", "dual-iterative",
 )  # fmt: skip
 REFERENCES = (*CHEAP, "single")
 EXTERNAL_METHOD = (

@@ -28,7 +28,7 @@ class Settings(Section):
     arms: tuple[Arm, ...] = Field(
         (),
         description="What is compared; empty: `none`, `over-sampling` and the synthesis arm of the "
-        "GAN objective, and for `benchmark` all but `real-class`.",
+        "GAN objective, and for `benchmark` all but `copy-paste` and `real-class`.",
     )
     clean_marks: bool = Field(
         False,

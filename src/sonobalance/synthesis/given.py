@@ -63,9 +63,10 @@ def _outlines(
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         if mask is None:
             continue
-        if mask.shape != image.shape:
+        inside = np.asarray(mask) != 0
+        if inside.shape != image.shape:
             raise InputError(
-                f"Expected mask {i} to be {image.shape} as its image, but got {mask.shape}."
+                f"Expected mask {i} to be {image.shape} as its image, but got {inside.shape}."
             )
-        planes[i, 0] = letterbox((np.asarray(mask) != 0).astype(np.uint8) * 255, side)
+        planes[i, 0] = letterbox(inside.astype(np.uint8) * 255, side)
     return Outlines(torch.from_numpy(planes), torch.tensor([mask is not None for mask in masks]))
