@@ -12,51 +12,32 @@ images, which these are not) and the measure of one half against the other. Feat
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
-from gan_quality import Study, look, standardised
+from gan_quality import Study, arguments_of_study, look, standardised
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from sonobalance.data.loading import to_pixels, to_unit
+from sonobalance.data.loading import to_pixels
 from sonobalance.environment import environment
 from sonobalance.files import write_json
-from sonobalance.gan.framing import find_frames
+from sonobalance.gan import framing
 from sonobalance.synthesis.fidelity import subset_kernel_distance
 
 KINDS = ("none", "bilinear", "bicubic")
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
-    parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
-    parser.add_argument("--referee", type=Path, help="safetensors of tf_mobilenet_edgetpu_100")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/frames-busi.json"))
-    return parser.parse_args()
 
 
 def there_and_back(pixels: Tensor, kind: str) -> Tensor:
     """(N, 1, S, S) uint8: contents stretched over the square and squeezed into place again."""
     if kind == "none":
         return pixels
-    images, side = to_unit(pixels), pixels.shape[-1]
-    out = torch.full_like(images, -1.0)
-    for i, (a, b, c, d) in enumerate(find_frames(pixels).tolist()):
-        square = resized(images[i : i + 1, :, a:b, c:d], side, side, kind).clamp(-1, 1)
-        out[i : i + 1, :, a:b, c:d] = resized(square, b - a, d - c, kind)
-    return to_pixels(out)
-
-
-def resized(image: Tensor, height: int, width: int, kind: str) -> Tensor:
-    return interpolate(image, (height, width), mode=kind, antialias=True, align_corners=False)
+    frames = framing.find_frames(pixels)
+    with patch.object(framing, "INTERPOLATION", kind):
+        return to_pixels(framing.refit(framing.fill(pixels, frames), frames))
 
 
 def kid_of(study: Study, kind: str) -> dict[str, Any]:
@@ -77,8 +58,9 @@ def kid_of(study: Study, kind: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = arguments()
-    given.warmup_kimg, given.device = None, "cpu"
+    parser = arguments_of_study(__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/results/frames-busi.json"))
+    given = parser.parse_args()
     torch.set_num_threads(1)
     study = Study(given)
     rows = {kind: kid_of(study, kind) for kind in KINDS}

@@ -61,18 +61,24 @@ RIVAL_BATCH = 4  # its trainer's default; 16 takes 9 GB of memory at 64 px
 Features = NDArray[np.float64]
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments_of_study(description: str) -> argparse.ArgumentParser:
+    """What a `Study` needs to know."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
     parser.add_argument("--referee", type=Path, help="safetensors of tf_mobilenet_edgetpu_100")
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")
     parser.add_argument("--warmup-kimg", type=float, help="instead of the run's setting")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def arguments() -> argparse.Namespace:
+    parser = arguments_of_study(__doc__.split("\n")[0])
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")
     parser.add_argument(
         "--grids", type=Path, help="folder for all images and grids; never commit it"
     )

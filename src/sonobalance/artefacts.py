@@ -10,7 +10,6 @@ from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
-from sonobalance.progress import console
 from sonobalance.runs import Run
 
 if TYPE_CHECKING:
@@ -91,25 +90,18 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
-def synthetic_of(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | None:
-    """The images that an arm trains with beside real ones; None for arms without any.
+def synthetic_of(
+    run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
+) -> LabelledImages | None:
+    """The accepted synthetic images that an arm trains with; None for arms without any.
 
-    Of a generator these are the images up to the best round. Where the harm guard found round 0
-    best, the arm still takes every accepted image, so that the report can show what they do;
-    `choose_arm` then keeps such a model from being used.
+    These are the images up to the best round. Where the harm guard found round 0 best, the arm
+    still takes every accepted image, so that the report can show what they do; `choose_arm` then
+    keeps such a model from being used.
     """
     from sonobalance.data.loading import load_images
-    from sonobalance.synthesis.copy_paste import copy_paste
     from sonobalance.synthesis.summary import training_images
 
-    if TREATMENTS[arm].copy_paste:
-        made = copy_paste(train, seed=run.settings.seed)
-        if not len(made):
-            console.print(
-                "  No lesion could be set into another image (that needs masks, in a class that is "
-                f"not the largest and in another one): {arm} is over-sampling here."
-            )
-        return made if len(made) else None
     if TREATMENTS[arm].objective is None:
         return None
     folder = run.path("synthesis")
@@ -118,9 +110,7 @@ def synthetic_of(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | 
         accepted = training_images(folder, every_round=True)
     if TREATMENTS[arm].one_shot:
         accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
-    if not len(accepted):
-        return None
-    return load_images(accepted, train.pixels.shape[-1], train.classes, "synthetic")
+    return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
 
 
 def prediction_table(

@@ -95,9 +95,8 @@ def facts_of(
     val, coverage = arm_predictions(table, arm, "val"), run.settings.evaluation.coverage
     cutoff = conformal_cutoff(val.targets, val.probabilities, coverage) if len(val) else None
     train = load_images(splits.of("train"), size, classes, "TRAIN")
-    pasted = TREATMENTS[arm].copy_paste  # made of TRAIN images, in no file that could be shown
     return Facts(
-        Known(train, None if pasted else synthetic_of(run, arm, train)), cutoff, coverage,
+        Known(train, synthetic_of(run, arm, size, classes)), cutoff, coverage,
         strangeness=_strangeness(splits, predictor, train, images),
         snapshot=_generator(run),
     )  # fmt: skip

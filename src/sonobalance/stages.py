@@ -18,7 +18,6 @@ from sonobalance.artefacts import (
     manifest_of,
     prediction_table,
     splits_of,
-    synthetic_of,
     trained_arms,
 )
 from sonobalance.files import write_json
@@ -133,6 +132,7 @@ def _synthesize(run: Run) -> None:
 
 
 def _train(run: Run) -> None:
+    from sonobalance.additions import added_images
     from sonobalance.classify.ancestry import check_ancestry, write_ancestry
     from sonobalance.classify.feature_store import FeatureStore
     from sonobalance.classify.frozen import train_frozen
@@ -172,7 +172,7 @@ def _train(run: Run) -> None:
                 seed=run.settings.seed,
                 folder=run.path(f"classifier/{arm}"),
                 device=device_of(run),
-                synthetic=synthetic_of(run, arm, train),
+                synthetic=added_images(run, arm, train),
             )
     write_json(run.path("classifier/arms.json"), choose_arm(run))
 

@@ -57,6 +57,16 @@ def document(finished: Path) -> dict[str, Any]:
     return document
 
 
+def test_copy_paste_trained_on_composed_images_of_the_rarer_class_with_lesions(
+    finished: Path,
+) -> None:
+    pages = [*finished.glob("units/copy-paste-*/classifier/copy-paste/model.json")]
+    made = [json.loads(page.read_text())["images"]["synthetic"] for page in pages]
+    assert len(made) == 4
+    assert all(counts["malignant"] > 0 for counts in made)
+    assert all(counts["benign"] == counts["normal"] == 0 for counts in made)
+
+
 def test_the_json_has_every_arm_metric_and_pair(document: dict[str, Any]) -> None:
     wanted = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier"}
     wanted |= {f"recall_{name}" for name in ("benign", "malignant", "normal")}

@@ -45,7 +45,7 @@ def test_refit_inverts_fill_for_smooth_images_and_restores_the_bars():
 
 
 def test_fine_detail_survives_the_way_there_and_back():
-    """Bilinear resampling keeps 84 % of it, and real images came out as soft as generated ones."""
+    """Bilinear resampling keeps about four fifths: real images came out as soft as generated."""
     generator = torch.Generator().manual_seed(0)
     grain = torch.randint(20, 236, (8, 1, 66, 66), generator=generator).float()
     pixels = avg_pool2d(avg_pool2d(grain, 2, 1), 2, 1).round().to(torch.uint8)

@@ -166,7 +166,10 @@ def _limits(
         *evaluation["warnings"],
     ]
     if sum(counts["synthetic"].values()):
-        out.append("It was trained on synthetic images too; their counts stand in training_data.")
+        out.append(
+            "It was trained on made images too (synthetic, or composed of TRAIN images); their "
+            "counts stand in training_data."
+        )
     if examples:
         out.append("This bundle holds small TRAIN images: share it only as the data may be shared.")
     return tuple(out)

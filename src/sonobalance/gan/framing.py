@@ -13,6 +13,9 @@ from torch import Tensor
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
 
+# Bilinear made real images so soft on their way through `fill` and `refit` that they were farther
+# from TRAIN than its halves are apart (KID at 64 px, docs/results/frames-busi.json).
+INTERPOLATION = "bicubic"
 LEAST_SHARE = 0.25  # narrower contents are taken for dark images, not for bars
 
 
@@ -85,13 +88,8 @@ def refit(images: Tensor, frames: Tensor) -> Tensor:
 
 
 def _resize(image: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic, with antialiasing.
-
-    Bilinear made real images so soft on their way through `fill` and `refit` that they were farther
-    from TRAIN than its halves are apart (KID at 64 px, `docs/results/frames-busi.json`).
-    """
     if image.shape[-2:] == (height, width):
         return image
     return F.interpolate(
-        image, size=(height, width), mode="bicubic", antialias=True, align_corners=False
+        image, size=(height, width), mode=INTERPOLATION, antialias=True, align_corners=False
     )

@@ -24,6 +24,7 @@ from sonobalance.gan.networks import Encoder, Generator
 from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
 from sonobalance.gan.snapshot import (
+    FORMAT,
     Snapshot,
     hash_images,
     make_encoder,
@@ -112,7 +113,15 @@ class Training:
         settings = self.settings.model_dump(mode="json", exclude={"total_kimg", *APART})
         seen = None if self.eyes is None else self.eyes.name
         text = json.dumps(
-            [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from],
+            [
+                FORMAT,
+                self.train_hash,
+                self.images.ids,
+                settings,
+                self.seed,
+                seen,
+                self.started_from,
+            ],
             sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()

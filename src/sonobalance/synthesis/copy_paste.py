@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sonobalance.data.images import Gray
 from sonobalance.data.loading import LabelledImages, Outlines
 from sonobalance.gan.framing import find_frames
 from sonobalance.randomness import numpy_generator
@@ -27,6 +28,8 @@ ZOOM = (0.85, 1.2)
 LEAST = 0.001  # share of the image that a lesion must fill
 LARGEST_SHIFT = 25.0  # of grey values, to meet the new surroundings
 COVERED, REST = 0.7, 0.1  # weight that hides what is below; share of a hidden lesion that may show
+
+INSIDE = 127  # mask values above it are lesion
 
 Plane = NDArray[np.float32]
 
@@ -69,55 +72,38 @@ def copy_paste(train: LabelledImages, *, seed: int) -> LabelledImages:
         Images of the same size and classes with their outlines; none where no class has both masks
         and fewer images than the largest.
     """
-    pictures = _pictures(train)
     counts = torch.bincount(train.targets, minlength=len(train.classes)).tolist()
-    made: list[tuple[str, int, Plane, Plane]] = []
+    made: list[tuple[str, int, Gray, Gray]] = []
     for k, count in enumerate(counts):
         random = numpy_generator(seed, "copy-paste", train.classes[k])
+        found = enumerate(_of_class(k, train, max(counts) - count, random))
         made += [
-            (f"{train.ids[i]} in {train.ids[j]} {n}", k, grey, lesion)
-            for n, (i, j, grey, lesion) in enumerate(
-                _of_class(k, train, pictures, max(counts) - count, random)
-            )
+            (f"{train.ids[i]} in {train.ids[j]} {n}", k, grey, mask)
+            for n, (i, j, grey, mask) in found
         ]
-    size = train.pixels.shape[1:]
-    pixels = [torch.from_numpy(grey.round().astype(np.uint8))[None] for _, _, grey, _ in made]
-    masks = [torch.from_numpy((255 * lesion).astype(np.uint8))[None] for *_, lesion in made]
-    empty = train.pixels.new_zeros((0, *size))
+    shape = (len(made), *train.pixels.shape[1:])
+    pixels, masks = (
+        torch.from_numpy(np.array([row[plane] for row in made], np.uint8).reshape(shape))
+        for plane in (2, 3)
+    )
     return LabelledImages(
-        torch.stack(pixels) if made else empty,
+        pixels,
         torch.tensor([k for _, k, _, _ in made], dtype=torch.int64),
         tuple(name for name, *_ in made),
         train.classes,
-        Outlines(torch.stack(masks) if made else empty, torch.ones(len(made), dtype=torch.bool)),
+        Outlines(masks, torch.ones(len(made), dtype=torch.bool)),
     )
 
 
-def _pictures(train: LabelledImages) -> list[_Picture]:
-    masks = train.known_outlines().masks[:, 0].numpy()
-    out = []
-    for pixels, mask, (top, bottom, left, right) in zip(
-        train.pixels[:, 0].numpy(), masks, find_frames(train.pixels).tolist(), strict=True
-    ):
-        tissue = np.zeros(pixels.shape, np.float32)
-        tissue[top:bottom, left:right] = 1
-        lesion = (mask > 127).astype(np.float32)
-        out.append(_Picture(pixels.astype(np.float32), lesion, tissue))
-    return out
-
-
 def _of_class(
-    k: int,
-    train: LabelledImages,
-    pictures: list[_Picture],
-    wanted: int,
-    random: np.random.Generator,
-) -> Iterator[tuple[int, int, Plane, Plane]]:
-    """Up to `wanted` images: (position of the lesion's image, of the other, grey, lesion)."""
-    targets, known = train.targets.numpy(), train.known_outlines().known.numpy()
-    lesions = [i for i in np.flatnonzero(targets == k) if pictures[i].lesion.mean() > LEAST]
-    others = np.flatnonzero((targets != k) & known)
-    if not lesions or not len(others):
+    k: int, train: LabelledImages, wanted: int, random: np.random.Generator
+) -> Iterator[tuple[int, int, Gray, Gray]]:
+    """Up to `wanted` images: (position of the lesion's image, of the other, grey, mask)."""
+    outlines, targets = train.known_outlines(), train.targets.numpy()
+    sizes = (outlines.masks > INSIDE).float().mean((1, 2, 3)).numpy()
+    lesions = np.flatnonzero((targets == k) & (sizes > LEAST))
+    others = np.flatnonzero((targets != k) & outlines.known.numpy())
+    if not len(lesions) or not len(others):
         return
     done = 0
     for _ in range(MOST):
@@ -125,17 +111,27 @@ def _of_class(
             if done == wanted:
                 return
             for j in random.choice(others, TRIES):
-                found = _set_into(pictures[i], pictures[j], random)
+                found = _set_into(_picture(train, i), _picture(train, j), random)
                 if found is not None:
                     done += 1
                     yield int(i), int(j), *found
                     break
 
 
+def _picture(train: LabelledImages, i: int) -> _Picture:
+    """The image at a position."""
+    ((top, bottom, left, right),) = find_frames(train.pixels[i : i + 1]).tolist()
+    grey = train.pixels[i, 0].numpy().astype(np.float32)
+    tissue = np.zeros_like(grey)
+    tissue[top:bottom, left:right] = 1
+    lesion = (train.known_outlines().masks[i, 0].numpy() > INSIDE).astype(np.float32)
+    return _Picture(grey, lesion, tissue)
+
+
 def _set_into(
     source: _Picture, below: _Picture, random: np.random.Generator
-) -> tuple[Plane, Plane] | None:
-    """The source's lesion with its margin in the other image; None where they do not fit."""
+) -> tuple[Gray, Gray] | None:
+    """The source's lesion with its margin in the other image, and its mask; None without a fit."""
     source = source.mirrored() if random.random() < 0.5 else source
     side = len(source.grey)
     free = (_centre(source.lesion)[0] + random.normal(0, side / 40), random.normal(0.5, 0.1) * side)
@@ -152,7 +148,8 @@ def _set_into(
         return None
     shift = below.grey[seam].mean() - above.grey[seam].mean()
     grey = weight * (above.grey + np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT))
-    return np.clip(grey + (1 - weight) * below.grey, 0, 255), above.lesion
+    grey = np.clip(grey + (1 - weight) * below.grey, 0, 255)
+    return grey.round().astype(np.uint8), (255 * above.lesion).astype(np.uint8)
 
 
 def _weight(above: _Picture) -> Plane:
