@@ -7,7 +7,7 @@ import torch
 from sonobalance import CopyPasteBalancer
 from sonobalance.data.loading import LabelledImages, Outlines
 from sonobalance.errors import InputError
-from sonobalance.synthesis.copy_paste import LARGEST_SHIFT, MOST, copy_paste
+from sonobalance.synthesis.copy_paste import LARGEST_SHIFT, MOST_USES, copy_paste
 
 SIDE = 96
 BARS = 12  # black rows above and below each image
@@ -16,22 +16,30 @@ SURROUNDINGS = {"benign": 90, "malignant": 80, "normal": 120}
 LESION = {"benign": 60, "malignant": 20}
 
 
-def picture(label: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def picture(
+    label: str, seed: int, bars: int = BARS, column: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Grey tissue of the class's own shade and, but for normal, a disc as its lesion."""
     random = np.random.default_rng(seed)
     grey = np.full((SIDE, SIDE), SURROUNDINGS[label], np.uint8)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     place = random.uniform(0.4, 0.6, 2) * SIDE
+    place[1] = place[1] if column is None else column
     away = np.hypot(rows - place[0], columns - place[1])
     mask = (away < (8 if label == "benign" else 11)) & (label in LESION)
     grey[mask] = LESION.get(label, 0)
-    grey[:BARS] = grey[-BARS:] = 0
+    grey[:bars] = grey[SIDE - bars :] = 0
     return grey, (255 * mask).astype(np.uint8)
 
 
-def made_set(counts: tuple[int, int, int], known: bool = True) -> LabelledImages:
+def made_set(
+    counts: tuple[int, int, int], known: bool = True, **of_benign: float
+) -> LabelledImages:
     labels = [name for name, n in zip(CLASSES, counts, strict=True) for _ in range(n)]
-    planes = [picture(label, i) for i, label in enumerate(labels)]
+    planes = [
+        picture(label, i, **(of_benign if label == "benign" else {}))
+        for i, label in enumerate(labels)
+    ]
     pixels, masks = (
         torch.from_numpy(np.stack(part))[:, None] for part in zip(*planes, strict=True)
     )
@@ -78,11 +86,29 @@ def test_what_surrounds_it_is_of_another_class_and_its_own_lesion_is_hidden(made
         assert int(still_benign.sum()) < 30
 
 
+@pytest.mark.parametrize("benign", [
+    {"bars": 36},  # as high as a lesion
+    {"bars": 0, "column": 10},  # a lesion set there is cut off by the edge of the square
+])  # fmt: skip
+def test_the_outline_is_of_what_shows_of_the_lesion_up_to_the_edge(benign):
+    made = copy_paste(made_set((14, 4, 0), **benign), seed=0)
+    assert len(made) == 10
+    for pixels, mask in zip(made.pixels[:, 0], made.known_outlines().masks[:, 0], strict=True):
+        assert int(mask[: benign["bars"]].sum()) == 0
+        assert int(pixels[: benign["bars"]].sum()) == 0
+        shown = pixels[mask > 127]
+        assert (
+            int(shown.max()) < (LESION["malignant"] + SURROUNDINGS["malignant"]) / 2 + LARGEST_SHIFT
+        )
+    if "column" in benign:
+        assert bool((made.known_outlines().masks[:, 0, :, 0] > 127).any())
+
+
 def test_each_lesion_is_used_equally_often_and_not_too_often():
     made = copy_paste(made_set((60, 2, 30)), seed=0)
     used = [name.split(" in ")[0] for name in made.ids]
     counts = np.unique(used, return_counts=True)[1]
-    assert counts.max() <= MOST
+    assert counts.max() <= MOST_USES
     assert counts.max() - counts.min() <= 2
     assert len(made) < 58
 

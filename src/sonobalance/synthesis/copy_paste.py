@@ -20,15 +20,15 @@ from sonobalance.data.loading import LabelledImages, Outlines
 from sonobalance.gan.framing import find_frames
 from sonobalance.randomness import numpy_generator
 
-MOST = 12  # images of one lesion
-TRIES = 6  # for each of them
+MOST_USES = 12  # images of one lesion
+TRIES = 6  # other images for each of them
 MARGIN = 0.25  # of tissue that goes with a lesion, over the root of its area
 FADE = 0.8  # of that margin: over so much more the lesion's image fades out
 ZOOM = (0.85, 1.2)
-LEAST = 0.001  # share of the image that a lesion must fill
+LEAST_AREA = 0.001  # share of the image that a lesion must fill
 LARGEST_SHIFT = 25.0  # of grey values, to meet the new surroundings
-COVERED, REST = 0.7, 0.1  # weight that hides what is below; share of a hidden lesion that may show
-
+HIDDEN = 0.7  # weight that hides what is below
+MOST_LEFT = 0.1  # share of the lesion below that may show, and of the one above that may be lost
 INSIDE = 127  # mask values above it are lesion
 
 Plane = NDArray[np.float32]
@@ -36,31 +36,37 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Picture:
-    """One TRAIN image as planes (S, S): grey values, lesion (0 or 1), and what is not letterbox."""
+    """One TRAIN image as planes (S, S).
+
+    Attributes:
+        grey: values, 0 to 255.
+        lesion: 0 or 1.
+        depth: pixels from the nearest edge of the image's own contents; 0 outside them.
+    """
 
     grey: Plane
     lesion: Plane
-    tissue: Plane
+    depth: Plane
 
     def mirrored(self) -> _Picture:
-        return _Picture(*(np.fliplr(p).copy() for p in (self.grey, self.lesion, self.tissue)))
+        return _Picture(*(np.fliplr(p).copy() for p in (self.grey, self.lesion, self.depth)))
 
     def moved(self, zoom: float, to: tuple[float, float]) -> _Picture:
         """Enlarged, and shifted so that the lesion's centre comes to the place (row, column)."""
         row, column = _centre(self.lesion)
         matrix = np.array([[zoom, 0, to[1] - zoom * column], [0, zoom, to[0] - zoom * row]])
         size = self.grey.shape[::-1]
-        grey, lesion, tissue = (
-            cv2.warpAffine(plane, matrix, size) for plane in (self.grey, self.lesion, self.tissue)
+        grey, lesion, depth = (
+            cv2.warpAffine(plane, matrix, size) for plane in (self.grey, self.lesion, self.depth)
         )
-        return _Picture(grey, (lesion > 0.5).astype(np.float32), (tissue > 0.99).astype(np.float32))
+        return _Picture(grey, (lesion > 0.5).astype(np.float32), zoom * depth)
 
 
 def copy_paste(train: LabelledImages, *, seed: int) -> LabelledImages:
     """Images by which classes with lesions come as near as they can to the largest class.
 
-    Every lesion is used about equally often, at most `MOST` times; mirrored at random, a little
-    larger or smaller, at the place of the lesion that it covers, or at its own depth. The
+    Every lesion is used about equally often, at most `MOST_USES` times; mirrored at random, a
+    little larger or smaller, at the place of the lesion that it covers, or at its own depth. The
     surroundings are of any other class, and only of images whose mask is known, so that no other
     lesion shows.
 
@@ -101,12 +107,12 @@ def _of_class(
     """Up to `wanted` images: (position of the lesion's image, of the other, grey, mask)."""
     outlines, targets = train.known_outlines(), train.targets.numpy()
     sizes = (outlines.masks > INSIDE).float().mean((1, 2, 3)).numpy()
-    lesions = np.flatnonzero((targets == k) & (sizes > LEAST))
+    lesions = np.flatnonzero((targets == k) & (sizes > LEAST_AREA))
     others = np.flatnonzero((targets != k) & outlines.known.numpy())
     if not len(lesions) or not len(others):
         return
     done = 0
-    for _ in range(MOST):
+    for _ in range(MOST_USES):
         for i in random.permutation(lesions):
             if done == wanted:
                 return
@@ -122,10 +128,11 @@ def _picture(train: LabelledImages, i: int) -> _Picture:
     """The image at a position."""
     ((top, bottom, left, right),) = find_frames(train.pixels[i : i + 1]).tolist()
     grey = train.pixels[i, 0].numpy().astype(np.float32)
-    tissue = np.zeros_like(grey)
-    tissue[top:bottom, left:right] = 1
+    contents = np.zeros(grey.shape, np.uint8)
+    contents[top:bottom, left:right] = 1
+    depth = cv2.distanceTransform(np.pad(contents, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     lesion = (train.known_outlines().masks[i, 0].numpy() > INSIDE).astype(np.float32)
-    return _Picture(grey, lesion, tissue)
+    return _Picture(grey, lesion, depth)
 
 
 def _set_into(
@@ -137,11 +144,11 @@ def _set_into(
     free = (_centre(source.lesion)[0] + random.normal(0, side / 40), random.normal(0.5, 0.1) * side)
     place = _centre(below.lesion) if below.lesion.any() else free
     above = source.moved(random.uniform(*ZOOM), place)
-    weight = _weight(above) * below.tissue
-    area = above.lesion.sum()
-    if above.lesion.mean() < LEAST or (weight * above.lesion).sum() < (1 - REST) * area:
+    weight = _weight(above) * (below.depth > 0)
+    shown = above.lesion * (weight > HIDDEN)
+    if shown.mean() < LEAST_AREA or shown.sum() < (1 - MOST_LEFT) * above.lesion.sum():
         return None
-    if ((weight < COVERED) * below.lesion).sum() > REST * below.lesion.sum():
+    if ((weight <= HIDDEN) * below.lesion).sum() > MOST_LEFT * below.lesion.sum():
         return None
     seam = (weight > 0) & (weight < 1)
     if not seam.any():
@@ -149,18 +156,15 @@ def _set_into(
     shift = below.grey[seam].mean() - above.grey[seam].mean()
     grey = weight * (above.grey + np.clip(shift, -LARGEST_SHIFT, LARGEST_SHIFT))
     grey = np.clip(grey + (1 - weight) * below.grey, 0, 255)
-    return grey.round().astype(np.uint8), (255 * above.lesion).astype(np.uint8)
+    return grey.round().astype(np.uint8), (255 * shown).astype(np.uint8)
 
 
 def _weight(above: _Picture) -> Plane:
     """1 on the lesion and its margin, from there to 0; towards the edge of its own image, too."""
     away = cv2.distanceTransform((above.lesion == 0).astype(np.uint8), cv2.DIST_L2, 5)
-    inside = cv2.distanceTransform(
-        np.pad(above.tissue, 1).astype(np.uint8), cv2.DIST_L2, 5
-    )[1:-1, 1:-1]  # fmt: skip
     margin = max(len(away) / 40, MARGIN * float(above.lesion.sum()) ** 0.5)
     weight = np.clip(1 - (away - margin) / (FADE * margin), 0, 1)
-    return np.asarray(weight * np.clip(inside / (FADE * margin), 0, 1), np.float32)
+    return np.asarray(weight * np.clip(above.depth / (FADE * margin), 0, 1), np.float32)
 
 
 def _centre(lesion: Plane) -> tuple[float, float]:
