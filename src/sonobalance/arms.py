@@ -27,6 +27,11 @@ class Treatment:
     one_shot: bool = False
     copy_paste: bool = False
 
+    @property
+    def adds_images(self) -> bool:
+        """Whether it trains on more than real images."""
+        return self.copy_paste or self.objective is not None
+
     def settings(self, base: ClassifierSettings) -> ClassifierSettings:
         """The classifier settings of this arm."""
         return base.model_copy(update=dict(self.overrides))
@@ -97,3 +102,8 @@ def arms_of(settings: Settings) -> tuple[Arm, ...]:
                 "`benchmark` compares objectives."
             )
     return settings.arms
+
+
+def need_generator(settings: Settings) -> bool:
+    """Whether a run trains an arm with generated images."""
+    return any(TREATMENTS[arm].objective for arm in arms_of(settings))

@@ -64,8 +64,8 @@ def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
 def rival_of(run: Run, arm: Arm, images: LabelledImages) -> Rival | None:
     """The model on the other side of "before and after synthesis"; None for a run of one arm.
 
-    Before is the arm `none`, after is one with synthetic images, `dual-iterative` where there is
-    one; without such a pair, the first other arm comes before.
+    Before is the arm `none`, after is one that adds images, `dual-iterative` where there is one;
+    without such a pair, the first other arm comes before.
     """
     name = _other(arm, trained_arms(run))
     if name is None:
@@ -73,13 +73,13 @@ def rival_of(run: Run, arm: Arm, images: LabelledImages) -> Rival | None:
     other = Predictor.load(run.path(f"classifier/{name}"), device_of(run))
     return Rival(
         name, other.model, layer_of(other.model.target_layer), other.probabilities(images),
-        after=TREATMENTS[arm].objective is None and TREATMENTS[name].objective is not None,
+        after=TREATMENTS[name].adds_images and not TREATMENTS[arm].adds_images,
     )  # fmt: skip
 
 
 def _other(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    with_images = [name for name in arms if TREATMENTS[name].objective is not None]
-    without = [name for name in arms if TREATMENTS[name].objective is None]
+    with_images = [name for name in arms if TREATMENTS[name].adds_images]
+    without = [name for name in arms if not TREATMENTS[name].adds_images]
     wanted = with_images if arm in without else without
     best: tuple[Arm, ...] = ("dual-iterative", "none")
     ranked = sorted(wanted or arms, key=lambda name: name not in best)

@@ -8,13 +8,14 @@ from pathlib import Path
 from rich.table import Table
 
 from sonobalance import runs
+from sonobalance.arms import need_generator
 from sonobalance.artefacts import collapsed, device_of, manifest_of
 from sonobalance.config import Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
 from sonobalance.runs import Run
-from sonobalance.stages import STAGES
+from sonobalance.stages import GAN_STAGES, STAGES
 
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
@@ -70,8 +71,8 @@ def run_all(
             if stage.name == "audit" and "audit" not in run.record["stages"]:
                 _announce(run)
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
-            if stage.name == "synthesize" and collapsed(run):
-                console.print("  skipped: there is no generator")
+            if reason := _reason_to_skip(stage.name, run):
+                console.print(f"  skipped: {reason}")
                 continue
             try:
                 if not run.perform(stage, redo=redo):
@@ -80,6 +81,12 @@ def run_all(
                 console.print(f"  {error} Going on without synthesis.")
     console.print(NOTICE)
     return out / "report.html"
+
+
+def _reason_to_skip(stage: str, run: Run) -> str:
+    if stage in GAN_STAGES and not need_generator(run.settings):
+        return "no arm trains with generated images"
+    return "there is no generator" if stage == "synthesize" and collapsed(run) else ""
 
 
 def _announce(run: Run) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sonobalance.arms import arms_of
+from sonobalance.arms import arms_of, need_generator
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import GanSettings, Settings
 from sonobalance.data.scan import files_below, is_image
@@ -54,7 +54,7 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
     train = images * (1 - settings.split.test_fraction - settings.split.val_fraction)
     costs = [
         Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
-        _gan(settings, speed, images),
+        *([_gan(settings, speed, images)] if need_generator(settings) else []),
         _classifier(settings, train, speed),
         _explanation(settings, images * settings.split.test_fraction, speed),
     ]

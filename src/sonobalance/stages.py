@@ -23,6 +23,7 @@ from sonobalance.artefacts import (
 from sonobalance.files import write_json
 from sonobalance.runs import Run, Stage, now
 
+GAN_STAGES = ("train-gan", "synthesize")
 PIXELS = ("device", "clean_marks")  # settings of every stage in which a network learns
 SYNTHESIS_FILES = (
     "manifest.csv", "selection.csv", "rounds.csv", "synthesis.json", "bundle/bundle.json",

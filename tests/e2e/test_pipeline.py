@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,10 +127,8 @@ def test_the_guard_refuses_test_images_while_training_ones_are_read(finished: Pa
                 read_gray(manifest.file(record))
 
 
-def test_gan_and_synthesis_open_training_files_only(
-    finished: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A spy on every opening, independent of the guard (promise P1)."""
+def openings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The images that are opened from now on."""
     opened: list[Path] = []
     decode = raster.decode
 
@@ -138,6 +137,14 @@ def test_gan_and_synthesis_open_training_files_only(
         return decode(path, frame, max_megapixels)
 
     monkeypatch.setattr(raster, "decode", spy)
+    return opened
+
+
+def test_gan_and_synthesis_open_training_files_only(
+    finished: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spy on every opening, independent of the guard (promise P1)."""
+    opened = openings(monkeypatch)
     out = tmp_path / "run"
     api.audit(phantoms, out=out, audit=AuditSettings(exhaustive_up_to=0, shortlist_size=2))
     api.split(out)
@@ -149,6 +156,33 @@ def test_gan_and_synthesis_open_training_files_only(
     real = {path for path in opened if phantoms.absolute() in path.parents}
     assert real
     assert real <= train
+
+
+def test_arms_without_generated_images_train_no_generator_and_copy_paste_opens_no_test_image(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    settings = tiny().model_copy(update={"arms": ("over-sampling", "copy-paste")})
+    with console.capture() as printed:
+        api.run(phantoms, out=out, preset="demo", settings=settings)
+    said = " ".join(printed.get().split())
+    assert said.count("skipped: no arm trains with generated images") == 2
+    assert "No lesion could be set" not in said
+    assert not (out / "gan").exists()
+    assert json.loads((out / "evaluation.json").read_text())["arms"].keys() == set(settings.arms)
+    assert "Nothing has been synthesised" in (out / "report.html").read_text(encoding="utf-8")
+
+    opened = openings(monkeypatch)
+    shutil.rmtree(out / "classifier")
+    api.train(out)
+    splits = splits_of(open_run(out))
+    of_test = {
+        path.absolute()
+        for record in splits.of("test")
+        for path in (splits.manifest.file(record), *splits.manifest.mask_files(record))
+    }
+    assert any("_mask" in path.name for path in opened)
+    assert not of_test & set(opened)
 
 
 @pytest.mark.slow

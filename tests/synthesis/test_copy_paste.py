@@ -6,7 +6,7 @@ import torch
 
 from sonobalance import CopyPasteBalancer
 from sonobalance.data.loading import LabelledImages, Outlines
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SettingsError
 from sonobalance.synthesis.copy_paste import LARGEST_SHIFT, MOST_USES, copy_paste
 
 SIDE = 96
@@ -144,6 +144,12 @@ def test_the_balancer_returns_real_images_then_made_ones_with_masks():
     assert balancer.sample_masks_.shape == pixels.shape
     assert balancer.sample_masks_[24:].any((1, 2)).all()
     assert len(balancer.sample_ids_) == 34
+
+
+def test_the_balancer_refuses_a_side_that_no_classifier_has():
+    image = np.zeros((40, 40), np.uint8)
+    with pytest.raises(SettingsError, match="image_size_px to be 32 to 1024, but got 0"):
+        CopyPasteBalancer(image_size_px=0).fit_resample([image], [0], masks=[None])
 
 
 def test_the_balancer_refuses_masks_that_do_not_fit():

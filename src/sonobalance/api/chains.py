@@ -26,7 +26,8 @@ def run(
 ) -> Path:
     """Do everything: from a folder of images to a report.
 
-    Give the same command again after an interruption and it goes on where it was.
+    Give the same command again after an interruption and it goes on where it was. A generator is
+    trained when one of `--arms` needs it.
 
     Args:
         folder: class folders, a BUSI tree, or an index CSV.

@@ -19,11 +19,10 @@ from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
 from sonobalance.files import sha256_of, tree_digest
 from sonobalance.runs import Run, settings_of
-from sonobalance.stages import STAGES
+from sonobalance.stages import GAN_STAGES, STAGES
 from sonobalance.version import __version__
 
 UNITS = "units"
-GAN_STAGES = ("train-gan", "synthesize")
 ARM_STAGES = ("train", "predict")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from sonobalance import runs
 from sonobalance.artefacts import collapsed
 from sonobalance.comparison.external import External, predict_external
-from sonobalance.comparison.units import ARM_STAGES, GAN_STAGES, Unit
+from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
 from sonobalance.progress import console
 from sonobalance.runs import Run
-from sonobalance.stages import STAGES
+from sonobalance.stages import GAN_STAGES, STAGES
 
 SHARED = ("manifest.csv", "groups.csv")
 FEATURES = "features"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sonobalance.errors import SettingsError
 from sonobalance.synthesis.copy_paste import copy_paste
 from sonobalance.synthesis.given import Images, train_set
 
@@ -19,7 +20,7 @@ class CopyPasteBalancer:
     patients: share it only as the images themselves.
 
     Args:
-        image_size_px: side S of the result.
+        image_size_px: side S of the result, 32 to 1024.
         random_state: seed of every choice.
 
     Attributes:
@@ -56,7 +57,12 @@ class CopyPasteBalancer:
 
         Raises:
             InputError: images, labels and masks do not fit together.
+            SettingsError: `image_size_px` is not of 32 to 1024.
         """
+        if not 32 <= self.image_size_px <= 1024:
+            raise SettingsError(
+                f"Expected image_size_px to be 32 to 1024, but got {self.image_size_px}."
+            )
         given = np.asarray(labels)
         train = train_set(images, given, self.image_size_px, masks)
         made = copy_paste(train, seed=self.random_state)
