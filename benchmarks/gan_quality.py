@@ -254,8 +254,7 @@ def main() -> None:
             row = {"method": method, "seed": seed, **facts}
             row["wall_seconds"] = round(time.monotonic() - began, 1)
             row["features"] = study.measure(fake, held.images, seed)
-            now = read_json(given.out) if given.out.is_file() else {}
-            rows = [*(now["rows"] if now.get("budget") == budget else []), row]
+            floor = study.floor()
             if given.grids:
                 given.grids.mkdir(parents=True, exist_ok=True)
                 np.savez_compressed(given.grids / f"{method}-{seed}.npz", pixels=fake.pixels)
@@ -263,6 +262,8 @@ def main() -> None:
                     study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
                 )
                 write_png(given.grids / f"{method}-{seed}.png", sheet)
+            now = read_json(given.out) if given.out.is_file() else {}  # another call may add rows
+            rows = [*(now["rows"] if now.get("budget") == budget else []), row]
             write_json(given.out, {
                 "what": __doc__,
                 "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
@@ -270,7 +271,7 @@ def main() -> None:
                 "weights": given.weights.name, "referee": given.referee and given.referee.name,
                 "images": {c: int((study.images.targets == k).sum())
                            for k, c in enumerate(study.images.classes)},
-                "real_versus_real": study.floor(), "environment": environment(), "rows": rows,
+                "real_versus_real": floor, "environment": environment(), "rows": rows,
             })  # fmt: skip
 
 

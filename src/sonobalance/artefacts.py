@@ -79,6 +79,12 @@ def collapsed(run: Run) -> bool:
     return ended and not run.path("gan/snapshot.safetensors").is_file()
 
 
+def advised_against(run: Run) -> bool:
+    """Whether no round of the loop was better inside TRAIN than no synthetic images."""
+    summary = run.path("synthesis/synthesis.json")
+    return summary.is_file() and bool(read_json(summary)["best_round"] == 0)
+
+
 def trained_arms(run: Run) -> tuple[Arm, ...]:
     """The arms of a run; those that need a generator are left out when it collapsed.
 
@@ -140,9 +146,7 @@ def choose_arm(run: Run) -> dict[str, object]:
         arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
         for arm in trained_arms(run)
     }
-    summary = run.path("synthesis/synthesis.json")
-    harmful = summary.is_file() and read_json(summary)["best_round"] == 0
-    guarded = harmful and run.settings.synthesis.harm_guard
+    guarded = advised_against(run) and run.settings.synthesis.harm_guard
     allowed = [arm for arm in scores if not (guarded and TREATMENTS[arm].objective)] or [*scores]
     chosen = max(allowed, key=lambda arm: scores[arm])
     return {"chosen": chosen, "val_macro_f1": scores, "guarded": guarded}

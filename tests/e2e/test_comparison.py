@@ -57,6 +57,20 @@ def document(finished: Path) -> dict[str, Any]:
     return document
 
 
+def test_it_says_which_loops_advised_against_their_own_images(
+    finished: Path, document: dict[str, Any]
+) -> None:
+    found = {
+        summary.parts[-3]: json.loads(summary.read_text())["best_round"]
+        for summary in finished.glob("units/gan-d2gan-*/synthesis/synthesis.json")
+    }
+    assert document["protocol"]["generators"] == len(found) == 4
+    said = {title.split()[1] for title in document["protocol"]["advised_against"]}
+    assert said == {"-".join(name.split("-")[2:4]) for name, best in found.items() if best == 0}
+    page = (finished / "benchmark.html").read_text(encoding="utf-8")
+    assert (f"In {len(said)} of 4 trainings no round" in page) == bool(said)
+
+
 def test_copy_paste_trained_on_composed_images_of_the_rarer_class_with_lesions(
     finished: Path,
 ) -> None:

@@ -15,7 +15,7 @@ from sonobalance.artefacts import splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.live import table_of
-from sonobalance.comparison.outcome import collapses, environments, write_outcome
+from sonobalance.comparison.outcome import collapses, environments, refusals, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
 from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
@@ -166,7 +166,9 @@ def _document(
     )  # fmt: skip
     described |= {
         "method": METHOD,
+        "generators": sum(unit.arm is None for unit in units),
         "collapsed": collapses(units),
+        "advised_against": refusals(units),
         "environments": environments(units),
     }
     command = command_of(base, protocol, preset, [u.arm for u in units if u.arm])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sonobalance.artefacts import collapsed
+from sonobalance.artefacts import advised_against, collapsed
 from sonobalance.comparison import tables
 from sonobalance.comparison.pooling import prediction_rows
 from sonobalance.comparison.units import Unit
@@ -44,6 +44,11 @@ def write_outcome(
 def collapses(units: Sequence[Unit]) -> list[str]:
     """Titles of the GANs that ended without a usable generator."""
     return [u.title for u in units if u.arm is None and collapsed(open_run(u.folder))]
+
+
+def refusals(units: Sequence[Unit]) -> list[str]:
+    """Titles of the GANs whose images the loop itself advised against."""
+    return [u.title for u in units if u.arm is None and advised_against(open_run(u.folder))]
 
 
 def environments(units: Sequence[Unit]) -> list[dict[str, Any]]:
