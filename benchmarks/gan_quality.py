@@ -233,16 +233,25 @@ def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
     return LabelledImages(pixels, images.targets.repeat(DRAWS), ids, images.classes)
 
 
+def rows_of(path: Path, budget: dict[str, Any]) -> list[dict[str, Any]]:
+    """The finished rows of a file; ends the program where they had another budget."""
+    found = read_json(path) if path.is_file() else {"budget": budget, "rows": []}
+    if found["budget"] != budget:
+        sys.exit(f"Expected {path} to have rows of this budget and these settings of the GAN, but "
+                 "they differ; name another file with --out, or move this one away.")  # fmt: skip
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
+
+
 def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     study = Study(given)
     budget = {
         "processor_minutes": given.minutes, "size": given.size, "draws": DRAWS,
-        "settings": study.settings.model_dump(mode="json"),
+        "settings": study.settings.model_dump(mode="json", exclude={"total_kimg"}),
     }  # fmt: skip
-    old = read_json(given.out) if given.out.is_file() else {}
-    rows = old["rows"] if old.get("budget") == budget else []
+    rows = rows_of(given.out, budget)
     for seed in given.seeds:
         _, held = hold_back(study.images, study.groups, study.settings.held_back, seed)
         for method in given.methods:
@@ -262,8 +271,7 @@ def main() -> None:
                     study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
                 )
                 write_png(given.grids / f"{method}-{seed}.png", sheet)
-            now = read_json(given.out) if given.out.is_file() else {}  # another call may add rows
-            rows = [*(now["rows"] if now.get("budget") == budget else []), row]
+            rows = [*rows_of(given.out, budget), row]  # another call may have added some
             write_json(given.out, {
                 "what": __doc__,
                 "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
