@@ -12,10 +12,11 @@ more images of the scarce class, which get a share of the class's weight:
     synthetic       what the loop accepted
     left out        real images that scarcity took away
     left out small  the same shrunk to the generator's side: what a perfect one could give
+    ... enlarged    either of the two above brought to the classifier's side by the run's enlarger
     noise           in features: the class's mean in TRAIN, and Gaussian noise of the mean spread
     others          in features: images of the other classes, moved to the mean of this one
 
-`seen`: `whole`, real images as the classifier sees them and synthetic ones enlarged, or `small`,
+`seen`: `whole`, real images as the classifier sees them and synthetic ones resampled, or `small`,
 all at the generator's side, VAL too. GANs of several sides are told apart.
 `moved`: the added features are shifted to the mean of the class in TRAIN, which takes away what all
 synthetic images share. Scores are of VAL, its classes weighing the same; the difference of the
@@ -41,10 +42,12 @@ from sonobalance.classify.probe import fit_probe
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import Manifest
+from sonobalance.enlarging import FILE
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
 from sonobalance.randomness import numpy_generator
 from sonobalance.runs import Run, open_run
+from sonobalance.synthesis.enlarger import enlarged, load_enlarger
 from sonobalance.synthesis.summary import training_images
 
 C = 0.003
@@ -107,19 +110,23 @@ class Reader:
             name: np.array([self.classes.index(r.label) for r in part])
             for name, part in self.parts.items()
         }
-        self.known: dict[tuple[str, int], Features] = {}
+        path = run.path(FILE)
+        self.enlarger = load_enlarger(path) if path.is_file() else None
+        self.known: dict[tuple[str, int, bool], Features] = {}
 
-    def features(self, name: str, side: int) -> Features:
-        """Of one part; the side is that of the images before the backbone enlarges them."""
-        if (name, side) not in self.known:
+    def features(self, name: str, side: int, *, enlarge: bool = False) -> Features:
+        """Of one part; the side is that of the images before the backbone resamples them."""
+        if (name, side, enlarge) not in self.known:
             with reading_only(self.parts[name]):
                 images = load_images(self.parts[name], side, self.classes)
+            if enlarge and self.enlarger:
+                images = enlarged(images, self.enlarger)
             mirror = replace(images, pixels=images.pixels.flip(3))
-            self.known[name, side] = np.stack([
+            self.known[name, side, enlarge] = np.stack([
                 extract_features(view, self.given.backbone, self.given.weights).astype(np.float64)
                 for view in (images, mirror)
             ])  # fmt: skip
-        return self.known[name, side]
+        return self.known[name, side, enlarge]
 
     def fold(self, seen: str) -> Fold:
         """The fold at one view."""
@@ -134,6 +141,9 @@ class Reader:
         }
         if seen == SMALL:
             added.pop("left out small")
+        elif self.enlarger:
+            more = {"left out small enlarged": "left out", "synthetic enlarged": "synthetic"}
+            added |= {k: self.features(v, self.small, enlarge=True) for k, v in more.items()}
         return Fold(train, self.features("val", side), y, self.targets["val"], self.groups, added)
 
     def _noise(self, train: Features, y: NDArray[np.int64]) -> Features:

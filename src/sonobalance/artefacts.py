@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonobalance.arms import TREATMENTS, arms_of
@@ -11,6 +13,8 @@ from sonobalance.data.manifest import Manifest, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
 from sonobalance.runs import Run
+
+LARGE = "large"  # beside the `images` of a synthesis, the same for a classifier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,6 +100,12 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
+def as_seen(accepted: Manifest, large: Path) -> Manifest:
+    """The same images in this folder of enlarged ones."""
+    moved = (replace(r, path=f"{r.label}/{Path(r.path).name}") for r in accepted)
+    return Manifest(tuple(moved), large)
+
+
 def synthetic_of(
     run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
 ) -> LabelledImages | None:
@@ -103,7 +113,7 @@ def synthetic_of(
 
     These are the images up to the best round. Where the harm guard found round 0 best, the arm
     still takes every accepted image, so that the report can show what they do; `choose_arm` then
-    keeps such a model from being used.
+    keeps such a model from being used. Where the run enlarged them, it takes those.
     """
     from sonobalance.data.loading import load_images
     from sonobalance.synthesis.summary import training_images
@@ -116,6 +126,8 @@ def synthetic_of(
         accepted = training_images(folder, every_round=True)
     if TREATMENTS[arm].one_shot:
         accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
+    if (folder / LARGE).is_dir():
+        accepted = as_seen(accepted, folder / LARGE)
     return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
 
 

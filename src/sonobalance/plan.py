@@ -9,8 +9,10 @@ reach; it and the seconds per image of the other stages come from
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +26,7 @@ from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.networks import Encoder
 from sonobalance.gan.snapshot import make_generator
+from sonobalance.synthesis.enlarger import Enlarger
 
 SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.4, "inference": 0.2}
 AUDIT_SECONDS_PER_IMAGE = 0.14
@@ -110,6 +113,20 @@ def frozen_flops(settings: Settings) -> tuple[float, float]:
     return game * (side / large) ** 2, game
 
 
+def enlarger_flops(settings: Settings) -> tuple[float, float]:
+    """FLOPs of learning from one pair: of the enlarger, and of the frozen features it is to match.
+
+    Both are 0 where none is learnt. The wanted image passes the features once, the made one there
+    and back.
+    """
+    small, large = settings.gan.image_size_px, settings.classifier.image_size_px
+    if not (settings.synthesis.enlarger_kimg and settings.classifier.weights and large > small):
+        return 0.0, 0.0
+    eyes = FrozenFeatures(settings.classifier.backbone, small)
+    made = _flops(Enlarger(small, large), torch.zeros(1, 1, small, small))
+    return 3 * made, 3 * _flops(eyes.native, torch.zeros(1, 1, large, large))
+
+
 def _gan(settings: Settings, speed: float, images: int) -> Cost:
     gan, rounds = settings.gan, settings.synthesis.rounds
     warmup, game = gan_flops(gan)
@@ -117,6 +134,8 @@ def _gan(settings: Settings, speed: float, images: int) -> Cost:
     flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
     native, enlarged = frozen_flops(settings)
     frozen = 1000 * (gan.autoencoder_kimg * native + kimg * enlarged)
+    enlarger, seen = (1000 * settings.synthesis.enlarger_kimg * f for f in enlarger_flops(settings))
+    flops, frozen = flops + enlarger, frozen + seen
     seconds = (flops / SHARE_OF_BOUND["gan"] + frozen / SHARE_OF_BOUND["frozen"]) / speed
     seconds += images * rounds * SYNTHESIS_SECONDS_PER_IMAGE
     memory = (
@@ -156,7 +175,7 @@ def _classifier_flops(settings: Settings) -> float:
     )
 
 
-def _flops(module: nn.Module, *inputs: torch.Tensor) -> float:
+def _flops(module: Callable[..., Any], *inputs: torch.Tensor) -> float:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         module(*inputs)

@@ -93,6 +93,8 @@ def _synthesize(run: Run) -> None:
     from sonobalance.classify.features import extract_features, features_name
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
+    from sonobalance.enlarging import learnt_enlarger, write_enlarged
+    from sonobalance.synthesis.enlarger import enlarged
     from sonobalance.synthesis.generator import GanGenerator
     from sonobalance.synthesis.generator_bundle import write_generator_bundle
     from sonobalance.synthesis.grow import grow
@@ -115,11 +117,15 @@ def _synthesize(run: Run) -> None:
             images, gan, settings.seed, run.path("gan"), folder / "generators",
             settings.synthesis.gan_kimg_per_round, device, groups, eyes_of(run),
         )  # fmt: skip
+        enlarger = learnt_enlarger(run, images, seen)
         growth = grow(
             images, groups, generator, features, settings.synthesis, seen=seen,
             share=classifier.synthetic_share, seed=settings.seed, folder=folder, device=device,
-            features_of=features_name(classifier.backbone, classifier.weights),
+            enlarge=partial(enlarged, enlarger=enlarger) if enlarger else None,
+            features_of=features_name(classifier.backbone, classifier.weights)
+            + (f" {enlarger.name}" if enlarger else ""),
         )  # fmt: skip
+        write_enlarged(run, enlarger)
         if gan.synthesize_masks:
             write_masks(folder, device)
         default = max(growth.best_round, 1)
@@ -264,7 +270,8 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "train", ("classifier", "arms", *PIXELS),
-            ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?"),
+            ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?",
+             "synthesis/enlarger.safetensors?"),
             ("classifier/arms.json",), _cleaned(_train),
         ),
         Stage(

@@ -1,11 +1,13 @@
 """The loop with generators whose vices are known."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from growth_stubs import (
     Copying,
     Noise,
@@ -66,11 +68,35 @@ def test_rounds_are_judged_on_the_images_that_the_classifier_sees(grown):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(("generated", "seen", "coarse"), [(64, 160, True), (128, 160, False)])
-def test_images_too_coarse_for_the_classifier_are_warned_of(generated, seen, coarse):
-    found = too_coarse(generated, seen)
+def test_accepted_images_are_enlarged_for_the_judge_alone(grown, tmp_path):
+    train, groups = toy_set(COUNTS)
+    enlarged = []
+
+    def enlarge(images):
+        enlarged.extend(images.ids)
+        return images
+
+    other = grow(
+        train, groups, StubGenerator(), toy_features, QUICK,
+        enlarge=enlarge, seed=3, folder=tmp_path,
+    )  # fmt: skip
+    assert set(enlarged) == set(other.manifest.ids) == set(grown.manifest.ids)
+    assert other.document["fidelity"] == grown.document["fidelity"]
+
+
+@pytest.mark.parametrize(
+    ("generated", "seen", "learnt", "coarse"),
+    [
+        (64, 160, False, True),
+        (64, 160, True, False),
+        (64, 224, True, True),
+        (128, 160, False, False),
+    ],
+)
+def test_images_too_coarse_for_the_classifier_are_warned_of(generated, seen, learnt, coarse):
+    found = too_coarse(generated, seen, learnt=learnt)
     assert bool(found) == coarse
-    assert not coarse or "about 128" in found[0]
+    assert not coarse or f"about {seen / 1.25:.0f}" in found[0]
 
 
 def test_a_good_generator_balances_the_classes(grown):
@@ -266,7 +292,7 @@ def test_relatives_of_synthetic_parents_are_inherited():
     """The parent of an image of round 2 may be one of round 1: its relatives count then."""
     ancestry = {"a": frozenset([0]), "b": frozenset([1]), "c": frozenset([2])}
     images = toy_set((1,))[0]
-    gates = SimpleNamespace(features=lambda images: np.zeros((len(images), 1)))
+    gates = SimpleNamespace(features=lambda images: images.pixels.numpy().mean((1, 2, 3))[:, None])
     yardstick = SimpleNamespace(gates=gates)
     scores = [0.5] * 7
 
@@ -278,3 +304,8 @@ def test_relatives_of_synthetic_parents_are_inherited():
     assert _additions(yardstick, images, [first], ancestry).relatives == (frozenset([0, 1]),)
     found = _additions(yardstick, images, [second], ancestry)
     assert found.relatives == (frozenset([0, 1, 2]),)
+    assert (found.seen == found.features).all()
+    white = replace(images, pixels=torch.full_like(images.pixels, 255))
+    judged = _additions(yardstick, images, [first], ancestry, lambda images: white)
+    assert (judged.features == found.features).all()
+    assert judged.seen == 255

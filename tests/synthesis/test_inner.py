@@ -43,20 +43,22 @@ def test_figures_equal_scikit_learn(inner):
 def test_relatives_of_held_out_images_never_help(inner):
     """Images that betray the answer, but descend from the held-out fold, change nothing."""
     everyone = frozenset(range(52))
-    planted = Additions(inner.features * 3, (inner.targets + 1) % 3, (everyone,) * 52)
+    planted = Additions(
+        inner.features, inner.features * 3, (inner.targets + 1) % 3, (everyone,) * 52
+    )
     assert (inner.predict(planted) == inner.predict(None)).all()
     assert inner.used_share(planted) == 0
 
 
 def test_unrelated_images_do_help(inner):
-    free = Additions(inner.features, inner.targets, (frozenset(),) * 52)
+    free = Additions(inner.features, inner.features, inner.targets, (frozenset(),) * 52)
     assert inner.used_share(free) == 1
     assert (inner.predict(free) != inner.predict(None)).any()
     assert inner.macro_f1(inner.predict(free)) > inner.macro_f1(inner.predict(None))
 
 
 def test_synthetic_images_get_at_most_their_share_of_a_class(inner):
-    free = Additions(inner.features, inner.targets, (frozenset(),) * 52)
+    free = Additions(inner.features, inner.features, inner.targets, (frozenset(),) * 52)
     none = replace(inner, share=0.0)
     assert (none.predict(free) == none.predict(None)).all()
     assert (inner.predict(free) != none.predict(free)).any()
@@ -66,7 +68,7 @@ def test_synthetic_images_get_at_most_their_share_of_a_class(inner):
 
 def test_an_image_is_used_for_the_folds_without_its_parents(inner):
     parents = frozenset({0})
-    one = Additions(inner.features[:1], inner.targets[:1], (parents,))
+    one = Additions(inner.features[:1], inner.features[:1], inner.targets[:1], (parents,))
     assert inner.used_share(one) == pytest.approx(3 / 4)
 
 

@@ -102,6 +102,11 @@ class SynthesisSettings(Section):
         description="Train the GAN of each later round anew on TRAIN and the accepted images; its "
         "errors then feed on themselves, and nothing is held back from it.",
     )
+    enlarger_kimg: float = Field(
+        6.0, ge=0,
+        description="Thousand pairs of TRAIN images, shrunk and whole, that the enlarger of "
+        "synthetic images learns from; with `classifier.weights` only; 0: plain resampling.",
+    )  # fmt: skip
     gan_kimg_per_round: float = Field(
         2.0, ge=0, description="Thousand real images the GAN continues on before each later round."
     )

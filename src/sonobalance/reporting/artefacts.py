@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sonobalance.artefacts import LARGE, as_seen
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.files import read_json, read_lines
 
@@ -84,6 +85,22 @@ class RunFiles:
     def synthetic(self) -> dict[str, tuple[Path, Record]]:
         """Accepted synthetic image id → file and record."""
         return self._images("synthesis/manifest.csv", self.folder / "synthesis")
+
+    @cached_property
+    def seen(self) -> dict[str, tuple[Path, Record]]:
+        """The same as the classifier sees them: enlarged where the run did that."""
+        if not self.has(f"synthesis/{LARGE}"):
+            return self.synthetic
+        drawn = self.folder / "synthesis"
+        large = as_seen(read_manifest(drawn / "manifest.csv", drawn), drawn / LARGE)
+        return {record.id: (large.file(record), record) for record in large}
+
+    @property
+    def seen_px(self) -> int | None:
+        """Their side; None where they were not enlarged."""
+        if not self.has(f"synthesis/{LARGE}"):
+            return None
+        return int(as_dict(self.settings.get("classifier"))["image_size_px"])
 
     @cached_property
     def classes(self) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ from sonobalance.synthesis.summary import Growth, conclude
 from sonobalance.synthesis.targets import target_counts
 from sonobalance.synthesis.yardstick import Yardstick
 
+Enlarge = Callable[[LabelledImages], LabelledImages]
 COUNTED = ("realism", "class", "typicality", "novelty", "diversity", "surplus")
 
 
@@ -56,6 +57,7 @@ def grow(
     *,
     seen: LabelledImages | None = None,
     share: float = 1.0,
+    enlarge: Enlarge | None = None,
     seed: int,
     folder: Path,
     device: torch.device | str = "cpu",
@@ -75,10 +77,12 @@ def grow(
         seen: the same images at the size at which a classifier will see them, which judges what a
             round is worth; None: at the generator's.
         share: most of a class's weight that this classifier gives to synthetic images.
+        enlarge: how the classifier gets synthetic images; None: as they are drawn.
         seed: of every random choice.
         folder: made if missing.
         device: where likeness is computed.
-        features_of: names all that `features` depends on; rounds made with others are refused.
+        features_of: names all that `features` and `enlarge` depend on; rounds made with others are
+            refused.
 
     Raises:
         SettingsError: the target counts contradict the images present.
@@ -86,7 +90,7 @@ def grow(
         StaleError: the folder holds rounds of other images, settings or another generator.
     """
     generator.advance(0)
-    warnings = cautions(settings, train, seen)
+    warnings = cautions(settings, train, seen, learnt=enlarge is not None)
     for warning in warnings:
         console.print(f"[yellow]{warning}[/yellow]")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
@@ -99,7 +103,7 @@ def grow(
     yardstick = Yardstick.of(
         train, groups, features, settings, seen=seen, share=share, seed=seed, device=device
     )
-    loop = _Loop(yardstick, generator, settings, targets, present, seed, folder, records)
+    loop = _Loop(yardstick, generator, settings, targets, present, enlarge, seed, folder, records)
     if not records:
         loop.commit(loop.round_zero(), identity)
     while (reason := stop_reason(loop.records, loop.deficits, settings)) is None:
@@ -130,6 +134,7 @@ class _Loop:
     settings: SynthesisSettings
     targets: Mapping[str, int]
     present: Mapping[str, int]
+    enlarge: Enlarge | None
     seed: int
     folder: Path
     records: list[RoundRecord]
@@ -141,7 +146,7 @@ class _Loop:
         train = self.yardstick.train
         self.images = train.take([])
         self.ancestry = {key: frozenset([i]) for i, key in enumerate(train.ids)}
-        self.additions = _additions(self.yardstick, self.images, [], self.ancestry)
+        self.additions = self._added(self.images, [])
         for record in self.records:
             self._take_in(record, self._read_images(record))
 
@@ -246,9 +251,10 @@ class _Loop:
     def _take_in(self, record: RoundRecord, accepted: LabelledImages) -> None:
         """Add the accepted images of a round."""
         self.images = self.images.join(accepted)
-        self.additions = self.additions.join(
-            _additions(self.yardstick, accepted, record.kept, self.ancestry)
-        )
+        self.additions = self.additions.join(self._added(accepted, record.kept))
+
+    def _added(self, images: LabelledImages, kept: Sequence[Candidate]) -> Additions:
+        return _additions(self.yardstick, images, kept, self.ancestry, self.enlarge)
 
     def _row(self, record: RoundRecord) -> dict[str, Any]:
         made = len(record.candidates)
@@ -274,6 +280,7 @@ def _additions(
     images: LabelledImages,
     kept: Sequence[Candidate],
     ancestry: dict[str, frozenset[int]],
+    enlarge: Enlarge | None = None,
 ) -> Additions:
     """Accepted images of one round for the inner validation; adds them to `ancestry`.
 
@@ -285,4 +292,6 @@ def _additions(
         known = (c.nearest_id, *parent_ids(c.parents))
         ancestry[c.id] = nobody.union(*(ancestry.get(key, nobody) for key in known))
     relatives = tuple(ancestry[c.id] for c in kept)
-    return Additions(yardstick.gates.features(images), images.targets.numpy(), relatives)
+    drawn = yardstick.gates.features(images)
+    seen = yardstick.gates.features(enlarge(images)) if enlarge else drawn
+    return Additions(drawn, seen, images.targets.numpy(), relatives)

@@ -37,12 +37,14 @@ class Additions:
     """Synthetic images as the inner validation sees them.
 
     Attributes:
-        features: (M, F).
+        features: (M, F) of the images as they were drawn.
+        seen: (M, F) of the images as a classifier sees them.
         targets: (M,).
         relatives: for each, the positions of the real images it descends from or resembles.
     """
 
     features: NDArray[np.float64]
+    seen: NDArray[np.float64]
     targets: NDArray[np.int64]
     relatives: tuple[frozenset[int], ...]
 
@@ -50,6 +52,7 @@ class Additions:
         """These followed by the others."""
         return Additions(
             np.concatenate([self.features, other.features]),
+            np.concatenate([self.seen, other.seen]),
             np.concatenate([self.targets, other.targets]),
             self.relatives + other.relatives,
         )
@@ -156,7 +159,7 @@ class InnerValidation:
         held = frozenset(np.flatnonzero(~seen).tolist())
         free = np.array([held.isdisjoint(relatives) for relatives in added.relatives])
         return (
-            np.concatenate([x, added.features[free]]),
+            np.concatenate([x, added.seen[free]]),
             np.concatenate([y, added.targets[free]]),
             np.arange(len(y) + free.sum()) >= len(y),
         )

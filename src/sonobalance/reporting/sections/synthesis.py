@@ -34,6 +34,7 @@ def synthesis(run: RunFiles) -> Section:
         "document": document,
         "strips": [_strip(run, label, kept) for label in run.classes],
         "size_px": _size(run),
+        "seen_px": run.seen_px,
         "candidates": len(candidates),
         "kept": len(kept),
         "by_rank": finite(document.get("accepted_by_rank")),
@@ -96,7 +97,7 @@ def _sample(run: RunFiles, ids: list[str], n: int, name: str) -> list[str]:
 
 
 def _strip(run: RunFiles, label: str, kept: list[Row]) -> dict[str, Any]:
-    size = _size(run)
+    size = run.seen_px or _size(run)
     train = run.ids_of("train", label)
     made = [key for key, (_, record) in run.synthetic.items() if record.label == label]
     real = _sample(run, train, SHOWN_PER_STRIP, f"real {label}")
@@ -106,9 +107,7 @@ def _strip(run: RunFiles, label: str, kept: list[Row]) -> dict[str, Any]:
         "train": len(train),
         "made": len(made),
         "real": [square(run.real, key, size, f"Real {label} image") for key in real],
-        "synthetic": [
-            square(run.synthetic, key, size, f"Synthetic {label} image") for key in synthetic
-        ],
+        "synthetic": [square(run.seen, key, size, f"Synthetic {label} image") for key in synthetic],
     }
 
 

@@ -1,0 +1,77 @@
+"""How the synthetic images of a run reach the side at which its classifier sees them."""
+
+from __future__ import annotations
+
+from sonobalance.artefacts import LARGE, as_seen, device_of, eyes_of
+from sonobalance.classify.features import features_name
+from sonobalance.data.images import write_png
+from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.gan.snapshot import hash_images
+from sonobalance.randomness import derive
+from sonobalance.runs import Run, remove
+from sonobalance.synthesis.enlarger import (
+    Enlarger,
+    enlarged,
+    learn_enlarger,
+    load_enlarger,
+    save_enlarger,
+)
+from sonobalance.synthesis.regenerate import text_of
+from sonobalance.synthesis.summary import training_images
+
+FILE = "synthesis/enlarger.safetensors"
+
+
+def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> Enlarger | None:
+    """The run's enlarger, learnt now unless it was already.
+
+    Args:
+        run: for its settings and folder.
+        small: real TRAIN images at the generator's side.
+        large: the same at the classifier's side.
+
+    Returns:
+        None where the classifier sees no larger images, without pretrained weights (pixels alone
+        teach soft edges), and where `synthesis.enlarger_kimg` is 0.
+    """
+    kimg, path, device = run.settings.synthesis.enlarger_kimg, run.path(FILE), device_of(run)
+    larger = large.pixels.shape[-1] > small.pixels.shape[-1]
+    eyes = eyes_of(run) if larger and kimg else None
+    if eyes is None:
+        path.unlink(missing_ok=True)
+        return None
+    name = _name(run, small, large)
+    if path.is_file() and (known := load_enlarger(path, device)).name == name:
+        return known
+    enlarger = learn_enlarger(
+        small, large, eyes.to(device).native, kimg=kimg, seed=run.settings.seed, name=name,
+        device=device,
+    )  # fmt: skip
+    save_enlarger(path, enlarger)
+    return enlarger
+
+
+def write_enlarged(run: Run, enlarger: Enlarger | None) -> None:
+    """Every accepted image at the larger side, `LARGE`/<class>/<id>.png, with its provenance."""
+    folder = run.path("synthesis")
+    remove(folder / LARGE)
+    if enlarger is None:
+        return
+    accepted = training_images(folder, every_round=True)
+    large = as_seen(accepted, folder / LARGE)
+    images = load_images(accepted, enlarger.small, accepted.classes, "enlarging")
+    for drawn, record, pixels in zip(
+        accepted, large, enlarged(images, enlarger).pixels, strict=True
+    ):
+        text = text_of(accepted.file(drawn)) | {"enlarger": enlarger.name}
+        write_png(large.file(record), pixels[0].numpy(), text)
+
+
+def _name(run: Run, small: LabelledImages, large: LabelledImages) -> str:
+    """Changes with everything that the enlarger depends on."""
+    classifier = run.settings.classifier
+    parts = (
+        hash_images(small), hash_images(large), str(run.settings.synthesis.enlarger_kimg),
+        features_name(classifier.backbone, classifier.weights),
+    )  # fmt: skip
+    return f"{derive(run.settings.seed, *parts):016x}"

@@ -1,0 +1,161 @@
+"""Synthetic images as large as a classifier sees them, with the edges that resampling leaves out.
+
+A generator's side is mostly smaller than a classifier's. Resampled images differ from all real ones
+by their softness, which the classifier takes for a trait of the class that they fill up. How edges
+and speckle continue at the larger side is learnt from the real TRAIN images of all classes, shrunk
+and whole.
+
+Residual convolutions without batch norm (Lim et al., EDSR, CVPRW 2017) at half the larger side,
+shuffled into pixels (Shi et al., ESPCN, CVPR 2016), add to the bicubic enlargement. The loss is
+|x − y| + mean over levels l of |φ_l(x) − φ_l(y)| / |φ_l(y)|, L1 means over pixels and over frozen
+features φ (Johnson et al., ECCV 2016, eq. 2, with L1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
+from sonobalance.errors import InputError
+from sonobalance.progress import track
+from sonobalance.randomness import seed_torch, torch_generator
+from sonobalance.state import load_state, save_state
+
+Look = Callable[[Tensor], list[Tensor]]  # images (N, 1, S, S) in [-1, 1] → frozen feature maps
+WIDTH, BLOCKS = 32, 3
+BATCH = 8
+PEAK_LR = 2e-3
+
+
+class Enlarger(nn.Module):
+    """Images of one side to a larger one.
+
+    Args:
+        small: side of what comes in.
+        large: side of what goes out.
+        name: changes with what it was learnt from.
+    """
+
+    def __init__(self, small: int, large: int, name: str = "") -> None:
+        super().__init__()
+        self.small, self.large, self.name = small, large, name
+        self.entry = nn.Conv2d(4, WIDTH, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            )
+            for _ in range(BLOCKS)
+        )
+        self.exit = nn.Conv2d(WIDTH, 4, 3, padding=1)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, small, small) → (N, 1, large, large), both float32 in [-1, 1]."""
+        rough = _resized(images, self.large + self.large % 2)
+        x = F.pixel_unshuffle(rough, 2).contiguous(memory_format=torch.channels_last)
+        x = self.entry(x)
+        for block in self.blocks:
+            x = x + block(x)
+        sharp = rough + F.pixel_shuffle(self.exit(F.leaky_relu(x, 0.2)), 2)
+        return _resized(sharp, self.large).clamp(-1, 1)
+
+
+def learn_enlarger(
+    small: LabelledImages,
+    large: LabelledImages,
+    look: Look,
+    *,
+    kimg: float,
+    seed: int,
+    name: str = "",
+    device: torch.device | str = "cpu",
+) -> Enlarger:
+    """Learn from pairs of real images.
+
+    Args:
+        small: N real images at the generator's side.
+        large: the same in the same order at the classifier's side.
+        look: frozen feature maps that the result should have too.
+        kimg: thousand pairs to learn from, mirrored at random.
+        seed: of weights and order.
+        name: of the result.
+        device: where it learns.
+    """
+    seed_torch(seed, "enlarger")
+    enlarger = Enlarger(small.pixels.shape[-1], large.pixels.shape[-1], name).to(device)
+    steps = max(1, math.ceil(1000 * kimg / BATCH))
+    optimiser = torch.optim.Adam(enlarger.parameters())
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=steps)
+    random = torch_generator(seed, "enlarger", "order")
+    for _ in track(range(steps), "enlarger", steps):
+        rows = torch.randint(len(small), (BATCH,), generator=random)
+        flip = [3] if torch.rand((), generator=random) < 0.5 else []
+        given, wanted = (
+            to_unit(images.pixels[rows].flip(flip).to(device)) for images in (small, large)
+        )
+        made = enlarger(given)
+        loss = (made - wanted).abs().mean() + _unlike(look, made, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        rate.step()
+    return enlarger.eval()
+
+
+def enlarged(images: LabelledImages, enlarger: Enlarger, batch_size: int = 32) -> LabelledImages:
+    """The images at the larger side; each depends on itself alone."""
+    device = next(enlarger.parameters()).device
+    parts = images.pixels.split(batch_size) if len(images) else ()
+    with torch.inference_mode():
+        made = [to_pixels(enlarger(to_unit(part.to(device)))).cpu() for part in parts]
+    empty = images.pixels.new_zeros((0, 1, enlarger.large, enlarger.large))
+    return replace(images, pixels=torch.cat([empty, *made]))
+
+
+def save_enlarger(path: Path, enlarger: Enlarger) -> None:
+    """Write it atomically as safetensors."""
+    facts = {"small": enlarger.small, "large": enlarger.large, "name": enlarger.name}
+    save_state(path, facts | {"weights": enlarger.state_dict()})
+
+
+def load_enlarger(path: Path, device: torch.device | str = "cpu") -> Enlarger:
+    """Read it.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    state = load_state(path)
+    try:
+        enlarger = Enlarger(state["small"], state["large"], state["name"])
+        enlarger.load_state_dict(state["weights"])
+    except (KeyError, TypeError, RuntimeError):
+        raise InputError(
+            f"Expected an enlarger of synthetic images in {path}, but it holds something else; "
+            "repeat `synthesize` with --redo."
+        ) from None
+    return enlarger.to(device).eval()
+
+
+def _unlike(look: Look, made: Tensor, wanted: Tensor) -> Tensor:
+    with torch.no_grad():
+        targets = look(wanted)
+    pairs = zip(look(made), targets, strict=True)
+    return torch.stack([(a - b).abs().mean() / b.abs().mean() for a, b in pairs]).mean()
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(
+        images, size=(side, side), mode="bicubic", antialias=True, align_corners=False
+    )

@@ -1,0 +1,62 @@
+"""A run with pretrained weights enlarges its synthetic images, trains with them and shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+from PIL import Image
+from safetensors.torch import save_file
+from tiny_benchmark import TINY
+
+from sonobalance import api
+from sonobalance.artefacts import LARGE, synthetic_of
+from sonobalance.config import Settings
+from sonobalance.data.phantoms import make_phantoms
+from sonobalance.runs import open_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("enlarging")
+    phantoms = make_phantoms(folder / "phantoms", images=72, size_px=64)
+    weights = folder / "weights.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    settings = Settings.model_validate(TINY | {
+        "arms": ["over-sampling", "dual-iterative"],
+        "synthesis": TINY["synthesis"] | {"enlarger_kimg": 0.08},
+        "classifier": TINY["classifier"] | {"image_size_px": 48, "weights": weights},
+    })  # fmt: skip
+    api.run(phantoms, out=folder / "run", preset="demo", settings=settings)
+    return folder / "run"
+
+
+def test_accepted_images_have_the_side_of_the_classifier(finished: Path) -> None:
+    drawn = sorted((finished / "synthesis/images").rglob("*.png"))
+    large = sorted((finished / "synthesis" / LARGE).rglob("*.png"))
+    assert [p.name for p in large] == [p.name for p in drawn] != []
+    for path, side in ((drawn[0], 32), (large[0], 48)):
+        with Image.open(path) as image:
+            assert image.size == (side, side)
+    run = open_run(finished)
+    made = synthetic_of(run, "dual-iterative", 48, ("benign", "malignant", "normal"))
+    assert made is not None
+    assert len(made) == len(large)
+
+
+def test_images_are_made_again_from_their_record_as_they_were_drawn(finished: Path) -> None:
+    name = next((finished / "synthesis/images").rglob("*.png")).stem
+    assert api.regenerate(name, finished) == 0
+
+
+def test_the_report_shows_them_as_the_classifier_sees_them(finished: Path) -> None:
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert "at the 48 × 48 pixels that the classifier sees: generated at 32 × 32" in page
+
+
+def test_a_finished_run_goes_on_where_it_ended(finished: Path) -> None:
+    before = (finished / "synthesis/enlarger.safetensors").stat().st_mtime_ns
+    run = open_run(finished)
+    api.run(run.source, out=finished, preset="demo", settings=run.settings)
+    assert (finished / "synthesis/enlarger.safetensors").stat().st_mtime_ns == before
