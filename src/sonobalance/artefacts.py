@@ -100,8 +100,11 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
-def as_seen(accepted: Manifest, large: Path) -> Manifest:
-    """The same images in this folder of enlarged ones."""
+def as_seen(accepted: Manifest, synthesis: Path) -> Manifest:
+    """The same images as a classifier sees them, where the run enlarged its synthetic images."""
+    large = synthesis / LARGE
+    if not large.is_dir():
+        return accepted
     moved = (replace(r, path=f"{r.label}/{Path(r.path).name}") for r in accepted)
     return Manifest(tuple(moved), large)
 
@@ -126,9 +129,8 @@ def synthetic_of(
         accepted = training_images(folder, every_round=True)
     if TREATMENTS[arm].one_shot:
         accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
-    if (folder / LARGE).is_dir():
-        accepted = as_seen(accepted, folder / LARGE)
-    return load_images(accepted, size_px, classes, "synthetic") if len(accepted) else None
+    seen = as_seen(accepted, folder)
+    return load_images(seen, size_px, classes, "synthetic") if len(seen) else None
 
 
 def prediction_table(

@@ -10,6 +10,7 @@ from sonobalance.gan.snapshot import hash_images
 from sonobalance.randomness import derive
 from sonobalance.runs import Run, remove
 from sonobalance.synthesis.enlarger import (
+    ENLARGER,
     Enlarger,
     enlarged,
     learn_enlarger,
@@ -19,7 +20,7 @@ from sonobalance.synthesis.enlarger import (
 from sonobalance.synthesis.regenerate import text_of
 from sonobalance.synthesis.summary import training_images
 
-FILE = "synthesis/enlarger.safetensors"
+FILE = f"synthesis/{ENLARGER}"
 
 
 def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> Enlarger | None:
@@ -57,12 +58,12 @@ def write_enlarged(run: Run, enlarger: Enlarger | None) -> None:
     remove(folder / LARGE)
     if enlarger is None:
         return
+    (folder / LARGE).mkdir()
     accepted = training_images(folder, every_round=True)
-    large = as_seen(accepted, folder / LARGE)
+    large = as_seen(accepted, folder)
     images = load_images(accepted, enlarger.small, accepted.classes, "enlarging")
-    for drawn, record, pixels in zip(
-        accepted, large, enlarged(images, enlarger).pixels, strict=True
-    ):
+    made = enlarged(images, enlarger, batch_size=1).pixels  # `regenerate` makes one alone
+    for drawn, record, pixels in zip(accepted, large, made, strict=True):
         text = text_of(accepted.file(drawn)) | {"enlarger": enlarger.name}
         write_png(large.file(record), pixels[0].numpy(), text)
 

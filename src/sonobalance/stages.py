@@ -94,7 +94,7 @@ def _synthesize(run: Run) -> None:
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
     from sonobalance.enlarging import learnt_enlarger, write_enlarged
-    from sonobalance.synthesis.enlarger import enlarged
+    from sonobalance.synthesis.enlarger import ENLARGER, enlarged
     from sonobalance.synthesis.generator import GanGenerator
     from sonobalance.synthesis.generator_bundle import write_generator_bundle
     from sonobalance.synthesis.grow import grow
@@ -135,6 +135,7 @@ def _synthesize(run: Run) -> None:
             realism=realism_of(generator, images, settings.synthesis), train=images,
             default_round=default, settings=settings.synthesis,
             backbone=classifier.backbone, weights=classifier.weights,
+            enlarger=folder / ENLARGER if enlarger else None,
         )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from tiny_benchmark import TINY
 from sonobalance import api
 from sonobalance.artefacts import LARGE, synthetic_of
 from sonobalance.config import Settings
+from sonobalance.data.manifest import read_manifest
 from sonobalance.data.phantoms import make_phantoms
+from sonobalance.errors import InputError
 from sonobalance.runs import open_run
 
 
@@ -48,6 +50,23 @@ def test_accepted_images_have_the_side_of_the_classifier(finished: Path) -> None
 def test_images_are_made_again_from_their_record_as_they_were_drawn(finished: Path) -> None:
     name = next((finished / "synthesis/images").rglob("*.png")).stem
     assert api.regenerate(name, finished) == 0
+
+
+def test_the_exported_set_has_the_enlarged_images_and_they_can_be_made_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    api.export(finished, out=tmp_path / "large", every_round=True)
+    api.export(finished, out=tmp_path / "drawn", every_round=True, drawn=True)
+    for name, side in (("large", 48), ("drawn", 32)):
+        rows = read_manifest(tmp_path / name / "index.csv", tmp_path / name)
+        made = next(r for r in rows if r.origin == "synthetic")
+        assert (made.width, made.height) == (side, side)
+        with Image.open(rows.file(made)) as image:
+            assert image.size == (side, side)
+        assert api.regenerate(made.id, tmp_path / name, bundle=finished) == 0
+    (finished / "synthesis/bundle/enlarger.safetensors").unlink()
+    with pytest.raises(InputError, match="Expected the enlarger"):
+        api.regenerate(made.id, tmp_path / "large", bundle=finished)
 
 
 def test_the_report_shows_them_as_the_classifier_sees_them(finished: Path) -> None:

@@ -17,7 +17,7 @@ from sonobalance.synthesis.image_folders import find_images
 from sonobalance.synthesis.regenerate import regenerate
 
 DEFAULT = {"layout": "folders", "real": "copy", "parts": "train", "every_round": True,
-           "licence": "", "name": "toy set"}  # fmt: skip
+           "drawn": False, "licence": "", "name": "toy set"}  # fmt: skip
 
 
 def export(splits, grown, out, **changes):

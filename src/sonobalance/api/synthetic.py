@@ -133,6 +133,7 @@ def export(
     real: Literal["copy", "link", "leave-out"] = "copy",
     parts: Literal["train", "all"] = "train",
     every_round: bool = False,
+    drawn: bool = False,
     licence: str = "",
     name: str = "",
 ) -> Path:
@@ -140,7 +141,8 @@ def export(
 
     Writes class folders with BUSI's names (or `images/` with ids as names), `index.csv`,
     `DATASHEET.md`, `croissant.json`, `load_torchvision.py`, `load_monai.py`, `load_datasets.py`.
-    Synthetic images are marked in their names, in the index and in the text of their PNG.
+    Synthetic images are marked in their names, in the index and in the text of their PNG. Where the
+    run enlarged them to the side of its classifier, the set has those.
 
     Args:
         run: run folder with accepted images.
@@ -149,6 +151,7 @@ def export(
         real: copy real images and masks, link to them, or leave them out.
         parts: TRAIN alone, or TRAIN, VAL and TEST each in a folder; synthetic images are in TRAIN.
         every_round: all accepted images, also of rounds that the harm guard would not use.
+        drawn: synthetic images at the generator's side, as they were drawn.
         licence: terms of the source set; recognised for published sets.
         name: of the new set.
 
@@ -161,7 +164,8 @@ def export(
     from sonobalance.synthesis.export_set import Wish, export_set
 
     opened = open_run(run)
-    wish = Wish(layout, real, parts, every_round, licence, name or f"{opened.source.stem}-balanced")
+    name = name or f"{opened.source.stem}-balanced"
+    wish = Wish(layout, real, parts, every_round, drawn, licence, name)
     date = str(opened.record.get("created", ""))[:10]
     sentence = export_set(splits_of(opened), opened.path("synthesis"), out, wish, date)
     print(sentence)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sonobalance.artefacts import LARGE, as_seen
+from sonobalance.artefacts import LARGE
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.files import read_json, read_lines
 
@@ -89,11 +89,11 @@ class RunFiles:
     @cached_property
     def seen(self) -> dict[str, tuple[Path, Record]]:
         """The same as the classifier sees them: enlarged where the run did that."""
-        if not self.has(f"synthesis/{LARGE}"):
+        large = self.folder / "synthesis" / LARGE
+        if not large.is_dir():
             return self.synthetic
-        drawn = self.folder / "synthesis"
-        large = as_seen(read_manifest(drawn / "manifest.csv", drawn), drawn / LARGE)
-        return {record.id: (large.file(record), record) for record in large}
+        drawn = self.synthetic.items()
+        return {key: (large / record.label / path.name, record) for key, (path, record) in drawn}
 
     @property
     def seen_px(self) -> int | None:

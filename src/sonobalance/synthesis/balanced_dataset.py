@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sonobalance.artefacts import as_seen
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.data.split import Part, check_no_synthetic, read_splits
@@ -66,6 +67,7 @@ class BalancedDataset(Dataset[tuple[Any, int]]):
         ]
         if part == "train" and synthetic:
             made = training_images(folder / "synthesis", every_round=every_round)
+            made = as_seen(made, folder / "synthesis")
             self._images += [(made, r) for r in made]
         else:
             check_no_synthetic(r for _, r in self._images)

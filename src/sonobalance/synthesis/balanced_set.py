@@ -151,7 +151,11 @@ def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
             write_png(target, read_gray(item.file, item.record.frame))
         for source, name in zip(item.masks, item.record.masks, strict=True):
             _place(source, folder / name, linked=linked)
-        records.append(replace(item.record, sha256=sha256_of(target)))
+        record = replace(item.record, sha256=sha256_of(target))
+        if record.origin == "synthetic":  # enlarged ones differ from those that were drawn
+            height, width = read_gray(target).shape
+            record = replace(record, width=width, height=height)
+        records.append(record)
     _write_index(items, records, folder / INDEX)
     return Manifest(tuple(records), folder)
 

@@ -29,6 +29,7 @@ from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
 Look = Callable[[Tensor], list[Tensor]]  # images (N, 1, S, S) in [-1, 1] → frozen feature maps
+ENLARGER = "enlarger.safetensors"  # of a synthesis and of its bundle
 WIDTH, BLOCKS = 32, 3
 BATCH = 8
 PEAK_LR = 2e-3
@@ -114,12 +115,16 @@ def learn_enlarger(
 
 def enlarged(images: LabelledImages, enlarger: Enlarger, batch_size: int = 32) -> LabelledImages:
     """The images at the larger side; each depends on itself alone."""
+    return replace(images, pixels=enlarged_pixels(images.pixels, enlarger, batch_size))
+
+
+def enlarged_pixels(pixels: Tensor, enlarger: Enlarger, batch_size: int = 32) -> Tensor:
+    """(N, 1, small, small) → (N, 1, large, large), both uint8."""
     device = next(enlarger.parameters()).device
-    parts = images.pixels.split(batch_size) if len(images) else ()
+    parts = pixels.split(batch_size) if len(pixels) else ()
     with torch.inference_mode():
         made = [to_pixels(enlarger(to_unit(part.to(device)))).cpu() for part in parts]
-    empty = images.pixels.new_zeros((0, 1, enlarger.large, enlarger.large))
-    return replace(images, pixels=torch.cat([empty, *made]))
+    return torch.cat([pixels.new_zeros((0, 1, enlarger.large, enlarger.large)), *made])
 
 
 def save_enlarger(path: Path, enlarger: Enlarger) -> None:

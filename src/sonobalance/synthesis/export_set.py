@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from sonobalance.artefacts import as_seen
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
 from sonobalance.errors import InputError
@@ -34,6 +35,7 @@ class Wish:
         layout, real: see `balanced_set`.
         parts: TRAIN alone, or all three parts.
         every_round: all accepted images, whatever the harm guard says.
+        drawn: synthetic images as they were drawn, also where they were enlarged.
         licence: terms of the source set; empty to recognise published sets.
         name: of the new set.
     """
@@ -42,6 +44,7 @@ class Wish:
     real: Real
     parts: Literal["train", "all"]
     every_round: bool
+    drawn: bool
     licence: str
     name: str
 
@@ -67,6 +70,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
     summary = read_json(synthesis / SUMMARY)
     made = training_images(synthesis, every_round=wish.every_round)
+    made = made if wish.drawn else as_seen(made, synthesis)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
     items = plan_set(splits, made, parts, wish.layout, wish.real)
     if not items:

@@ -23,6 +23,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import atomic, read_json, sha256_of, write_json
 from sonobalance.gan.sampling import Sampler
+from sonobalance.synthesis.enlarger import ENLARGER
 from sonobalance.synthesis.gate_files import load_gates, save_gates
 from sonobalance.synthesis.gate_models import FeatureFunction, GateModels
 from sonobalance.synthesis.gates import Realism
@@ -86,6 +87,7 @@ def write_generator_bundle(
     settings: SynthesisSettings,
     backbone: str,
     weights: Path | None,
+    enlarger: Path | None = None,
 ) -> Path:
     """Write a bundle; `bundle.json` last, so that a half-written one is none.
 
@@ -99,15 +101,18 @@ def write_generator_bundle(
         settings: of the synthesis.
         backbone: timm name of the features' network.
         weights: its file; None where features need none.
+        enlarger: its file; None where images stay as they are drawn.
     """
     (folder / DOCUMENT).unlink(missing_ok=True)
     names = sorted(p.name for p in generators.glob("round-*.safetensors"))
     for name in names:
         _copy(generators / name, folder / name)
     save_gates(folder / GATES, gates, realism)
-    if weights is not None:
-        _copy(weights, folder / BACKBONE)
-    files = [*names, GATES, *([BACKBONE] if weights is not None else [])]
+    given = {BACKBONE: weights, ENLARGER: enlarger}
+    taken = {name: path for name, path in given.items() if path is not None}
+    for name, path in taken.items():
+        _copy(path, folder / name)
+    files = [*names, GATES, *taken]
     sampler = Sampler.load(folder / snapshot_name(default_round), torch.device("cpu"))
     counted = Counter(train.classes[k] for k in train.targets.tolist())
     thresholds = {name: asdict(t) for name, t in gates.thresholds().items()}

@@ -20,6 +20,7 @@ from sonobalance.files import read_json, sha256_of
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.synthesis import drawing
 from sonobalance.synthesis.balanced_set import INDEX
+from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, enlarged_pixels, load_enlarger
 from sonobalance.synthesis.generator import GENERATORS, snapshot_name
 from sonobalance.synthesis.interpolation import interpolate
 from sonobalance.synthesis.ledger import SELECTION
@@ -59,7 +60,10 @@ def regenerate(folder: Path, name: str, device: torch.device, bundle: Path | Non
     kept = _file_of(place, name)
     row = text_of(kept) if kept is not None else _row_of(place, name)
     path = generator_of(row, place, bundle)
-    pixels = make_again(row, Sampler.load(path, device)).pixels[0, 0].numpy()
+    drawn = make_again(row, Sampler.load(path, device)).pixels
+    if "enlarger" in row:
+        drawn = enlarged_pixels(drawn, _enlarger_of(row["enlarger"], place, bundle, device))
+    pixels = drawn[0, 0].numpy()
     different = int((read_gray(kept) != pixels).sum()) if kept is not None else 0
     return Remade(pixels, sha256_of(path), kept, different)
 
@@ -139,9 +143,22 @@ def generator_of(row: Mapping[str, str], folder: Path, bundle: Path | None) -> P
 
 
 def _snapshots(row: Mapping[str, str], folder: Path, bundle: Path | None) -> Iterator[Path]:
-    name = snapshot_name(int(row["round"]))
-    places = [folder / GENERATORS, folder / "bundle"]
+    for place in _places(folder, bundle):
+        yield place / snapshot_name(int(row["round"]))
+
+
+def _enlarger_of(name: str, folder: Path, bundle: Path | None, device: torch.device) -> Enlarger:
+    for path in (place / ENLARGER for place in _places(folder, bundle)):
+        if path.is_file() and (found := load_enlarger(path, device)).name == name:
+            return found
+    raise InputError(
+        f"Expected the enlarger {name} of this image, but it is not in {bundle or folder}; "
+        "give the bundle of its generator as --bundle."
+    )
+
+
+def _places(folder: Path, bundle: Path | None) -> tuple[Path, ...]:
+    """Where the networks of an image may lie."""
     if bundle is not None:
-        places = [bundle, bundle / "bundle", bundle / "synthesis" / "bundle"]
-    for place in places:
-        yield place / name
+        return bundle, bundle / "bundle", bundle / "synthesis" / "bundle"
+    return folder / GENERATORS, folder / "bundle"
