@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 from tiny_benchmark import TINY
 
-from sonobalance import api
+from sonobalance import BalancedDataset, api
 from sonobalance.artefacts import LARGE, synthetic_of
 from sonobalance.config import Settings
 from sonobalance.data.manifest import read_manifest
@@ -45,6 +46,11 @@ def test_accepted_images_have_the_side_of_the_classifier(finished: Path) -> None
     made = synthetic_of(run, "dual-iterative", 48, ("benign", "malignant", "normal"))
     assert made is not None
     assert len(made) == len(large)
+    handed = BalancedDataset(finished, size_px=48, every_round=True)
+    assert int(handed.synthetic.sum()) == len(large)
+    assert set(made.ids) <= set(handed.ids)
+    first = handed.ids.index(made.ids[0])
+    assert torch.equal((handed[first][0] * 255).round().to(torch.uint8), made.pixels[0])
 
 
 def test_images_are_made_again_from_their_record_as_they_were_drawn(finished: Path) -> None:
@@ -64,6 +70,8 @@ def test_the_exported_set_has_the_enlarged_images_and_they_can_be_made_again(
         with Image.open(rows.file(made)) as image:
             assert image.size == (side, side)
         assert api.regenerate(made.id, tmp_path / name, bundle=finished) == 0
+        sheet = (tmp_path / name / "DATASHEET.md").read_text(encoding="utf-8")
+        assert ("enlarged to the side of a classifier" in sheet) == (name == "large")
     (finished / "synthesis/bundle/enlarger.safetensors").unlink()
     with pytest.raises(InputError, match="Expected the enlarger"):
         api.regenerate(made.id, tmp_path / "large", bundle=finished)

@@ -44,6 +44,7 @@ def datasheet(
     parts: Sequence[str],
     real: str,
     synthesis: Mapping[str, Any],
+    enlarged: bool,
     date: str,
 ) -> str:
     """The text, in Markdown.
@@ -56,6 +57,7 @@ def datasheet(
         parts: exported parts.
         real: copy, link or leave-out.
         synthesis: content of `synthesis.json`.
+        enlarged: whether synthetic images were brought to the classifier's side.
         date: ISO 8601.
     """
     environment = Environment(  # noqa: S701 - Markdown, no HTML
@@ -65,5 +67,5 @@ def datasheet(
     return environment.get_template("datasheet.md.j2").render(
         name=name, source=source, unknown_source=UNKNOWN_SOURCE, licence=licence, counts=counts,
         labels=sorted({label for label, _ in counts}), parts=parts, presence=PRESENCE[real],
-        synthesis=synthesis, date=date, limits=LIMITS, version=__version__,
+        synthesis=synthesis, enlarged=enlarged, date=date, limits=LIMITS, version=__version__,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from sonobalance.artefacts import as_seen
+from sonobalance.artefacts import LARGE, as_seen
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
 from sonobalance.errors import InputError
@@ -111,6 +111,7 @@ def _describe(
     sheet = datasheet.datasheet(
         name=wish.name, source=known, licence=licence, counts=counts_of(items), parts=parts,
         real=wish.real, synthesis=summary, date=date,
+        enlarged=any(item.file.parent.parent.name == LARGE for item in items),
     )  # fmt: skip
     write_text(folder / datasheet.DOCUMENT, sheet)
     write_json(folder / croissant.DOCUMENT, croissant.croissant(
