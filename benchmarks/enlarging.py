@@ -25,16 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from gan_quality import REFEREE, look, standardised
 
 from sonobalance.artefacts import splits_of
 from sonobalance.data.guard import reading_only
-from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.data.loading import LabelledImages, load_images, to_pixels, to_unit
 from sonobalance.enlarging import FILE
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
+from sonobalance.gan.framing import resize
 from sonobalance.runs import Run, open_run
 from sonobalance.synthesis.enlarger import enlarged, load_enlarger
 from sonobalance.synthesis.fidelity import split_halves, subset_kernel_distance
@@ -54,9 +53,7 @@ def arguments() -> argparse.Namespace:
 
 def resampled(images: LabelledImages, side: int) -> LabelledImages:
     """Bicubic."""
-    size = (side, side)
-    made = F.interpolate(images.pixels.float(), size=size, mode="bicubic", antialias=True)
-    return replace(images, pixels=made.clamp(0, 255).round().to(torch.uint8))
+    return replace(images, pixels=to_pixels(resize(to_unit(images.pixels), side, side)))
 
 
 def rows_of(run: Run, base: Run, given: argparse.Namespace) -> Iterator[dict[str, Any]]:

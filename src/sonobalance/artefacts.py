@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sonobalance.arms import TREATMENTS, arms_of
 from sonobalance.config import Arm
-from sonobalance.data.manifest import Manifest, read_manifest
+from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
 from sonobalance.runs import Run
@@ -100,13 +100,16 @@ def trained_arms(run: Run) -> tuple[Arm, ...]:
     return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
 
 
-def as_seen(accepted: Manifest, synthesis: Path) -> Manifest:
-    """The same images as a classifier sees them, where the run enlarged its synthetic images."""
-    large = synthesis / LARGE
-    if not large.is_dir():
+def as_seen(accepted: Manifest) -> Manifest:
+    """Synthetic images as a classifier sees them: enlarged, where the run did that."""
+    if not (accepted.root / LARGE).is_dir():
         return accepted
-    moved = (replace(r, path=f"{r.label}/{Path(r.path).name}") for r in accepted)
-    return Manifest(tuple(moved), large)
+    return replace(accepted, records=tuple(replace(r, path=large_path(r)) for r in accepted))
+
+
+def large_path(record: Record) -> str:
+    """Where the enlarged image stands, relative to the synthesis."""
+    return f"{LARGE}/{record.label}/{Path(record.path).name}"
 
 
 def synthetic_of(
@@ -129,7 +132,7 @@ def synthetic_of(
         accepted = training_images(folder, every_round=True)
     if TREATMENTS[arm].one_shot:
         accepted = accepted.select(key for key in accepted.ids if key.startswith("r1-"))
-    seen = as_seen(accepted, folder)
+    seen = as_seen(accepted)
     return load_images(seen, size_px, classes, "synthetic") if len(seen) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sonobalance.artefacts import LARGE, as_seen, device_of, eyes_of
 from sonobalance.classify.features import features_name
+from sonobalance.config import Settings
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.gan.snapshot import hash_images
@@ -23,6 +24,17 @@ from sonobalance.synthesis.summary import training_images
 FILE = f"synthesis/{ENLARGER}"
 
 
+def enlarges(settings: Settings) -> bool:
+    """Whether a run learns an enlarger.
+
+    It does not where the classifier sees no larger images, without pretrained weights (pixels alone
+    teach soft edges), and where `synthesis.enlarger_kimg` is 0.
+    """
+    classifier = settings.classifier
+    larger = classifier.image_size_px > settings.gan.image_size_px
+    return larger and classifier.weights is not None and settings.synthesis.enlarger_kimg > 0
+
+
 def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> Enlarger | None:
     """The run's enlarger, learnt now unless it was already.
 
@@ -32,12 +44,10 @@ def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> E
         large: the same at the classifier's side.
 
     Returns:
-        None where the classifier sees no larger images, without pretrained weights (pixels alone
-        teach soft edges), and where `synthesis.enlarger_kimg` is 0.
+        None where the run `enlarges` nothing.
     """
-    kimg, path, device = run.settings.synthesis.enlarger_kimg, run.path(FILE), device_of(run)
-    larger = large.pixels.shape[-1] > small.pixels.shape[-1]
-    eyes = eyes_of(run) if larger and kimg else None
+    path, device = run.path(FILE), device_of(run)
+    eyes = eyes_of(run) if enlarges(run.settings) else None
     if eyes is None:
         path.unlink(missing_ok=True)
         return None
@@ -45,8 +55,8 @@ def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> E
     if path.is_file() and (known := load_enlarger(path, device)).name == name:
         return known
     enlarger = learn_enlarger(
-        small, large, eyes.to(device).native, kimg=kimg, seed=run.settings.seed, name=name,
-        device=device,
+        small, large, eyes.to(device).native, kimg=run.settings.synthesis.enlarger_kimg,
+        seed=run.settings.seed, name=name, device=device,
     )  # fmt: skip
     save_enlarger(path, enlarger)
     return enlarger
@@ -60,7 +70,7 @@ def write_enlarged(run: Run, enlarger: Enlarger | None) -> None:
         return
     (folder / LARGE).mkdir()
     accepted = training_images(folder, every_round=True)
-    large = as_seen(accepted, folder)
+    large = as_seen(accepted)
     images = load_images(accepted, enlarger.small, accepted.classes, "enlarging")
     made = enlarged(images, enlarger, batch_size=1).pixels  # `regenerate` makes one alone
     for drawn, record, pixels in zip(accepted, large, made, strict=True):

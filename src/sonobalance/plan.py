@@ -22,6 +22,7 @@ from sonobalance.arms import arms_of, need_generator
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import GanSettings, Settings
 from sonobalance.data.scan import files_below, is_image
+from sonobalance.enlarging import enlarges
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.networks import Encoder
@@ -119,9 +120,9 @@ def enlarger_flops(settings: Settings) -> tuple[float, float]:
     Both are 0 where none is learnt. The wanted image passes the features once, the made one there
     and back.
     """
-    small, large = settings.gan.image_size_px, settings.classifier.image_size_px
-    if not (settings.synthesis.enlarger_kimg and settings.classifier.weights and large > small):
+    if not enlarges(settings):
         return 0.0, 0.0
+    small, large = settings.gan.image_size_px, settings.classifier.image_size_px
     eyes = FrozenFeatures(settings.classifier.backbone, small)
     made = _flops(Enlarger(small, large), torch.zeros(1, 1, small, small))
     return 3 * made, 3 * _flops(eyes.native, torch.zeros(1, 1, large, large))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,10 @@ def test_the_exported_set_has_the_enlarged_images_and_they_can_be_made_again(
         assert api.regenerate(made.id, tmp_path / name, bundle=finished) == 0
         sheet = (tmp_path / name / "DATASHEET.md").read_text(encoding="utf-8")
         assert ("enlarged to the side of a classifier" in sheet) == (name == "large")
-    (finished / "synthesis/bundle/enlarger.safetensors").unlink()
+    without = shutil.copytree(finished / "synthesis/bundle", tmp_path / "bundle")
+    (without / "enlarger.safetensors").unlink()
     with pytest.raises(InputError, match="Expected the enlarger"):
-        api.regenerate(made.id, tmp_path / "large", bundle=finished)
+        api.regenerate(made.id, tmp_path / "large", bundle=without)
 
 
 def test_the_report_shows_them_as_the_classifier_sees_them(finished: Path) -> None:

@@ -139,13 +139,19 @@ def run(tmp_path):
     return runs.new(tmp_path, tmp_path, Settings.model_validate(small), None)
 
 
+def with_weights(settings, folder):
+    (folder / "weights.safetensors").write_bytes(b"stand-in")
+    given = {"weights": folder / "weights.safetensors"}
+    return settings.model_copy(update={"classifier": settings.classifier.model_copy(update=given)})
+
+
 def test_an_arm_gets_its_synthetic_images_enlarged(run, learnt):
     plain = synthetic_of(run, "dual-iterative", LARGE, ("benign", "malignant"))
     enlarging.write_enlarged(run, learnt)
     sharp = synthetic_of(run, "dual-iterative", LARGE, ("benign", "malignant"))
     drawn = load_images(training_images(run.path("synthesis")), SMALL, ("benign", "malignant"))
     assert sharp.ids == plain.ids == drawn.ids
-    assert (sharp.pixels == enlarged(drawn, learnt).pixels).all()
+    assert (sharp.pixels == enlarged(drawn, learnt, batch_size=1).pixels).all()
     assert (sharp.pixels != plain.pixels).any()
     with Image.open(run.path("synthesis/large/benign/r1-benign-1.png")) as image:
         assert (image.size, image.text["seed"]) == ((LARGE, LARGE), "7")
@@ -167,6 +173,7 @@ def test_it_is_learnt_once_and_anew_when_its_images_change(run, learnt, monkeypa
 
     monkeypatch.setattr(enlarging, "eyes_of", lambda run: Eyes())
     monkeypatch.setattr(enlarging, "learn_enlarger", count)
+    run.settings = with_weights(run.settings, run.folder)
     small, large = discs(8, 0)
     first = enlarging.learnt_enlarger(run, small, large)
     again = enlarging.learnt_enlarger(run, small, large)
@@ -181,7 +188,10 @@ def test_without_weights_or_larger_images_there_is_none(run, learnt):
     save_enlarger(run.path(enlarging.FILE), learnt)
     assert enlarging.learnt_enlarger(run, small, large) is None
     assert not run.path(enlarging.FILE).is_file()
-    assert enlarging.learnt_enlarger(run, small, small) is None
+    weighted = with_weights(run.settings, run.folder)
+    assert enlarging.enlarges(weighted)
+    same = weighted.gan.model_copy(update={"image_size_px": LARGE})
+    assert not enlarging.enlarges(weighted.model_copy(update={"gan": same}))
 
 
 def test_what_it_costs_is_part_of_the_estimate(tmp_path):

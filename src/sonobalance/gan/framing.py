@@ -72,7 +72,7 @@ def fill(pixels: Tensor, frames: Tensor) -> Tensor:
     unit, side = to_unit(pixels), pixels.shape[-1]
     out = torch.empty_like(unit)
     for i, (a, b, c, d) in enumerate(frames.tolist()):
-        out[i : i + 1] = _resize(unit[i : i + 1, :, a:b, c:d], side, side)
+        out[i : i + 1] = resize(unit[i : i + 1, :, a:b, c:d], side, side)
     return out.clamp(-1, 1)
 
 
@@ -83,11 +83,12 @@ def refit(images: Tensor, frames: Tensor) -> Tensor:
     """
     out = torch.full_like(images, -1.0)
     for i, (a, b, c, d) in enumerate(frames.tolist()):
-        out[i : i + 1, :, a:b, c:d] = _resize(images[i : i + 1], b - a, d - c)
+        out[i : i + 1, :, a:b, c:d] = resize(images[i : i + 1], b - a, d - c)
     return out.clamp(-1, 1)
 
 
-def _resize(image: Tensor, height: int, width: int) -> Tensor:
+def resize(image: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) to another size by `INTERPOLATION`, antialiased; unchanged if it fits."""
     if image.shape[-2:] == (height, width):
         return image
     return F.interpolate(

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sonobalance.artefacts import LARGE
+from sonobalance.artefacts import LARGE, large_path
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.files import read_json, read_lines
 
@@ -89,11 +89,10 @@ class RunFiles:
     @cached_property
     def seen(self) -> dict[str, tuple[Path, Record]]:
         """The same as the classifier sees them: enlarged where the run did that."""
-        large = self.folder / "synthesis" / LARGE
-        if not large.is_dir():
+        if self.seen_px is None:
             return self.synthetic
-        drawn = self.synthetic.items()
-        return {key: (large / record.label / path.name, record) for key, (path, record) in drawn}
+        folder, drawn = self.folder / "synthesis", self.synthetic.items()
+        return {key: (folder / large_path(record), record) for key, (_, record) in drawn}
 
     @property
     def seen_px(self) -> int | None:

@@ -66,8 +66,7 @@ class BalancedDataset(Dataset[tuple[Any, int]]):
             (splits.manifest, r) for r in splits.of(part)
         ]
         if part == "train" and synthetic:
-            made = training_images(folder / "synthesis", every_round=every_round)
-            made = as_seen(made, folder / "synthesis")
+            made = as_seen(training_images(folder / "synthesis", every_round=every_round))
             self._images += [(made, r) for r in made]
         else:
             check_no_synthetic(r for _, r in self._images)

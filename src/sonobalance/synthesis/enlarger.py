@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError
+from sonobalance.gan.framing import resize
 from sonobalance.progress import track
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
@@ -62,13 +63,14 @@ class Enlarger(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, small, small) → (N, 1, large, large), both float32 in [-1, 1]."""
-        rough = _resized(images, self.large + self.large % 2)
+        even = self.large + self.large % 2
+        rough = resize(images, even, even)
         x = F.pixel_unshuffle(rough, 2).contiguous(memory_format=torch.channels_last)
         x = self.entry(x)
         for block in self.blocks:
             x = x + block(x)
         sharp = rough + F.pixel_shuffle(self.exit(F.leaky_relu(x, 0.2)), 2)
-        return _resized(sharp, self.large).clamp(-1, 1)
+        return resize(sharp, self.large, self.large).clamp(-1, 1)
 
 
 def learn_enlarger(
@@ -156,11 +158,3 @@ def _unlike(look: Look, made: Tensor, wanted: Tensor) -> Tensor:
         targets = look(wanted)
     pairs = zip(look(made), targets, strict=True)
     return torch.stack([(a - b).abs().mean() / b.abs().mean() for a, b in pairs]).mean()
-
-
-def _resized(images: Tensor, side: int) -> Tensor:
-    if images.shape[-1] == side:
-        return images
-    return F.interpolate(
-        images, size=(side, side), mode="bicubic", antialias=True, align_corners=False
-    )

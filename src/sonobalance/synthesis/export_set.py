@@ -70,7 +70,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
     summary = read_json(synthesis / SUMMARY)
     made = training_images(synthesis, every_round=wish.every_round)
-    made = made if wish.drawn else as_seen(made, synthesis)
+    made = made if wish.drawn else as_seen(made)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
     items = plan_set(splits, made, parts, wish.layout, wish.real)
     if not items:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonobalance.artefacts import LARGE
 from sonobalance.data.guard import check_allowed
 from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
@@ -86,6 +87,8 @@ def _file_of(folder: Path, name: str) -> Path | None:
         manifest = read_manifest(folder / INDEX, folder).select([name])
         return next((manifest.file(r) for r in manifest), None)
     found = sorted(folder.rglob(f"{name}.png")) if _plain(name) else []
+    # masks and enlarged images have the same names
+    found.sort(key=lambda path: path.relative_to(folder).parts[0] in {LARGE, "masks"})
     return found[0] if found else None
 
 
