@@ -18,9 +18,10 @@ from sonobalance import api
 from sonobalance.arms import CHEAP, TREATMENTS
 from sonobalance.artefacts import groups_of, manifest_of, splits_of
 from sonobalance.cli import app
-from sonobalance.comparison import external
+from sonobalance.comparison import external, guarded
 from sonobalance.comparison.benchmark import DEFAULT_ARMS
 from sonobalance.comparison.external import class_map, translated
+from sonobalance.comparison.pooling import blocks_by_arm
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
 from sonobalance.config import Settings
@@ -33,6 +34,7 @@ from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
 ARMS = ["probe", "none", "over-sampling", "copy-paste", "dual-iterative"]
+SHOWN = [*ARMS, "guarded"]
 
 
 def tiny(*arms: str) -> Settings:
@@ -71,6 +73,28 @@ def test_it_says_which_loops_advised_against_their_own_images(
     assert (f"In {len(said)} of 4 trainings no round" in page) == bool(said)
 
 
+def test_guarded_takes_the_synthetic_images_only_where_the_loop_found_them_useful(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = open_run(finished / "base")
+    folds = folds_of(base, Protocol(folds=2, seeds=2))
+    units = list(units_of(base, folds, tuple(ARMS)))
+    monkeypatch.setattr(guarded, "advised_against", lambda run: "fold0" in run.folder.name)
+    blocks = guarded.with_guarded(blocks_by_arm(units), units)
+    assert blocks.keys() == set(SHOWN)
+    taken = {place: block.probabilities for place, block in blocks["guarded"].items()}
+    assert taken.keys() == blocks["none"].keys()
+    for (seed, fold), found in taken.items():
+        arm = "over-sampling" if fold == 0 else "dual-iterative"
+        assert np.array_equal(found, blocks[arm][seed, fold].probabilities)
+    fallback = {place: block.probabilities for place, block in blocks["over-sampling"].items()}
+    assert any(not np.array_equal(taken[place], fallback[place]) for place in taken)
+
+
+def test_guarded_needs_both_arms_that_it_is_made_of() -> None:
+    assert guarded.with_guarded({"dual-iterative": {}}, []) == {"dual-iterative": {}}
+
+
 def test_copy_paste_trained_on_composed_images_of_the_rarer_class_with_lesions(
     finished: Path,
 ) -> None:
@@ -84,12 +108,12 @@ def test_copy_paste_trained_on_composed_images_of_the_rarer_class_with_lesions(
 def test_the_json_has_every_arm_metric_and_pair(document: dict[str, Any]) -> None:
     wanted = {"accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier"}
     wanted |= {f"recall_{name}" for name in ("benign", "malignant", "normal")}
-    assert set(document["arms"]) == set(ARMS)
+    assert set(document["arms"]) == set(SHOWN)
     for scores in document["arms"].values():
         assert set(scores) == wanted
         assert all(set(x) == {"value", "low", "high"} for x in scores.values())
     pairs = {(row["arm"], row["against"]) for row in document["paired"]}
-    assert pairs == {(a, b) for a in ARMS for b in ARMS if a != b and b in CHEAP}
+    assert pairs == {(a, b) for a in SHOWN for b in ARMS if a != b and b in CHEAP}
     for row in document["paired"]:
         difference = (
             document["arms"][row["arm"]][row["metric"]]["value"]
@@ -155,7 +179,7 @@ def test_tables_are_ready_for_a_paper(finished: Path, document: dict[str, Any]) 
     assert {"arm", "metric", "value", "low", "high"} == set(rows[0])
     latex = (finished / "benchmark.tex").read_text()
     page = (finished / "benchmark.html").read_text()
-    assert latex.count(r"\\") == len(ARMS) + 1
+    assert latex.count(r"\\") == len(SHOWN) + 1
     assert f"{value:.3f}" in latex
     assert f"{value:.3f}" in page
     assert "http://" not in page.replace("http://www.w3.org", "")

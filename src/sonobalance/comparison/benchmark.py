@@ -14,6 +14,7 @@ from sonobalance.arms import CHEAP
 from sonobalance.artefacts import splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
+from sonobalance.comparison.guarded import with_guarded
 from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, environments, refusals, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
@@ -161,7 +162,8 @@ def _document(
     settings = base.settings
     described = describe(base, protocol, list(dict.fromkeys(unit.fold for unit in units)))
     result = evaluate_repeated(
-        blocks_by_arm(units), splits_of(base).manifest.classes, settings.evaluation,
+        with_guarded(blocks_by_arm(units), units),
+        splits_of(base).manifest.classes, settings.evaluation,
         seed=settings.seed, references=REFERENCES, test_to_train=described["test_to_train"],
     )  # fmt: skip
     described |= {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from sonobalance.comparison.guarded import with_guarded
 from sonobalance.comparison.units import Unit
 from sonobalance.evaluation.predictions import ArmPredictions, arm_predictions, read_predictions
 from sonobalance.evaluation.repeated import Blocks
@@ -23,11 +24,11 @@ def blocks_by_arm(units: Iterable[Unit], name: str = PREDICTIONS) -> dict[str, B
     return dict(out)
 
 
-def external_blocks(units: Iterable[Unit], name: str) -> dict[str, Blocks]:
+def external_blocks(units: Sequence[Unit], name: str) -> dict[str, Blocks]:
     """Arm → (model, 0) → its predictions of the external set: each model is tested on all of it."""
     return {
         arm: {(i, 0): blocks[place] for i, place in enumerate(sorted(blocks))}
-        for arm, blocks in blocks_by_arm(units, name).items()
+        for arm, blocks in with_guarded(blocks_by_arm(units, name), units).items()
     }
 
 

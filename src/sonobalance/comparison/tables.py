@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sonobalance.arms import TREATMENTS
+from sonobalance.comparison import guarded
 from sonobalance.reporting.formatting import filters, lower_is_better, metric_name, number
 from sonobalance.reporting.score_figures import forest_figure
 from sonobalance.reporting.style import stylesheet
@@ -80,7 +81,7 @@ def html(document: Mapping[str, Any]) -> str:
     metrics = metrics_in(document)
     return environment.get_template("benchmark.html.j2").render(
         document=document, style=stylesheet(),
-        sentences={arm: what.sentence for arm, what in TREATMENTS.items()},
+        sentences=sentences(),
         forest=forest_figure(
             [row | {"arm": f"against {row['against']}"} for row in document["verdicts"]]
         ),
@@ -88,3 +89,9 @@ def html(document: Mapping[str, Any]) -> str:
         shown=("macro_f1", *[m for m in metrics if m.startswith("recall_")]),
         differences={(r["arm"], r["against"], r["metric"]): r for r in document["paired"]},
     )  # fmt: skip
+
+
+def sentences() -> dict[str, str]:
+    """What each arm is."""
+    trained = {str(arm): what.sentence for arm, what in TREATMENTS.items()}
+    return trained | {guarded.GUARDED: guarded.SENTENCE}

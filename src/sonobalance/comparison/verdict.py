@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sonobalance.arms import CHEAP, SYNTHETIC
+from sonobalance.comparison.guarded import ELSE, GUARDED
 from sonobalance.reporting.formatting import metric_name, number, signed
 
 ASKED = "dual-iterative"
@@ -14,6 +15,8 @@ CONTROL = "single"
 
 def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The synthesis arm against the best cheap arm and against the single discriminator.
+
+    And the loop taken at its word (`guarded`) against the arm that it then falls back to.
 
     The best cheap arm is the one with the highest value on TEST: chosen with hindsight, which
     favours it, so that synthesis is not called better by luck. Asked of macro-F1 and of the recall
@@ -30,8 +33,12 @@ def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     out = []
     for metric in ("macro_f1", f"recall_{rarest(document['protocol'])}"):
         best = _best(arms, cheap, metric)
-        for question, other in (("best cheap arm", best), ("one discriminator", CONTROL)):
-            row = _row(document["paired"], asked, other, metric)
+        for question, arm, other in (
+            ("best cheap arm", asked, best),
+            ("one discriminator", asked, CONTROL),
+            ("its guard honoured", GUARDED, ELSE),
+        ):
+            row = _row(document["paired"], arm, other, metric)
             if row:
                 out.append(row | {"question": question, "sentence": _sentence(row, question)})
     return out
