@@ -33,13 +33,14 @@ from lightweight import Rival
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from sonobalance.artefacts import eyes_of, splits_of
+from sonobalance.artefacts import splits_of
 from sonobalance.classify.features import cross_fitted, extract_features
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images, to_pixels
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
+from sonobalance.gan.features import eyes_of
 from sonobalance.gan.framing import fill, find_frames, refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import hold_back
@@ -104,7 +105,7 @@ class Study:
             "classifier": run.settings.classifier.model_copy(update=classifier),
         })  # fmt: skip
         run.settings = settings
-        self.eyes = eyes_of(run)
+        self.eyes = eyes_of(run.settings)
         with reading_only(train):
             self.images = load_images(train, given.size, splits.manifest.classes)
         self.groups = [splits.group[key] for key in self.images.ids]

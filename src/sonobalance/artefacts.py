@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sonobalance.data.loading import LabelledImages
     from sonobalance.data.split import Splits
-    from sonobalance.gan.features import FrozenFeatures
 
 
 def manifest_of(run: Run) -> Manifest:
@@ -61,20 +60,6 @@ def device_of(run: Run) -> torch.device:
             "Expected a CUDA device for `device=cuda`, but there is none; see `doctor`."
         )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def eyes_of(run: Run) -> FrozenFeatures | None:
-    """Frozen features of the classifier's backbone for the GAN; None without local weights."""
-    from sonobalance.classify.networks import AttentiveClassifier
-    from sonobalance.classify.weights import load_backbone
-    from sonobalance.gan.features import FrozenFeatures
-
-    classifier, size = run.settings.classifier, run.settings.gan.image_size_px
-    if classifier.weights is None:
-        return None
-    model = AttentiveClassifier(classifier.backbone, 1, image_size_px=size)
-    load_backbone(model, classifier.weights)
-    return FrozenFeatures(classifier.backbone, size, model.backbone)
 
 
 def collapsed(run: Run) -> bool:

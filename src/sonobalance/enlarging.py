@@ -1,15 +1,20 @@
-"""How the synthetic images of a run reach the side at which its classifier sees them."""
+"""How synthetic images reach the side at which a classifier sees them."""
 
 from __future__ import annotations
 
-from sonobalance.artefacts import LARGE, as_seen, device_of, eyes_of
+from pathlib import Path
+
+import torch
+
+from sonobalance.artefacts import LARGE, as_seen
 from sonobalance.classify.features import features_name
 from sonobalance.config import Settings
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.gan.features import eyes_of
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.randomness import derive
-from sonobalance.runs import Run, remove
+from sonobalance.runs import remove
 from sonobalance.synthesis.enlarger import (
     ENLARGER,
     Enlarger,
@@ -21,13 +26,11 @@ from sonobalance.synthesis.enlarger import (
 from sonobalance.synthesis.regenerate import text_of
 from sonobalance.synthesis.summary import training_images
 
-FILE = f"synthesis/{ENLARGER}"
-
 
 def enlarges(settings: Settings) -> bool:
-    """Whether a run learns an enlarger.
+    """Whether an enlarger is learnt.
 
-    It does not where the classifier sees no larger images, without pretrained weights (pixels alone
+    It is not where the classifier sees no larger images, without pretrained weights (pixels alone
     teach soft edges), and where `synthesis.enlarger_kimg` is 0.
     """
     classifier = settings.classifier
@@ -35,36 +38,43 @@ def enlarges(settings: Settings) -> bool:
     return larger and classifier.weights is not None and settings.synthesis.enlarger_kimg > 0
 
 
-def learnt_enlarger(run: Run, small: LabelledImages, large: LabelledImages) -> Enlarger | None:
-    """The run's enlarger, learnt now unless it was already.
+def learnt_enlarger(
+    folder: Path,
+    settings: Settings,
+    small: LabelledImages,
+    large: LabelledImages,
+    device: torch.device,
+) -> Enlarger | None:
+    """The enlarger of a synthesis, learnt now unless it was already.
 
     Args:
-        run: for its settings and folder.
+        folder: of the synthesis; keeps it.
+        settings: sides, weights, seed, and for how long it learns.
         small: real TRAIN images at the generator's side.
         large: the same at the classifier's side.
+        device: where it learns.
 
     Returns:
-        None where the run `enlarges` nothing.
+        None where nothing `enlarges`.
     """
-    path, device = run.path(FILE), device_of(run)
-    eyes = eyes_of(run) if enlarges(run.settings) else None
+    path = folder / ENLARGER
+    eyes = eyes_of(settings) if enlarges(settings) else None
     if eyes is None:
         path.unlink(missing_ok=True)
         return None
-    name = _name(run, small, large)
+    name = _name(settings, small, large)
     if path.is_file() and (known := load_enlarger(path, device)).name == name:
         return known
     enlarger = learn_enlarger(
-        small, large, eyes.to(device).native, kimg=run.settings.synthesis.enlarger_kimg,
-        seed=run.settings.seed, name=name, device=device,
+        small, large, eyes.to(device).native, kimg=settings.synthesis.enlarger_kimg,
+        seed=settings.seed, name=name, device=device,
     )  # fmt: skip
     save_enlarger(path, enlarger)
     return enlarger
 
 
-def write_enlarged(run: Run, enlarger: Enlarger | None) -> None:
-    """Every accepted image at the larger side, `LARGE`/<class>/<id>.png, with its provenance."""
-    folder = run.path("synthesis")
+def write_enlarged(folder: Path, enlarger: Enlarger | None) -> None:
+    """Every accepted image of a synthesis once more, `LARGE`/<class>/<id>.png, with provenance."""
     remove(folder / LARGE)
     if enlarger is None:
         return
@@ -78,11 +88,11 @@ def write_enlarged(run: Run, enlarger: Enlarger | None) -> None:
         write_png(large.file(record), pixels[0].numpy(), text)
 
 
-def _name(run: Run, small: LabelledImages, large: LabelledImages) -> str:
+def _name(settings: Settings, small: LabelledImages, large: LabelledImages) -> str:
     """Changes with everything that the enlarger depends on."""
-    classifier = run.settings.classifier
+    classifier = settings.classifier
     parts = (
-        hash_images(small), hash_images(large), str(run.settings.synthesis.enlarger_kimg),
+        hash_images(small), hash_images(large), str(settings.synthesis.enlarger_kimg),
         features_name(classifier.backbone, classifier.weights),
     )  # fmt: skip
-    return f"{derive(run.settings.seed, *parts):016x}"
+    return f"{derive(settings.seed, *parts):016x}"

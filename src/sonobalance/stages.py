@@ -13,7 +13,6 @@ from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
     choose_arm,
     device_of,
-    eyes_of,
     groups_of,
     manifest_of,
     prediction_table,
@@ -68,6 +67,7 @@ def _train_gan(run: Run) -> None:
     from sonobalance.classify.ancestry import check_ancestry, write_ancestry
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
+    from sonobalance.gan.features import eyes_of
     from sonobalance.gan.parallel import train_on_devices
     from sonobalance.gan.train import train_gan
     from sonobalance.gan.warm_start import folder_of
@@ -84,58 +84,43 @@ def _train_gan(run: Run) -> None:
         train_it = train_on_devices if gan.devices * gan.nodes > 1 else train_gan
         train_it(
             images, gan, seed=run.settings.seed, folder=run.path("gan"), device=device_of(run),
-            groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run),
+            groups=[splits.group[key] for key in images.ids], eyes=eyes_of(run.settings),
         )  # fmt: skip
     write_ancestry(run.path("gan"), [train], start)
 
 
 def _synthesize(run: Run) -> None:
-    from sonobalance.classify.features import extract_features, features_name
     from sonobalance.data.guard import reading_only
     from sonobalance.data.loading import load_images
-    from sonobalance.enlarging import learnt_enlarger, write_enlarged
-    from sonobalance.synthesis.enlarger import ENLARGER, enlarged
-    from sonobalance.synthesis.generator import GanGenerator
+    from sonobalance.growing import grow_classes
+    from sonobalance.synthesis.enlarger import ENLARGER
     from sonobalance.synthesis.generator_bundle import write_generator_bundle
-    from sonobalance.synthesis.grow import grow
     from sonobalance.synthesis.masks import write_masks
     from sonobalance.synthesis.realism import realism_of
 
     splits, settings, device = splits_of(run), run.settings, device_of(run)
     train, folder = splits.of("train"), run.path("synthesis")
     classifier, gan = settings.classifier, settings.gan
-    features = partial(
-        extract_features, backbone=classifier.backbone, weights=classifier.weights, device=device
-    )
     with reading_only(train, folders=[folder]):
         images = load_images(
             train, gan.image_size_px, splits.manifest.classes, outlines=gan.synthesize_masks
         )
-        seen = load_images(train, classifier.image_size_px, images.classes)
-        groups = [splits.group[key] for key in images.ids]
-        generator = GanGenerator(
-            images, gan, settings.seed, run.path("gan"), folder / "generators",
-            settings.synthesis.gan_kimg_per_round, device, groups, eyes_of(run),
+        growth, generator = grow_classes(
+            settings, images, [splits.group[key] for key in images.ids],
+            seen=load_images(train, classifier.image_size_px, images.classes),
+            gan=run.path("gan"), folder=folder, device=device,
         )  # fmt: skip
-        enlarger = learnt_enlarger(run, images, seen)
-        growth = grow(
-            images, groups, generator, features, settings.synthesis, seen=seen,
-            share=classifier.synthetic_share, seed=settings.seed, folder=folder, device=device,
-            enlarge=partial(enlarged, enlarger=enlarger) if enlarger else None,
-            features_of=features_name(classifier.backbone, classifier.weights)
-            + (f" {enlarger.name}" if enlarger else ""),
-        )  # fmt: skip
-        write_enlarged(run, enlarger)
         if gan.synthesize_masks:
             write_masks(folder, device)
         default = max(growth.best_round, 1)
         generator.advance(default)
+        enlarger = folder / ENLARGER
         write_generator_bundle(
             folder / "bundle", generators=folder / "generators", gates=growth.gates,
             realism=realism_of(generator, images, settings.synthesis), train=images,
             default_round=default, settings=settings.synthesis,
             backbone=classifier.backbone, weights=classifier.weights,
-            enlarger=folder / ENLARGER if enlarger else None,
+            enlarger=enlarger if enlarger.is_file() else None,
         )  # fmt: skip
 
 

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 from growth_stubs import TINY, WIDE, Lenient, toy_set
+from safetensors.torch import save_file
 
-from sonobalance import BalancedDataset, SyntheticBalancer, export
+from sonobalance import BalancedDataset, SyntheticBalancer, export, growing
 from sonobalance.artefacts import manifest_of
+from sonobalance.classify.features import extract_features
 from sonobalance.config import SplitSettings
+from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.split import make_splits
-from sonobalance.errors import InputError, LeakError
+from sonobalance.errors import InputError, LeakError, SettingsError
+from sonobalance.files import read_json
 from sonobalance.runs import open_run
 from sonobalance.stages import STAGES
 from sonobalance.synthesis import balancer as balancer_module
@@ -31,7 +36,7 @@ def resampled(tmp_path_factory):
         gan=TINY, synthesis=synthesis, folder=tmp_path_factory.mktemp("fit"), every_round=True
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(balancer_module, "GanGenerator", Lenient)
+        patch.setattr(growing, "GanGenerator", Lenient)
         return balancer, images, labels, *balancer.fit_resample(images, labels, groups)
 
 
@@ -66,6 +71,43 @@ def test_what_does_not_fit_together_is_refused():
         SyntheticBalancer().fit_resample([image, image], [0, 1], groups=["a"])
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_result_can_be_larger_than_the_generators_images(tmp_path, monkeypatch, weighted):
+    weights = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    train, groups = toy_set(COUNTS)
+    images = [np.kron(p[0].numpy(), np.ones((2, 2), np.uint8)) for p in train.pixels]
+    monkeypatch.setattr(growing, "GanGenerator", Lenient)
+    # random weights find no class, but generator and enlarger may see with them
+    monkeypatch.setattr(growing, "extract_features", lambda images, **_: extract_features(images))
+    balancer = SyntheticBalancer(
+        image_size_px=48, gan=TINY, folder=tmp_path / "fit", every_round=True,
+        synthesis=WIDE.model_copy(
+            update={"realism_pass": 0.99, "rounds": 1, "enlarger_kimg": 0.008}
+        ),
+        backbone="test_resnet", weights=weights if weighted else None,
+    )  # fmt: skip
+    pixels, labels = balancer.fit_resample(images, train.targets.numpy(), groups)
+    made = balancer.sample_is_synthetic_
+    assert pixels.shape == (len(labels), 48, 48)
+    assert made.any()
+    assert np.array_equal(pixels[0], letterbox(images[0], 48))
+    kept = tmp_path / "fit/synthesis"
+    folder = kept / ("large" if weighted else "images")
+    first = read_gray(next(folder.rglob(f"{balancer.sample_ids_[int(made.argmax())]}.png")))
+    assert first.shape == ((48, 48) if weighted else (32, 32))
+    assert np.array_equal(pixels[made][0], letterbox(first, 48))
+    gan = read_json(tmp_path / "fit/gan/gan.json")
+    assert (gan["kid_features"] == "test_resnet") == weighted
+
+
+@pytest.mark.parametrize("side", [31, 1025])
+def test_a_side_that_does_not_fit_is_refused(side):
+    image = np.zeros((40, 40), np.uint8)
+    with pytest.raises(SettingsError, match=f"from 32, the generator's, to 1024, but got {side}"):
+        SyntheticBalancer(image_size_px=side, gan=TINY).fit_resample([image, image], [0, 1])
+
+
 def code_of_the_readme(word: str) -> str:
     """The Python block of the README that names a word."""
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -76,7 +118,7 @@ def code_of_the_readme(word: str) -> str:
 def test_the_example_of_the_readme(run_folder, tmp_path, monkeypatch):
     """As it stands there, with the smallest generator and gates that it can pass."""
     train, groups = toy_set(COUNTS)
-    monkeypatch.setattr(balancer_module, "GanGenerator", Lenient)
+    monkeypatch.setattr(growing, "GanGenerator", Lenient)
     monkeypatch.setattr(balancer_module, "GanSettings", lambda: TINY)
     monkeypatch.setattr(balancer_module, "SynthesisSettings", lambda: WIDE)
     script = tmp_path / "example.py"

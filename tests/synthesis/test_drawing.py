@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +15,14 @@ from sonobalance import cli
 from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, SettingsError
-from sonobalance.files import read_json
+from sonobalance.files import read_json, sha256_of
+from sonobalance.synthesis.enlarger import (
+    ENLARGER,
+    Enlarger,
+    enlarged_pixels,
+    load_enlarger,
+    save_enlarger,
+)
 from sonobalance.synthesis.generator_bundle import open_generator_bundle, repeats_golden_sample
 from sonobalance.synthesis.interpolation import interpolate
 
@@ -162,9 +171,36 @@ def test_truncation_makes_images_tamer(grown):
     assert 0 < far[0] < far[1]
 
 
-def test_damage_and_bad_requests_are_one_sentence(grown, tmp_path):
-    import shutil
+@pytest.fixture
+def larger(grown, tmp_path):
+    """The bundle with an enlarger to 48 px beside it."""
+    bundle = shutil.copytree(grown.bundle, tmp_path / "larger")
+    torch.manual_seed(0)
+    enlarger = Enlarger(32, 48, "toy")
+    torch.nn.init.normal_(enlarger.exit.weight, std=0.1)
+    save_enlarger(bundle / ENLARGER, enlarger)
+    document = read_json(bundle / "bundle.json")
+    document["files"][ENLARGER] = sha256_of(bundle / ENLARGER)
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    return bundle
 
+
+def test_a_bundle_with_an_enlarger_gives_the_classifiers_side(larger, tmp_path, capsys):
+    sample = partial(sonobalance.sample, larger, label="benign", n=3, seed=4, gates=False)
+    drawn, out = sample(out=tmp_path / "drawn", drawn=True), sample(out=tmp_path / "out")
+    assert "drawn with 32 px and enlarged to 48 px" in capsys.readouterr().out
+    small, large = (
+        np.stack([read_gray(p) for p in sorted(place.rglob("s4-*.png"))]) for place in (drawn, out)
+    )
+    wanted = enlarged_pixels(torch.from_numpy(small)[:, None], load_enlarger(larger / ENLARGER), 1)
+    assert np.array_equal(large, wanted[:, 0].numpy())
+    assert {(r.width, r.height) for r in read_manifest(out / "manifest.csv", out)} == {(48, 48)}
+    for place, side in ((drawn, 32), (out, 48)):
+        assert read_json(place / "sample.json")["image_size_px"] == side
+        assert sonobalance.regenerate("s4-benign-00002", place, bundle=larger) == 0
+
+
+def test_damage_and_bad_requests_are_one_sentence(grown, tmp_path):
     bad = shutil.copytree(grown.bundle, tmp_path / "bad")
     content = bytearray((bad / "gates.safetensors").read_bytes())
     content[-1] ^= 1

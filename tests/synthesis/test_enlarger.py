@@ -23,6 +23,7 @@ from sonobalance.plan import enlarger_flops
 from sonobalance.randomness import numpy_generator
 from sonobalance.state import save_state
 from sonobalance.synthesis.enlarger import (
+    ENLARGER,
     Enlarger,
     enlarged,
     learn_enlarger,
@@ -147,7 +148,7 @@ def with_weights(settings, folder):
 
 def test_an_arm_gets_its_synthetic_images_enlarged(run, learnt):
     plain = synthetic_of(run, "dual-iterative", LARGE, ("benign", "malignant"))
-    enlarging.write_enlarged(run, learnt)
+    enlarging.write_enlarged(run.path("synthesis"), learnt)
     sharp = synthetic_of(run, "dual-iterative", LARGE, ("benign", "malignant"))
     drawn = load_images(training_images(run.path("synthesis")), SMALL, ("benign", "malignant"))
     assert sharp.ids == plain.ids == drawn.ids
@@ -156,7 +157,7 @@ def test_an_arm_gets_its_synthetic_images_enlarged(run, learnt):
     with Image.open(run.path("synthesis/large/benign/r1-benign-1.png")) as image:
         assert (image.size, image.text["seed"]) == ((LARGE, LARGE), "7")
         assert image.text["enlarger"] == "discs"
-    enlarging.write_enlarged(run, None)
+    enlarging.write_enlarged(run.path("synthesis"), None)
     again = synthetic_of(run, "dual-iterative", LARGE, ("benign", "malignant"))
     assert (again.pixels == plain.pixels).all()
 
@@ -171,23 +172,27 @@ def test_it_is_learnt_once_and_anew_when_its_images_change(run, learnt, monkeypa
         calls.append(how["name"])
         return learn_enlarger(small, large, look, **how | {"kimg": 0.008})
 
-    monkeypatch.setattr(enlarging, "eyes_of", lambda run: Eyes())
+    monkeypatch.setattr(enlarging, "eyes_of", lambda settings: Eyes())
     monkeypatch.setattr(enlarging, "learn_enlarger", count)
-    run.settings = with_weights(run.settings, run.folder)
+    find = partial(
+        enlarging.learnt_enlarger, run.path("synthesis"), with_weights(run.settings, run.folder),
+        device=torch.device("cpu"),
+    )  # fmt: skip
     small, large = discs(8, 0)
-    first = enlarging.learnt_enlarger(run, small, large)
-    again = enlarging.learnt_enlarger(run, small, large)
+    first, again = find(small, large), find(small, large)
     assert first.name == again.name
     assert len(calls) == 1
     other = replace(small, pixels=255 - small.pixels)
-    assert enlarging.learnt_enlarger(run, other, large).name != first.name
+    assert find(other, large).name != first.name
 
 
 def test_without_weights_or_larger_images_there_is_none(run, learnt):
     small, large = discs(8, 0)
-    save_enlarger(run.path(enlarging.FILE), learnt)
-    assert enlarging.learnt_enlarger(run, small, large) is None
-    assert not run.path(enlarging.FILE).is_file()
+    folder = run.path("synthesis")
+    save_enlarger(folder / ENLARGER, learnt)
+    cpu = torch.device("cpu")
+    assert enlarging.learnt_enlarger(folder, run.settings, small, large, cpu) is None
+    assert not (folder / ENLARGER).is_file()
     weighted = with_weights(run.settings, run.folder)
     assert enlarging.enlarges(weighted)
     same = weighted.gan.model_copy(update={"image_size_px": LARGE})

@@ -44,6 +44,7 @@ def sample(
     truncation: float = 1.0,
     interpolation: int = 0,
     tries: int = 20,
+    drawn: bool = False,
 ) -> Path:
     """Draw synthetic images of a class from a generator bundle.
 
@@ -60,6 +61,8 @@ def sample(
         truncation: factor of the latent noise, 0 to 2; lower is tamer and less diverse.
         interpolation: images from one latent to the next; 0 for unrelated images. Not gated.
         tries: most candidates per image wanted.
+        drawn: images at the generator's side, also where the bundle would enlarge them to the side
+            of the classifier that it was made for.
 
     Raises:
         InputError: there is no bundle, no such class, or `out` is not empty.
@@ -79,7 +82,7 @@ def sample(
         if not least <= value <= most:
             raise SettingsError(f"Expected {name} from {least} to {most}, but got {value}.")
     opened = open_generator_bundle(bundle, torch.device("cpu"))
-    request = Request(label, n, seed, truncation, interpolation, gates, tries)
+    request = Request(label, n, seed, truncation, interpolation, gates, tries, drawn)
     print(draw_images(opened, request, out)["sentence"])
     return out
 

@@ -9,12 +9,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonobalance.classify.backbones import make_backbone
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.weights import load_backbone
+from sonobalance.config import Settings
 from sonobalance.folding import fold_norms
 from sonobalance.randomness import torch_generator
 
 LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
 LOOK_SIDE = 128  # smaller images are enlarged to this side: the backbone learnt on larger ones
 FEATURE_BATCH = 32
+
+
+def eyes_of(settings: Settings) -> FrozenFeatures | None:
+    """Frozen features of the classifier's backbone for the GAN; None without local weights.
+
+    Raises:
+        InputError: the file is missing, damaged or of another backbone.
+    """
+    classifier, size = settings.classifier, settings.gan.image_size_px
+    if classifier.weights is None:
+        return None
+    model = AttentiveClassifier(classifier.backbone, 1, image_size_px=size)
+    load_backbone(model, classifier.weights)
+    return FrozenFeatures(classifier.backbone, size, model.backbone)
 
 
 class FrozenFeatures(nn.Module):

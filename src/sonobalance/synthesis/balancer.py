@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sonobalance.classify.features import extract_features, features_name
-from sonobalance.config import GanSettings, SynthesisSettings
-from sonobalance.data.images import read_gray
+from sonobalance.artefacts import as_seen
+from sonobalance.config import ClassifierSettings, GanSettings, Settings, SynthesisSettings
+from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.loading import LabelledImages
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SettingsError
+from sonobalance.gan.features import eyes_of
 from sonobalance.gan.train import train_gan
-from sonobalance.synthesis.generator import GanGenerator
+from sonobalance.growing import grow_classes
 from sonobalance.synthesis.given import Images, train_set
-from sonobalance.synthesis.grow import grow
 from sonobalance.synthesis.summary import Growth, training_images
 
 
@@ -31,10 +30,14 @@ class SyntheticBalancer:
     Give it TRAIN only, never images that will validate or test: promise P1 is then yours to keep.
 
     Args:
-        gan: settings of the generator; its `image_size_px` is the side of the result.
+        image_size_px: side S of the result; the generator's own when None. Where it is larger,
+            synthetic images are enlarged as learnt from the real ones (`synthesis.enlarger_kimg`),
+            or, without `weights`, resampled.
+        gan: settings of the generator.
         synthesis: targets, gates and stop rules.
-        backbone: timm name of the network whose features the gates use, with `weights`.
-        weights: its safetensors; without them a descriptor that needs none.
+        backbone: timm name of the network whose features generator, gates and enlarger use.
+        weights: its safetensors; without them the generator looks at pixels alone, and the gates
+            use a descriptor that needs none.
         folder: keeps the generator and every record, and makes a killed fit go on; a temporary one
             when None.
         every_round: hand out all accepted images, whatever the harm guard says.
@@ -54,6 +57,7 @@ class SyntheticBalancer:
     def __init__(
         self,
         *,
+        image_size_px: int | None = None,
         gan: GanSettings | None = None,
         synthesis: SynthesisSettings | None = None,
         backbone: str = "mobilenetv2_100",
@@ -63,6 +67,7 @@ class SyntheticBalancer:
         random_state: int = 0,
         device: str = "cpu",
     ) -> None:
+        self.image_size_px = image_size_px
         self.gan, self.synthesis = gan or GanSettings(), synthesis or SynthesisSettings()
         self.backbone, self.weights, self.folder = backbone, weights, folder
         self.every_round, self.random_state, self.device = every_round, random_state, device
@@ -83,39 +88,58 @@ class SyntheticBalancer:
 
         Raises:
             InputError: images, labels and groups do not fit together, or a class has too few.
+            SettingsError: `image_size_px` is less than the generator's or more than 1024.
             CollapseError: the generator collapsed before any good snapshot.
         """
-        given = np.asarray(labels)
+        settings, given = self._settings(), np.asarray(labels)
+        side = settings.classifier.image_size_px
+        real = train_set(images, given, side)
         train = train_set(images, given, self.gan.image_size_px)
         keys = list(train.ids) if groups is None else [str(g) for g in np.asarray(groups).tolist()]
         if len(keys) != len(train):
             raise InputError(f"Expected a group for each of {len(train)} images, got {len(keys)}.")
         with ExitStack() as stack:
             folder = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            growth = self._grow(train, keys, folder)
-            made = training_images(growth.folder, every_round=self.every_round)
-            pixels = [read_gray(made.file(r)) for r in made]
+            growth = self._grow(settings, train, real, keys, folder)
+            made = as_seen(training_images(growth.folder, every_round=self.every_round))
+            pixels = [letterbox(read_gray(made.file(r)), side) for r in made]
         names = {str(label): label for label in given.tolist()}
         added = np.array([names[r.label] for r in made], dtype=given.dtype)
-        real = train.pixels[:, 0].numpy()
-        both = np.concatenate([real, np.stack(pixels)]) if pixels else real
+        both = np.concatenate([real.pixels[:, 0].numpy(), *(p[None] for p in pixels)])
         self.sample_is_synthetic_ = np.arange(len(both)) >= len(real)
-        self.sample_ids_ = train.ids + made.ids
+        self.sample_ids_ = real.ids + made.ids
         self.report_ = growth.document
         return both, np.concatenate([given, added])
 
-    def _grow(self, train: LabelledImages, groups: Sequence[str], folder: Path) -> Growth:
-        device, seed = torch.device(self.device), self.random_state
-        gan, out = folder / "gan", folder / "synthesis"
-        train_gan(train, self.gan, seed=seed, folder=gan, device=device, groups=groups)
-        generator = GanGenerator(
-            train, self.gan, seed, gan, out / "generators", self.synthesis.gan_kimg_per_round,
-            device, groups,
-        )  # fmt: skip
-        features = partial(
-            extract_features, backbone=self.backbone, weights=self.weights, device=device
+    def _settings(self) -> Settings:
+        """All that a run would be told. Somebody's own training gives images their full weight."""
+        drawn = self.gan.image_size_px
+        side = drawn if self.image_size_px is None else self.image_size_px
+        if not drawn <= side <= 1024:
+            raise SettingsError(
+                f"Expected image_size_px from {drawn}, the generator's, to 1024, but got {side}."
+            )
+        classifier = ClassifierSettings(
+            backbone=self.backbone, weights=self.weights, image_size_px=side, synthetic_share=1.0
         )
-        return grow(
-            train, groups, generator, features, self.synthesis, seed=seed, folder=out,
-            device=device, features_of=features_name(self.backbone, self.weights),
+        return Settings(
+            seed=self.random_state, gan=self.gan, synthesis=self.synthesis, classifier=classifier
+        )
+
+    def _grow(
+        self,
+        settings: Settings,
+        train: LabelledImages,
+        seen: LabelledImages,
+        groups: Sequence[str],
+        folder: Path,
+    ) -> Growth:
+        device, gan = torch.device(self.device), folder / "gan"
+        train_gan(
+            train, self.gan, seed=self.random_state, folder=gan, device=device, groups=groups,
+            eyes=eyes_of(settings),
         )  # fmt: skip
+        growth, _ = grow_classes(
+            settings, train, groups, seen=seen, gan=gan, folder=folder / "synthesis", device=device
+        )
+        return growth

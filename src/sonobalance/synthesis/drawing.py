@@ -18,6 +18,7 @@ from sonobalance.errors import InputError
 from sonobalance.files import write_json
 from sonobalance.gan.sampling import Samples
 from sonobalance.randomness import derive
+from sonobalance.synthesis.enlarger import Enlarger, enlarged_pixels
 from sonobalance.synthesis.generator_bundle import (
     LIMITS,
     NOTICE,
@@ -48,6 +49,7 @@ class Request:
         interpolation: 0, or the number of images from one latent to the next; not gated.
         gates: whether images must pass the gates.
         tries: most candidates per image wanted.
+        drawn: leave images at the generator's side where the bundle could enlarge them.
     """
 
     label: str
@@ -57,10 +59,14 @@ class Request:
     interpolation: int = 0
     gates: bool = True
     tries: int = 20
+    drawn: bool = False
 
 
 def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[str, Any]:
     """Write `n` images of a class, or as many as pass the gates within the tries.
+
+    Gates judge images as they are drawn; then the bundle's enlarger brings them to the side of the
+    classifier that they are for.
 
     Writes `images/<class>/*.png` with provenance, `manifest.csv`, `selection.csv` (a row per
     candidate), `contact-sheet.png` and `sample.json`.
@@ -80,16 +86,20 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
     gated = request.gates and not request.interpolation
     candidates, pixels = make_images(bundle, request)
     kept = [c for c in candidates if c.kept]
+    enlarger = None if request.drawn else bundle.enlarger
+    named = {"enlarger": enlarger.name} if enlarger else {}
+    if enlarger:
+        pixels = enlarged_pixels(pixels, enlarger, batch_size=1)  # `regenerate` makes one alone
     for candidate, image in zip(kept, pixels, strict=True):
         text = text_chunks(
             candidate, bundle.fingerprint, bundle.document["train"]["hash"],
             truncation=request.truncation, interpolation=request.interpolation,
         )  # fmt: skip
-        write_png(out / image_path(candidate), image[0].numpy(), text)
+        write_png(out / image_path(candidate), image[0].numpy(), text | named)
     write_selection(out, candidates)
     write_manifest(out, kept)
     write_png(out / SHEET, sheet(pixels), {"synthetic": "true", "notice": NOTICE})
-    document = _document(bundle, request, candidates, gated=gated)
+    document = _document(bundle, request, candidates, enlarger, gated=gated)
     write_json(out / DOCUMENT, document)
     return document
 
@@ -183,7 +193,12 @@ def sheet(pixels: Tensor) -> NDArray[np.uint8]:
 
 
 def _document(
-    bundle: GeneratorBundle, request: Request, candidates: list[Candidate], *, gated: bool
+    bundle: GeneratorBundle,
+    request: Request,
+    candidates: list[Candidate],
+    enlarger: Enlarger | None,
+    *,
+    gated: bool,
 ) -> dict[str, Any]:
     rejected = Counter(c.reason.split(":")[0] for c in candidates if not c.kept)
     kept = sum(c.kept for c in candidates)
@@ -196,6 +211,8 @@ def _document(
         "rejected": dict(rejected),
         "gates": gated,
         "seed": request.seed,
+        "image_size_px": enlarger.large if enlarger else bundle.sampler.image_size_px,
+        "enlarger": enlarger.name if enlarger else None,
         "truncation": request.truncation,
         "interpolation": request.interpolation,
         "generator": bundle.fingerprint,
@@ -203,17 +220,32 @@ def _document(
         "golden_sample_repeated": repeated,
         "limits": LIMITS,
         "notice": NOTICE,
-        "sentence": _sentence(request, kept, len(candidates), gated=gated, repeated=repeated),
+        "sentence": _sentence(
+            request, kept, len(candidates), enlarger, gated=gated, repeated=repeated
+        ),
     }
 
 
-def _sentence(request: Request, kept: int, made: int, *, gated: bool, repeated: bool) -> str:
+def _sentence(
+    request: Request,
+    kept: int,
+    made: int,
+    enlarger: Enlarger | None,
+    *,
+    gated: bool,
+    repeated: bool,
+) -> str:
     text = f"{kept} of {request.n} images of {request.label} were written"
     text += f", accepted from {made} candidates." if gated else "; no gate has judged them."
     if kept < request.n:
         text += (
             f" The other candidates failed a gate (selection.csv says which); more --tries than "
             f"{request.tries} per image may find more, or the generator cannot."
+        )
+    if enlarger:
+        text += (
+            f" They were drawn with {enlarger.small} px and enlarged to {enlarger.large} px as "
+            "learnt from TRAIN; --drawn leaves them as they were drawn."
         )
     if not repeated:
         text += (

@@ -23,7 +23,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import atomic, read_json, sha256_of, write_json
 from sonobalance.gan.sampling import Sampler
-from sonobalance.synthesis.enlarger import ENLARGER
+from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, load_enlarger
 from sonobalance.synthesis.gate_files import load_gates, save_gates
 from sonobalance.synthesis.gate_models import FeatureFunction, GateModels
 from sonobalance.synthesis.gates import Realism
@@ -57,6 +57,7 @@ class GeneratorBundle:
         sampler: the default generator.
         gates: calibrated on its TRAIN images.
         realism: gate of the default generator.
+        enlarger: brings images to the classifier's side; None where they stay as they are drawn.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class GeneratorBundle:
     sampler: Sampler
     gates: GateModels
     realism: Realism
+    enlarger: Enlarger | None = None
 
     @property
     def round(self) -> int:
@@ -163,7 +165,9 @@ def open_generator_bundle(
         raise InputError(f"Expected a generator of round {chosen} in {folder}, but there is none.")
     sampler = Sampler.load(folder / snapshot_name(chosen), torch.device(device))
     gates, realism = load_gates(folder / GATES, _features(folder, document, device), device)
-    return GeneratorBundle(folder, document, sampler, gates, realism)
+    has_it = ENLARGER in document["files"]
+    enlarger = load_enlarger(folder / ENLARGER, device) if has_it else None
+    return GeneratorBundle(folder, document, sampler, gates, realism, enlarger)
 
 
 def find_bundle(path: Path) -> Path:
