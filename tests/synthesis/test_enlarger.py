@@ -22,6 +22,7 @@ from sonobalance.files import write_json
 from sonobalance.plan import enlarger_flops
 from sonobalance.randomness import numpy_generator
 from sonobalance.state import save_state
+from sonobalance.synthesis import enlarger as enlarger_module
 from sonobalance.synthesis.enlarger import (
     ENLARGER,
     Enlarger,
@@ -94,6 +95,38 @@ def test_the_same_seed_learns_the_same(learnt):
     small, whole = discs(40, 0)
     again = learn(small, whole)
     assert all((a == b).all() for a, b in zip(learnt.parameters(), again.parameters(), strict=True))
+
+
+def test_a_diverged_one_is_never_passed_on(monkeypatch, capsys):
+    def train(enlarger, *_, peak, **__):
+        torch.nn.init.constant_(enlarger.exit.bias, {1: torch.nan, 2: 9.0}[peak])
+
+    monkeypatch.setattr(enlarger_module, "_train", train)
+    monkeypatch.setattr(enlarger_module, "PEAK_LRS", (1, 2))
+    small, whole = discs(6, 4)
+    made = enlarged(small, learn(small, whole))
+    assert (made.pixels == enlarged(small, Enlarger(SMALL, LARGE)).pixels).all()
+    said = capsys.readouterr().err
+    assert said.count("diverged") == 2
+    assert "are resampled" in said
+
+
+def test_what_diverged_is_learnt_again_at_a_lower_rate(monkeypatch):
+    first, rates = enlarger_module._train, []
+
+    def train(enlarger, *images, peak, **how):
+        rates.append(peak)
+        first(enlarger, *images, peak=peak, **how)
+        if len(rates) == 1:
+            torch.nn.init.constant_(enlarger.exit.bias, torch.nan)
+
+    monkeypatch.setattr(enlarger_module, "_train", train)
+    small, whole = discs(40, 0)
+    again = learn(small, whole)
+    assert tuple(rates) == enlarger_module.PEAK_LRS
+    assert error(enlarged(small, again), whole) < error(
+        enlarged(small, Enlarger(SMALL, LARGE)), whole
+    )
 
 
 def test_each_image_depends_on_itself_alone(learnt):

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError
 from sonobalance.gan.framing import resize
-from sonobalance.progress import track
+from sonobalance.progress import console, track
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
@@ -33,7 +33,9 @@ Look = Callable[[Tensor], list[Tensor]]  # images (N, 1, S, S) in [-1, 1] → fr
 ENLARGER = "enlarger.safetensors"  # of a synthesis and of its bundle
 WIDTH, BLOCKS = 32, 3
 BATCH = 8
-PEAK_LR = 2e-3
+PEAK_LRS = (1e-3, 2e-4)  # the second where the first diverged
+GREATEST_GRADIENT = 1.0  # norm of one step's
+JUDGED = 64  # pairs
 
 
 class Enlarger(nn.Module):
@@ -62,7 +64,7 @@ class Enlarger(nn.Module):
         nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, small, small) → (N, 1, large, large), both float32 in [-1, 1]."""
+        """(N, 1, small, small) in [-1, 1] → (N, 1, large, large), a little beyond; float32."""
         even = self.large + self.large % 2
         rough = resize(images, even, even)
         x = F.pixel_unshuffle(rough, 2).contiguous(memory_format=torch.channels_last)
@@ -70,7 +72,7 @@ class Enlarger(nn.Module):
         for block in self.blocks:
             x = x + block(x)
         sharp = rough + F.pixel_shuffle(self.exit(F.leaky_relu(x, 0.2)), 2)
-        return resize(sharp, self.large, self.large).clamp(-1, 1)
+        return resize(sharp, self.large, self.large)
 
 
 def learn_enlarger(
@@ -85,6 +87,9 @@ def learn_enlarger(
 ) -> Enlarger:
     """Learn from pairs of real images.
 
+    What is not nearer to TRAIN than bicubic resampling is learnt anew at a lower rate, and given up
+    for resampling after that: said on the console, never passed on.
+
     Args:
         small: N real images at the generator's side.
         large: the same in the same order at the classifier's side.
@@ -94,11 +99,33 @@ def learn_enlarger(
         name: of the result.
         device: where it learns.
     """
-    seed_torch(seed, "enlarger")
-    enlarger = Enlarger(small.pixels.shape[-1], large.pixels.shape[-1], name).to(device)
+    sides = small.pixels.shape[-1], large.pixels.shape[-1]
+    plain = Enlarger(*sides, name).to(device).eval()
+    for peak in PEAK_LRS:
+        seed_torch(seed, "enlarger")
+        enlarger = Enlarger(*sides, name).to(device)
+        _train(enlarger, small, large, look, kimg=kimg, seed=seed, peak=peak)
+        if _distance(enlarger.eval(), small, large, look) < _distance(plain, small, large, look):
+            return enlarger
+        console.print(f"[yellow]The enlarger diverged at a learning rate of {peak:g}.[/yellow]")
+    console.print("[yellow]Synthetic images are resampled: no enlarger was better.[/yellow]")
+    return plain
+
+
+def _train(
+    enlarger: Enlarger,
+    small: LabelledImages,
+    large: LabelledImages,
+    look: Look,
+    *,
+    kimg: float,
+    seed: int,
+    peak: float,
+) -> None:
+    device = next(enlarger.parameters()).device
     steps = max(1, math.ceil(1000 * kimg / BATCH))
     optimiser = torch.optim.Adam(enlarger.parameters())
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, total_steps=steps)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak, total_steps=steps)
     random = torch_generator(seed, "enlarger", "order")
     for _ in track(range(steps), "enlarger", steps):
         rows = torch.randint(len(small), (BATCH,), generator=random)
@@ -106,13 +133,30 @@ def learn_enlarger(
         given, wanted = (
             to_unit(images.pixels[rows].flip(flip).to(device)) for images in (small, large)
         )
-        made = enlarger(given)
-        loss = (made - wanted).abs().mean() + _unlike(look, made, wanted)
+        loss = _unlike(look, enlarger(given), wanted)
         optimiser.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(enlarger.parameters(), GREATEST_GRADIENT)
         optimiser.step()
         rate.step()
-    return enlarger.eval()
+
+
+@torch.no_grad()
+def _distance(
+    enlarger: Enlarger, small: LabelledImages, large: LabelledImages, look: Look
+) -> float:
+    """The loss on TRAIN pairs as they will be written, each of them one of at most `JUDGED`."""
+    device = next(enlarger.parameters()).device
+    rows = torch.linspace(0, len(small) - 1, min(len(small), JUDGED)).long()
+    parts = [
+        _unlike(
+            look,
+            enlarger(to_unit(small.pixels[part].to(device))).clamp(-1, 1),
+            to_unit(large.pixels[part].to(device)),
+        )
+        for part in rows.split(BATCH)
+    ]
+    return float(torch.stack(parts).mean())
 
 
 def enlarged(images: LabelledImages, enlarger: Enlarger, batch_size: int = 32) -> LabelledImages:
@@ -154,7 +198,9 @@ def load_enlarger(path: Path, device: torch.device | str = "cpu") -> Enlarger:
 
 
 def _unlike(look: Look, made: Tensor, wanted: Tensor) -> Tensor:
+    """The loss: of pixels and of frozen features."""
     with torch.no_grad():
         targets = look(wanted)
     pairs = zip(look(made), targets, strict=True)
-    return torch.stack([(a - b).abs().mean() / b.abs().mean() for a, b in pairs]).mean()
+    levels = torch.stack([(a - b).abs().mean() / b.abs().mean() for a, b in pairs])
+    return (made - wanted).abs().mean() + levels.mean()
