@@ -33,7 +33,7 @@ Look = Callable[[Tensor], list[Tensor]]  # images (N, 1, S, S) in [-1, 1] → fr
 ENLARGER = "enlarger.safetensors"  # of a synthesis and of its bundle
 WIDTH, BLOCKS = 32, 3
 BATCH = 8
-PEAK_LRS = (1e-3, 2e-4)  # the second where the first diverged
+PEAK_LRS = (1e-3, 2e-4)  # the second where the first led nowhere
 GREATEST_GRADIENT = 1.0  # norm of one step's
 JUDGED = 64  # pairs
 
@@ -107,8 +107,8 @@ def learn_enlarger(
         _train(enlarger, small, large, look, kimg=kimg, seed=seed, peak=peak)
         if _distance(enlarger.eval(), small, large, look) < _distance(plain, small, large, look):
             return enlarger
-        console.print(f"[yellow]The enlarger diverged at a learning rate of {peak:g}.[/yellow]")
-    console.print("[yellow]Synthetic images are resampled: no enlarger was better.[/yellow]")
+        console.print(f"[yellow]Learnt at a rate of {peak:g}, an enlarger was no better.[/yellow]")
+    console.print("[yellow]Synthetic images are resampled instead of enlarged.[/yellow]")
     return plain
 
 
