@@ -74,6 +74,11 @@ def advised_against(run: Run) -> bool:
     return summary.is_file() and bool(read_json(summary)["best_round"] == 0)
 
 
+def guarded(run: Run) -> bool:
+    """Whether the harm guard keeps the model from being one with synthetic images."""
+    return run.settings.synthesis.harm_guard and advised_against(run)
+
+
 def trained_arms(run: Run) -> tuple[Arm, ...]:
     """The arms of a run; those that need a generator are left out when it collapsed.
 
@@ -148,7 +153,7 @@ def choose_arm(run: Run) -> dict[str, object]:
         arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
         for arm in trained_arms(run)
     }
-    guarded = advised_against(run) and run.settings.synthesis.harm_guard
-    allowed = [arm for arm in scores if not (guarded and TREATMENTS[arm].objective)] or [*scores]
+    barred = guarded(run)
+    allowed = [arm for arm in scores if not (barred and TREATMENTS[arm].objective)] or [*scores]
     chosen = max(allowed, key=lambda arm: scores[arm])
-    return {"chosen": chosen, "val_macro_f1": scores, "guarded": guarded}
+    return {"chosen": chosen, "val_macro_f1": scores, "guarded": barred}

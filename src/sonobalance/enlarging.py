@@ -26,6 +26,8 @@ from sonobalance.synthesis.enlarger import (
 from sonobalance.synthesis.regenerate import text_of
 from sonobalance.synthesis.summary import training_images
 
+METHOD = "2"  # changes with how an enlarger is learnt, so that none of another way is taken over
+
 
 def enlarges(settings: Settings) -> bool:
     """Whether an enlarger is learnt.
@@ -55,7 +57,7 @@ def learnt_enlarger(
         device: where it learns.
 
     Returns:
-        None where nothing `enlarges`.
+        None where nothing `enlarges`, or plain resampling is no worse.
     """
     path = folder / ENLARGER
     eyes = eyes_of(settings) if enlarges(settings) else None
@@ -69,7 +71,10 @@ def learnt_enlarger(
         small, large, eyes.to(device).native, kimg=settings.synthesis.enlarger_kimg,
         seed=settings.seed, name=name, device=device,
     )  # fmt: skip
-    save_enlarger(path, enlarger)
+    if enlarger is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_enlarger(path, enlarger)
     return enlarger
 
 
@@ -92,7 +97,7 @@ def _name(settings: Settings, small: LabelledImages, large: LabelledImages) -> s
     """Changes with everything that the enlarger depends on."""
     classifier = settings.classifier
     parts = (
-        hash_images(small), hash_images(large), str(settings.synthesis.enlarger_kimg),
+        METHOD, hash_images(small), hash_images(large), str(settings.synthesis.enlarger_kimg),
         features_name(classifier.backbone, classifier.weights),
     )  # fmt: skip
     return f"{derive(settings.seed, *parts):016x}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sonobalance.artefacts import advised_against
+from sonobalance.artefacts import guarded
 from sonobalance.comparison.units import Unit
 from sonobalance.config import Arm
 from sonobalance.evaluation.repeated import Blocks
@@ -31,11 +31,9 @@ def with_guarded(blocks: Mapping[str, Blocks], units: Iterable[Unit]) -> dict[st
     """
     if not {TRUSTED, ELSE} <= blocks.keys():
         return dict(blocks)
-    taken = {(u.fold.seed, u.fold.number): _taken(u) for u in units if u.arm == TRUSTED}
+    taken = {
+        (unit.fold.seed, unit.fold.number): ELSE if guarded(open_run(unit.folder)) else TRUSTED
+        for unit in units
+        if unit.arm == TRUSTED
+    }
     return {**blocks, GUARDED: {place: blocks[arm][place] for place, arm in taken.items()}}
-
-
-def _taken(unit: Unit) -> Arm:
-    """The arm whose model the guard would have handed on."""
-    run = open_run(unit.folder)
-    return ELSE if advised_against(run) and run.settings.synthesis.harm_guard else TRUSTED

@@ -84,11 +84,11 @@ def learn_enlarger(
     seed: int,
     name: str = "",
     device: torch.device | str = "cpu",
-) -> Enlarger:
+) -> Enlarger | None:
     """Learn from pairs of real images.
 
     What is not nearer to TRAIN than bicubic resampling is learnt anew at a lower rate, and given up
-    for resampling after that: said on the console, never passed on.
+    after that: said on the console, never passed on.
 
     Args:
         small: N real images at the generator's side.
@@ -98,18 +98,21 @@ def learn_enlarger(
         seed: of weights and order.
         name: of the result.
         device: where it learns.
+
+    Returns:
+        None where plain resampling is no worse.
     """
     sides = small.pixels.shape[-1], large.pixels.shape[-1]
-    plain = Enlarger(*sides, name).to(device).eval()
+    resampled = _distance(Enlarger(*sides).to(device), small, large, look)
     for peak in PEAK_LRS:
         seed_torch(seed, "enlarger")
         enlarger = Enlarger(*sides, name).to(device)
         _train(enlarger, small, large, look, kimg=kimg, seed=seed, peak=peak)
-        if _distance(enlarger.eval(), small, large, look) < _distance(plain, small, large, look):
+        if _distance(enlarger.eval(), small, large, look) < resampled:
             return enlarger
         console.print(f"[yellow]Learnt at a rate of {peak:g}, an enlarger was no better.[/yellow]")
     console.print("[yellow]Synthetic images are resampled instead of enlarged.[/yellow]")
-    return plain
+    return None
 
 
 def _train(
@@ -145,7 +148,7 @@ def _train(
 def _distance(
     enlarger: Enlarger, small: LabelledImages, large: LabelledImages, look: Look
 ) -> float:
-    """The loss on TRAIN pairs as they will be written, each of them one of at most `JUDGED`."""
+    """The loss on at most `JUDGED` of the pairs, within the range of images."""
     device = next(enlarger.parameters()).device
     rows = torch.linspace(0, len(small) - 1, min(len(small), JUDGED)).long()
     parts = [
