@@ -192,7 +192,8 @@ def copied(image: NDArray[np.uint8], k: int, rng: np.random.Generator) -> NDArra
         return np.ascontiguousarray(image[:, ::-1])
     if k % 4 == 2:
         return np.clip(image * 0.8 + 25, 0, 255).astype(np.uint8)
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], 0)
+    jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return np.asarray(cv2.imdecode(jpeg, 0), np.uint8)
 
 
 if __name__ == "__main__":

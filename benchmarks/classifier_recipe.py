@@ -97,7 +97,8 @@ def members_of(run: Run) -> dict[str, dict[str, float]]:
     """Scores on VAL of each member and of the means of some."""
     predictor, splits = Predictor.load(run.path("classifier/none")), splits_of(run)
     val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
-    model, partners = predictor.model, list(predictor.model.partners)
+    model = predictor.model
+    partners = [p for p in model.partners if isinstance(p, AttentiveClassifier)]
     model.zoom = 1.0
     mean = model_logits(model, val, mirror=predictor.mirror) * (1 + len(partners))
     first, *others = (model_logits(partner, val, mirror=predictor.mirror) for partner in partners)
@@ -184,7 +185,7 @@ def blocks(model: AttentiveClassifier) -> dict[str, Columns]:
     }
 
 
-def scores(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, float]:
+def scores(logits: NDArray[np.floating[Any]], targets: NDArray[np.int64]) -> dict[str, float]:
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     p = shifted / shifted.sum(1, keepdims=True)
     several = {"multi_class": "ovr", "average": "macro"} if p.shape[1] > 2 else {}

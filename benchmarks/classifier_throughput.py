@@ -29,6 +29,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.schedule import set_rates, training_mode
 from sonobalance.config import ClassifierSettings, Settings
+from sonobalance.config.classifier import Attention
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.deployment.folded import folded
@@ -55,7 +56,7 @@ def main() -> None:
         backbone=given.backbone, image_size_px=given.side, batch_size=given.batch,
         lesion_attention=False,
     )  # fmt: skip
-    document = {
+    document: dict[str, Any] = {
         "command": f"python benchmarks/classifier_throughput.py {given.out.name} "
         f"--backbone {given.backbone} --side {given.side} --batch {given.batch} "
         f"--rounds {given.rounds}",
@@ -161,7 +162,11 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
         return len(images)
 
     def ours(
-        attention: str, *, mirror: bool = False, partners: Sequence[str] = (), bundled: bool = False
+        attention: Attention,
+        *,
+        mirror: bool = False,
+        partners: Sequence[str] = (),
+        bundled: bool = False,
     ) -> Work:
         model = AttentiveClassifier(
             base.backbone, len(CLASSES), attention, base.image_size_px, partners=partners

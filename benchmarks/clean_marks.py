@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sonobalance.artefacts import groups_of, manifest_of
 from sonobalance.classify.features import extract_features
-from sonobalance.data.audit.marks import find_marks
+from sonobalance.data.audit.marks import KINDS, find_marks
 from sonobalance.data.audit.shortcuts import guess_class
 from sonobalance.data.cleaning import cleaned, mark_pixels
 from sonobalance.data.dealing import grouped_folds
@@ -37,7 +37,6 @@ from sonobalance.files import write_json
 from sonobalance.runs import open_run
 
 FOLDS = 5
-KINDS = ("caliper", "text", "pictogram", "colour", "logo")
 ROWS = {"as they are": (0, 0), "cleaned": (1, 1), "trained as they are, tested cleaned": (0, 1)}
 
 

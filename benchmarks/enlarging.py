@@ -30,12 +30,11 @@ from gan_quality import REFEREE, look, standardised
 from sonobalance.artefacts import splits_of
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import LabelledImages, load_images, to_pixels, to_unit
-from sonobalance.enlarging import FILE
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
 from sonobalance.gan.framing import resize
 from sonobalance.runs import Run, open_run
-from sonobalance.synthesis.enlarger import enlarged, load_enlarger
+from sonobalance.synthesis.enlarger import ENLARGER, enlarged, load_enlarger
 from sonobalance.synthesis.fidelity import split_halves, subset_kernel_distance
 from sonobalance.synthesis.summary import training_images
 
@@ -58,7 +57,7 @@ def resampled(images: LabelledImages, side: int) -> LabelledImages:
 
 def rows_of(run: Run, base: Run, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row per class and network of one GAN."""
-    splits, enlarger = splits_of(run), load_enlarger(run.path(FILE))
+    splits, enlarger = splits_of(run), load_enlarger(run.path(f"synthesis/{ENLARGER}"))
     usable = {key for key, part in splits_of(base).part.items() if part != "excluded"}
     made = training_images(run.path("synthesis"), every_round=True)
     for label in sorted({r.label for r in made}):

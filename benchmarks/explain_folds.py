@@ -16,7 +16,7 @@ that was predicted. Each fold's scores stay in WORK, so that a killed command go
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,12 +218,17 @@ def first_source(given: argparse.Namespace) -> Path:
     return runs.open_run(fold_folders(given.benchmark[0], given.arm)[0]).source
 
 
-def summary(table: pd.DataFrame, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Map → metric → value, interval clustered by group, chance and number of images."""
-    out: dict[str, dict[str, dict[str, float]]] = {}
+def by_map_and_score(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     for (name, score), rows in table.groupby(["map", "score"], sort=False):
+        yield (str(name), str(score)), rows
+
+
+def summary(table: pd.DataFrame, seed: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Map → metric → value, interval clustered by group, chance and number of images."""
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    for (name, score), rows in by_map_and_score(table):
         value, chance = rows["value"].to_numpy(float), rows["chance"].to_numpy(float)
-        weights = resamples(rows["group"], seed)
+        weights = resamples(rows["group"].tolist(), seed)
         scores = out.setdefault(name, {})
         scores[score] = mean_interval(value, weights, LEVEL).as_json() | {
             "chance": float(chance.mean()), "n": len(rows),
@@ -241,9 +246,9 @@ def changes(given: argparse.Namespace, table: pd.DataFrame, other: pd.DataFrame)
 
     def over(rows: pd.DataFrame) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        for (name, score), some in rows.groupby(["map", "score"], sort=False):
+        for (name, score), some in by_map_and_score(rows):
             change = (some["value_after"] - some["value_before"]).to_numpy(float)
-            interval = mean_interval(change, resamples(some["group"], given.seed), LEVEL)
+            interval = mean_interval(change, resamples(some["group"].tolist(), given.seed), LEVEL)
             means = {when: float(some[f"value_{when}"].mean()) for when in ("before", "after")}
             out.setdefault(name, {})[score] = means | {
                 "difference": interval.value, "low": interval.low, "high": interval.high,
@@ -254,7 +259,7 @@ def changes(given: argparse.Namespace, table: pd.DataFrame, other: pd.DataFrame)
     return {
         "before": given.arm, "after": given.against,
         "maps": over(both[both["label"].isin(LESIONS)]),
-        "by_class": {label: over(rows) for label, rows in both.groupby("label")},
+        "by_class": {str(label): over(rows) for label, rows in both.groupby("label")},
     }  # fmt: skip
 
 

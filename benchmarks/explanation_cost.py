@@ -24,7 +24,7 @@ from torch import nn
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.environment import environment
 from sonobalance.explanation.attributions import heavy_map, integrated_gradients
-from sonobalance.explanation.cam import evidence_of, explaining
+from sonobalance.explanation.cam import Evidence, evidence_of, explaining
 from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.maps import (
     CAMS,
@@ -69,7 +69,7 @@ def main() -> None:
     print(given.out)
 
 
-def prices(plain: nn.Module, lesion: nn.Module, side: int) -> dict[str, Any]:
+def prices(plain: AttentiveClassifier, lesion: AttentiveClassifier, side: int) -> dict[str, Any]:
     """Map → batch size → maps per second, and price in forward passes of the same network."""
     out: dict[str, Any] = {}
     for name, (model, ask) in maps_to_ask(plain, lesion).items():
@@ -84,19 +84,24 @@ def prices(plain: nn.Module, lesion: nn.Module, side: int) -> dict[str, Any]:
     return out
 
 
-def maps_to_ask(plain: nn.Module, lesion: nn.Module) -> dict[str, tuple[nn.Module, Ask]]:
+def maps_to_ask(
+    plain: AttentiveClassifier, lesion: AttentiveClassifier
+) -> dict[str, tuple[nn.Module, Ask]]:
     """Name → the network, and a function that makes this map alone."""
     layer, cost = layer_of(plain.target_layer), Cost(PASS, POINTS)
+
+    def alone(cam: Callable[[Evidence], torch.Tensor]) -> Ask:
+        return lambda x, k: cam(evidence_of(plain, layer, x, k))
+
     asks: dict[str, tuple[nn.Module, Ask]] = {
-        name: (plain, lambda x, k, cam=cam: cam(evidence_of(plain, layer, x, k)))
-        for name, cam in CAMS.items()
+        name: (plain, alone(cam)) for name, cam in CAMS.items()
     }
     asks[FINE] = plain, partial(fine_hirescam, plain)
     asks[ENERGY] = plain, partial(gradient_energy, plain)
     asks[EXACT] = lesion, partial(exact_evidence, lesion)
     asks["all maps of one pass"] = plain, lambda x, k: cheap_maps(plain, layer, x, k, cost)
     for name in LARGEST:
-        asks[name] = plain, lambda x, k, name=name: heavy_map(name, plain, x, k, cost)
+        asks[name] = plain, partial(heavy_map, name, plain, cost=cost)
     return asks
 
 

@@ -48,9 +48,9 @@ def kid_of(study: Study, kind: str) -> dict[str, Any]:
     targets, out = study.images.targets.numpy(), {}
     for name, fake in seen.items():
         real = study.real[name]
-        pairs = standardised(real, real), standardised(fake, real)
+        here, back = standardised(real, real), standardised(fake, real)
         by_class = {
-            label: subset_kernel_distance(*(x[targets == k] for x in pairs), 0)[0]
+            label: subset_kernel_distance(here[targets == k], back[targets == k], 0)[0]
             for k, label in enumerate(study.images.classes)
         }
         out[name] = {"classes": by_class, "mean": float(np.mean([*by_class.values()]))}

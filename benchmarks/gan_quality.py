@@ -236,7 +236,7 @@ def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
 
 def rows_of(path: Path, budget: dict[str, Any]) -> list[dict[str, Any]]:
     """The finished rows of a file; ends the program where they had another budget."""
-    found = read_json(path) if path.is_file() else {"budget": budget, "rows": []}
+    found: dict[str, Any] = read_json(path) if path.is_file() else {"budget": budget, "rows": []}
     if found["budget"] != budget:
         sys.exit(f"Expected {path} to have rows of this budget and these settings of the GAN, but "
                  "they differ; name another file with --out, or move this one away.")  # fmt: skip
@@ -261,7 +261,7 @@ def main() -> None:
             began = time.monotonic()
             make = lightweight if method == "lightweight-gan" else ours
             fake, facts = make(study, seed) if make is lightweight else ours(study, method, seed)
-            row = {"method": method, "seed": seed, **facts}
+            row: dict[str, Any] = {"method": method, "seed": seed, **facts}
             row["wall_seconds"] = round(time.monotonic() - began, 1)
             row["features"] = study.measure(fake, held.images, seed)
             floor = study.floor()

@@ -64,7 +64,8 @@ class Remembered:
     """Features that are computed once per image: vicious generators repeat themselves."""
 
     def __init__(self, extract: Any) -> None:
-        self.extract, self.known = extract, {}
+        self.extract = extract
+        self.known: dict[bytes, np.ndarray] = {}
 
     def __call__(self, images: LabelledImages) -> np.ndarray:
         """(N, F) features."""

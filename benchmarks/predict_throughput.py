@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+from numpy.typing import NDArray
 
 from sonobalance.deployment.batch import find_files, predict_files, read_frames
 from sonobalance.deployment.predictor import BundlePredictor
@@ -34,6 +36,13 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def one_square(path: Path, side: int) -> NDArray[np.uint8]:
+    square = read_frames(path, side, 1)[0].square
+    if square is None:
+        sys.exit(f"Expected an image in {path}, but it cannot be read.")
+    return square
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
@@ -45,7 +54,7 @@ def main() -> None:
     predictor = BundlePredictor.load(given.bundle)
     side = predictor.description.preprocessing.image_size_px
     files = find_files([given.images])[: given.count]
-    squares = np.stack([read_frames(path, side, 1)[0].square for path in files])
+    squares = np.stack([one_square(path, side) for path in files])
     networks = 1 + len(predictor.model.partners)
     passes = networks * (2 if predictor.description.calibration.mirror_test else 1)
     bare = timm.create_model(predictor.description.network.backbone, num_classes=3).eval()
@@ -95,4 +104,5 @@ def main() -> None:
     print(result["images_per_second"], result["predict_over_bare"], result["network_over_bare"])
 
 
-main()
+if __name__ == "__main__":
+    main()

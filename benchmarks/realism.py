@@ -65,7 +65,7 @@ def compare(learnt: Any, held: Any, made: Any) -> dict[str, float]:
 
 
 def kid_by_share(
-    real: Features, made: Features, gate: Realism, log_ratios: list[Features], k: int
+    real: Features, made: Features, gate: Realism, log_ratios: tuple[Features, Features], k: int
 ) -> dict[str, Any]:
     """KID of the whole pool, and of the most and the least real shares of it."""
     out: dict[str, Any] = {"all": subset_kernel_distance(real, made, 0)[0]}
@@ -101,7 +101,8 @@ def main() -> None:
     for k, label in enumerate(images.classes):
         wanted = torch.full((GENERATED,), k)
         made = sampler.sample(wanted, seed=given.seed)
-        log_ratios = [x.double().numpy() for x in sampler.log_ratios(made.pixels, wanted)]
+        first, second = sampler.log_ratios(made.pixels, wanted)
+        log_ratios = first.double().numpy(), second.double().numpy()
         mine = targets == k
         ids = tuple(map(str, range(GENERATED)))
         seen = look(LabelledImages(made.pixels, wanted, ids, images.classes), given)

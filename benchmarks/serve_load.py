@@ -333,4 +333,5 @@ def main() -> None:
     print(json.dumps({k: v for k, v in result.items() if k != "environment"}, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

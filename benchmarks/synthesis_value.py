@@ -42,12 +42,11 @@ from sonobalance.classify.probe import fit_probe
 from sonobalance.data.guard import reading_only
 from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import Manifest
-from sonobalance.enlarging import FILE
 from sonobalance.environment import environment
 from sonobalance.files import read_json, write_json
 from sonobalance.randomness import numpy_generator
 from sonobalance.runs import Run, open_run
-from sonobalance.synthesis.enlarger import enlarged, load_enlarger
+from sonobalance.synthesis.enlarger import ENLARGER, enlarged, load_enlarger
 from sonobalance.synthesis.summary import training_images
 
 C = 0.003
@@ -110,7 +109,7 @@ class Reader:
             name: np.array([self.classes.index(r.label) for r in part])
             for name, part in self.parts.items()
         }
-        path = run.path(FILE)
+        path = run.path(f"synthesis/{ENLARGER}")
         self.enlarger = load_enlarger(path) if path.is_file() else None
         self.known: dict[tuple[str, int, bool], Features] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from sonobalance.config import PRESETS, Section, ServiceSettings, Settings
@@ -54,7 +55,7 @@ def _table(title: str, prefix: str, fields: dict) -> str:
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "length ≥"}
 
 
-def _range(field: object) -> str:
+def _range(field: FieldInfo) -> str:
     limits = [
         f"{sign} {getattr(limit, name)}"
         for name, sign in SIGNS.items()

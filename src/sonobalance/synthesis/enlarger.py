@@ -195,7 +195,7 @@ def load_enlarger(path: Path, device: torch.device | str = "cpu") -> Enlarger:
     except (KeyError, TypeError, RuntimeError):
         raise InputError(
             f"Expected an enlarger of synthetic images in {path}, but it holds something else; "
-            "repeat `synthesize` with --redo."
+            "remove the folder it lies in and make it again."
         ) from None
     return enlarger.to(device).eval()
 
