@@ -62,3 +62,11 @@ def test_every_setting_has_a_sentence() -> None:
 def test_the_nearest_name_stays_in_its_section() -> None:
     assert nearest_name("split.test-fracton") == "split.test_fraction"
     assert nearest_name("qqqq") is None
+
+
+def test_settings_that_exclude_each_other_are_refused_in_one_sentence() -> None:
+    wrong = {"synthesis": {"feed_back": True}, "gan": {"synthesize_masks": True}}
+    with pytest.raises(
+        SettingsError, match=r"^Expected settings that fit together, but .*masks\.$"
+    ):
+        parse(wrong)

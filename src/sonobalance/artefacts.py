@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonobalance.arms import TREATMENTS, arms_of
+from sonobalance.arms import CHEAP, TREATMENTS, arms_of
 from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
-from sonobalance.files import read_json
+from sonobalance.files import read_json, sha256_of
 from sonobalance.runs import Run
 
 LARGE = "large"  # beside the `images` of a synthesis, the same for a classifier
@@ -82,12 +82,14 @@ def guarded(run: Run) -> bool:
 def trained_arms(run: Run) -> tuple[Arm, ...]:
     """The arms of a run; those that need a generator are left out when it collapsed.
 
-    Where nothing is left, `over-sampling` is: a synthesis arm without its images.
+    Where no arm may become the model, `over-sampling` is one more: a synthesis arm without its
+    images.
     """
     arms = arms_of(run.settings)
-    if not collapsed(run):
-        return arms
-    return tuple(arm for arm in arms if not TREATMENTS[arm].objective) or ("over-sampling",)
+    cheap = tuple(arm for arm in arms if arm in CHEAP)
+    if collapsed(run):
+        return cheap or ("over-sampling",)
+    return arms if cheap or not guarded(run) else (*arms, "over-sampling")
 
 
 def as_seen(accepted: Manifest) -> Manifest:
@@ -147,13 +149,13 @@ def choose_arm(run: Run) -> dict[str, object]:
     """Which arm becomes the model: the best macro-F1 on VAL, never on TEST; ties keep the first.
 
     An arm whose synthetic images the harm guard found useless on the inner validation is not
-    eligible (see `synthesis.json`).
+    eligible (see `synthesis.json`). The digests make what follows depend on the weights.
     """
-    scores = {
-        arm: read_json(run.path(f"classifier/{arm}/model.json"))["validation"]["macro_f1"]
-        for arm in trained_arms(run)
-    }
+    pages = {arm: run.path(f"classifier/{arm}/model.json") for arm in trained_arms(run)}
+    scores = {arm: read_json(page)["validation"]["macro_f1"] for arm, page in pages.items()}
     barred = guarded(run)
-    allowed = [arm for arm in scores if not (barred and TREATMENTS[arm].objective)] or [*scores]
-    chosen = max(allowed, key=lambda arm: scores[arm])
-    return {"chosen": chosen, "val_macro_f1": scores, "guarded": barred}
+    allowed = [arm for arm in scores if arm in CHEAP or not barred]
+    return {
+        "chosen": max(allowed, key=lambda arm: scores[arm]), "val_macro_f1": scores,
+        "guarded": barred, "model_json_sha256": {a: sha256_of(page) for a, page in pages.items()},
+    }  # fmt: skip

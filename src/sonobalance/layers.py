@@ -89,6 +89,8 @@ def validation_sentence(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         near = nearest_name(name)
         return f"There is no setting {name!r}" + (f"; did you mean {near!r}?" if near else ".")
+    if isinstance(first["input"], Section | dict) and first["type"] == "value_error":
+        return f"Expected settings that fit together, but {first['ctx']['error']}."
     return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."
 
 

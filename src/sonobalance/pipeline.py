@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sonobalance import runs
 from sonobalance.arms import need_generator
 from sonobalance.artefacts import collapsed, device_of, manifest_of
 from sonobalance.config import Preset, Section, Settings
-from sonobalance.errors import CollapseError, InputError
+from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
 from sonobalance.runs import Run
@@ -54,8 +55,11 @@ def continue_run(
 ) -> Path:
     """Do one stage of an existing run folder with its recorded settings and these overrides."""
     known = runs.open_run(folder)
+    run = Run(folder, resolve(given=_settings(given), base=known.settings), known.record)
+    if stage == "train-gan" and _helps(run.settings):
+        STAGES[stage].work(run)  # the first machine holds the folder and keeps the record
+        return folder
     with runs.locked(folder):
-        run = Run(folder, resolve(given=_settings(given), base=known.settings), known.record)
         run.perform(STAGES[stage], redo=redo)
     return folder
 
@@ -65,6 +69,11 @@ def run_all(
 ) -> Path:
     """Do every stage that is not finished; returns the report."""
     check_source(folder)
+    if _helps(settings):
+        raise SettingsError(
+            f"Expected `train-gan {out} --gan.nodes {settings.gan.nodes}` on every machine but the "
+            "first (NODE_RANK is not 0), which alone does the other stages; give that."
+        )
     with runs.locked(out):
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
@@ -78,9 +87,15 @@ def run_all(
                 if not run.perform(stage, redo=redo):
                     console.print("  finished before, kept")
             except CollapseError as error:
+                run.forget(STAGES["synthesize"])  # of an earlier generator
                 console.print(f"  {error} Going on without synthesis.")
     console.print(NOTICE)
     return out / "report.html"
+
+
+def _helps(settings: Settings) -> bool:
+    """Whether this machine only takes part in a training that the first one leads and records."""
+    return settings.gan.nodes > 1 and os.environ.get("NODE_RANK", "0") != "0"
 
 
 def _reason_to_skip(stage: str, run: Run) -> str:
@@ -129,4 +144,6 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
 
 def _settings(given: Mapping[str, Section | bool | None]) -> Settings:
     """Settings in which only the given sections count as set."""
-    return Settings.model_validate({name: value for name, value in given.items() if value})
+    return Settings.model_validate(
+        {name: value for name, value in given.items() if value is not None}
+    )

@@ -71,9 +71,11 @@ def _train_gan(run: Run) -> None:
     from sonobalance.gan.parallel import train_on_devices
     from sonobalance.gan.train import train_gan
     from sonobalance.gan.warm_start import folder_of
+    from sonobalance.synthesis.inner import check_relatives
 
     splits, gan = splits_of(run), run.settings.gan
     train = splits.of("train")
+    check_relatives([r.label for r in train], [splits.group[r.id] for r in train])
     start = None if gan.init is None else folder_of(gan.init)
     if start is not None:
         check_ancestry(start, [splits.of("val"), splits.of("test")])

@@ -79,7 +79,7 @@ def test_guarded_takes_the_synthetic_images_only_where_the_loop_found_them_usefu
     base = open_run(finished / "base")
     folds = folds_of(base, Protocol(folds=2, seeds=2))
     units = list(units_of(base, folds, tuple(ARMS)))
-    monkeypatch.setattr(guarded, "guarded", lambda run: "fold0" in run.folder.name)
+    monkeypatch.setattr(guarded, "advised_against", lambda run: "fold0" in run.folder.name)
     blocks = guarded.with_guarded(blocks_by_arm(units), units)
     assert blocks.keys() == set(SHOWN)
     taken = {place: block.probabilities for place, block in blocks["guarded"].items()}

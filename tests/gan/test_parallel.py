@@ -1,15 +1,17 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import blobs, tiny
 
-from sonobalance.errors import SettingsError
+from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines
-from sonobalance.gan.parallel import Crew, check_shares
+from sonobalance.gan.parallel import Crew, check_shares, train_on_devices
 from sonobalance.state import load_state
 
 SCRIPT = """
@@ -28,6 +30,20 @@ if __name__ == "__main__":
     train_gan(blobs(), settings, seed=0, folder=folder / "one", device=cpu)
     pair = settings.model_copy(update={"devices": 2})
     train_on_devices(blobs(), pair, seed=0, folder=folder / "two", device=cpu)
+"""
+MACHINE = """
+import sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[1])
+from conftest import blobs, tiny
+from sonobalance.gan.parallel import train_on_devices
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    cpu, folder = torch.device("cpu"), Path(sys.argv[2])
+    settings = tiny(batch_size=8, anchor_share=0.5, precision="float32", total_kimg=0.016, nodes=2)
+    train_on_devices(blobs(), settings, seed=0, folder=folder, device=cpu)
 """
 
 
@@ -69,6 +85,39 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
         assert first["step"] == second["step"]
         for key in first.keys() & {"loss_autoencoder", "loss_D1", "loss_D2", "loss_G"}:
             assert second[key] == pytest.approx(first[key], rel=1e-2, abs=1e-3), key
+
+
+@pytest.mark.slow
+def test_two_machines_train_together(tmp_path):
+    """Two programs that share nothing but a folder and the address of the first."""
+    script, folder = tmp_path / "train.py", tmp_path / "gan"
+    script.write_text(MACHINE)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    machines = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(Path(__file__).parent), str(folder)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "NODE_RANK": rank,
+                              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    said = [machine.communicate(timeout=500)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert load_state(folder / "checkpoint.safetensors")["counters"]["steps"] == 2
+    assert (folder / "snapshot.safetensors").is_file()
+
+
+def test_an_error_meant_for_the_user_arrives_as_it_is(tmp_path, monkeypatch):
+    """A launcher of processes hands back what the first one returns, and wraps what one raises."""
+    crew = SimpleNamespace(global_rank=0, world_size=1, device=torch.device("cpu"))
+    crew.launch = lambda work: work(crew)
+    monkeypatch.setattr("lightning_fabric.Fabric", lambda **_: crew)
+    wrong = tiny(image_size_px=64, devices=2, batch_size=8, anchor_share=0.5)
+    with pytest.raises(InputError, match="TRAIN image"):
+        train_on_devices(blobs(), wrong, seed=0, folder=tmp_path, device=crew.device)
 
 
 def flat(tree, key=""):

@@ -2,13 +2,18 @@
 
 import csv
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from growth_stubs import TINY
 
-from sonobalance.errors import InputError
+from sonobalance.errors import CollapseError, InputError
+from sonobalance.files import write_json
 from sonobalance.gan.sampling import Sampler
+from sonobalance.synthesis import generator
+from sonobalance.synthesis.generator import GanGenerator
 from sonobalance.synthesis.regenerate import regenerate
 
 CPU = torch.device("cpu")
@@ -61,3 +66,51 @@ def test_killed_while_copying_or_training_ends_alike(trained, grown, make_genera
     generator.advance(0)
     assert generator.fingerprint == hashes(trained[0])["snapshot.safetensors"]
     assert first == hashes(grown.folder / "generators")["round-2.safetensors"]
+
+
+@pytest.fixture
+def rounds_of(trained, tmp_path, monkeypatch):
+    """The thousands of images that `train_gan` is asked for in all, round by round."""
+
+    def asked(kimg_per_round, seen_kimg, **settings):
+        gan, asked = tmp_path / "gan", []
+        shutil.copytree(trained[0], gan)
+        write_json(gan / "gan.json", {"kimg": seen_kimg})
+
+        def train(*_, folder, total_kimg, **__):
+            asked.append(total_kimg)
+            return folder / "snapshot.safetensors"
+
+        monkeypatch.setattr(generator, "train_gan", train)
+        made = GanGenerator(
+            trained[1], TINY.model_copy(update=settings), 0, gan, tmp_path / "generators",
+            kimg_per_round, CPU,
+        )  # fmt: skip
+        for number in (1, 2, 3, 4):
+            made.advance(number)
+        return asked
+
+    return asked
+
+
+def test_each_round_goes_on_for_as_long_as_it_was_asked_in_whole_snapshots(rounds_of):
+    assert rounds_of(0.5, 3.984, total_kimg=4.0, snapshot_kimg=1.0, batch_size=12) == [5, 6, 7]
+
+
+def test_rounds_count_from_where_the_training_ended(rounds_of):
+    settings = {"total_kimg": 10.0, "snapshot_kimg": 2.0, "batch_size": 16}
+    assert rounds_of(4.0, 6.0, **settings) == [10, 14, 18]
+
+
+def test_a_collapse_on_images_fed_back_keeps_the_generator(trained, make_generator, tmp_path,
+                                                           monkeypatch, capsys):  # fmt: skip
+    def collapse(*_, **__):
+        raise CollapseError("The generator collapsed.")
+
+    made = make_generator(tmp_path)
+    made.advance(1)
+    first = made.fingerprint
+    monkeypatch.setattr(generator, "train_gan", collapse)
+    made.advance(2, accepted=trained[1].take([0]))
+    assert made.fingerprint == first
+    assert "keeps the generator of round 1" in capsys.readouterr().err

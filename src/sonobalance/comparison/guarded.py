@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sonobalance.artefacts import guarded
+from sonobalance.artefacts import advised_against
 from sonobalance.comparison.units import Unit
 from sonobalance.config import Arm
 from sonobalance.evaluation.repeated import Blocks
@@ -32,7 +32,9 @@ def with_guarded(blocks: Mapping[str, Blocks], units: Iterable[Unit]) -> dict[st
     if not {TRUSTED, ELSE} <= blocks.keys():
         return dict(blocks)
     taken = {
-        (unit.fold.seed, unit.fold.number): ELSE if guarded(open_run(unit.folder)) else TRUSTED
+        (unit.fold.seed, unit.fold.number): ELSE
+        if advised_against(open_run(unit.folder))
+        else TRUSTED
         for unit in units
         if unit.arm == TRUSTED
     }

@@ -96,6 +96,9 @@ def _unit(
     settings = base.settings.model_copy(
         update={"seed": base.settings.seed + fold.seed, "arms": (arm,) if arm else ()}
     )
+    if arm:  # measured, whatever the guard says; `guarded` is a row of its own
+        free = settings.synthesis.model_copy(update={"harm_guard": False})
+        settings = settings.model_copy(update={"synthesis": free})
     wanted = objective or (gan.settings.gan.objective if gan else None)
     if wanted:
         changed = settings.gan.model_copy(update={"objective": wanted})

@@ -48,8 +48,8 @@ class GanSettings(Section):
     nodes: int = Field(
         1,
         ge=1,
-        description="Machines; start the same command on each, on a shared folder, with "
-        "MASTER_ADDR, MASTER_PORT and NODE_RANK set.",
+        description="Machines; start `train-gan` on each, on a shared folder, with MASTER_ADDR, "
+        "MASTER_PORT and NODE_RANK set.",
     )
     init: Path | None = Field(
         None, description="Run, GAN folder or snapshot of another set to start from."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sonobalance.config.classifier import ClassifierSettings
 from sonobalance.config.data import AuditSettings, DataSettings, SplitSettings
@@ -44,6 +44,15 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
     explanation: ExplanationSettings = ExplanationSettings()
 
+    @model_validator(mode="after")
+    def _masks_are_not_fed_back(self) -> Settings:
+        if self.synthesis.feed_back and self.gan.synthesize_masks:
+            raise ValueError(
+                "synthesis.feed_back and gan.synthesize_masks exclude each other: images that are "
+                "fed back come without masks"
+            )
+        return self
+
 
 _GPU: dict[str, Any] = {
     "gan": {
@@ -51,6 +60,7 @@ _GPU: dict[str, Any] = {
         "autoencoder_kimg": 200.0, "total_kimg": 600.0, "snapshot_kimg": 20.0,
         "patience_kimg": 200.0, "fade_kimg": 10.0, "ema_halflife_kimg": 5.0,
     },
+    "synthesis": {"gan_kimg_per_round": 20.0},
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
@@ -63,7 +73,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "backbone": "test_resnet", "image_size_px": 64, "batch_size": 8, "epochs": 40,
             "patience_epochs": 15, "backbone_lr": 3e-3, "head_lr": 1e-3,
         },
-        "synthesis": {"gan_kimg_per_round": 0.5},
+        "synthesis": {"gan_kimg_per_round": 1.0},
     },
     "cpu": {
         "gan": {"image_size_px": 128, "total_kimg": 10.0},

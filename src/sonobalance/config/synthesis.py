@@ -108,5 +108,8 @@ class SynthesisSettings(Section):
         "synthetic images learns from; with `classifier.weights` only; 0: plain resampling.",
     )  # fmt: skip
     gan_kimg_per_round: float = Field(
-        2.0, ge=0, description="Thousand real images the GAN continues on before each later round."
+        2.0,
+        ge=0,
+        description="Thousand real images the GAN continues on before each later round, rounded up "
+        "to whole `gan.snapshot_kimg`.",
     )

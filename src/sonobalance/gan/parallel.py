@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sonobalance.config import GanSettings
-from sonobalance.errors import SettingsError
+from sonobalance.errors import SettingsError, SonobalanceError
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,11 @@ def check_shares(settings: GanSettings, size: int) -> None:
 def train_on_devices(images: Any, settings: GanSettings, **given: Any) -> Path:
     """`train.train_gan` on `settings.devices` devices of each of `settings.nodes` machines.
 
-    On several machines, run the same command on each with MASTER_ADDR, MASTER_PORT and NODE_RANK
-    set, on a shared folder.
+    On several machines, run `train-gan` on each with MASTER_ADDR, MASTER_PORT and NODE_RANK set, on
+    a shared folder.
+
+    Raises:
+        SonobalanceError: as `train.train_gan` does.
     """
     from lightning_fabric import Fabric  # noqa: PLC0415
     from lightning_fabric.strategies import DDPStrategy  # noqa: PLC0415
@@ -106,12 +109,21 @@ def train_on_devices(images: Any, settings: GanSettings, **given: Any) -> Path:
         accelerator=device.type, devices=settings.devices, num_nodes=settings.nodes,
         strategy=DDPStrategy(start_method="spawn"),
     )  # fmt: skip
-    path: Path = fabric.launch(partial(_work, images=images, settings=settings, given=given))
-    return path
+    work = partial(_work, images=images, settings=settings, given=given)
+    found: Path | SonobalanceError = fabric.launch(work)
+    if isinstance(found, SonobalanceError):
+        raise found
+    return found
 
 
-def _work(fabric: Any, images: Any, settings: GanSettings, given: dict[str, Any]) -> Path:
+def _work(
+    fabric: Any, images: Any, settings: GanSettings, given: dict[str, Any]
+) -> Path | SonobalanceError:
+    """The errors meant for the user are handed over: raised here, they would arrive as a text."""
     from sonobalance.gan.train import train_gan  # noqa: PLC0415
 
     crew = Crew(fabric.global_rank, fabric.world_size)
-    return train_gan(images, settings, device=fabric.device, crew=crew, **given)
+    try:
+        return train_gan(images, settings, device=fabric.device, crew=crew, **given)
+    except SonobalanceError as error:
+        return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages
-from sonobalance.files import atomic, sha256_of
+from sonobalance.errors import CollapseError
+from sonobalance.files import atomic, read_json, sha256_of
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.judging import SNAPSHOT, STATS
+from sonobalance.gan.judging import REPORT, SNAPSHOT, STATS
 from sonobalance.gan.sampling import Sampler, Samples
-from sonobalance.gan.train import CHECKPOINT, train_gan
+from sonobalance.gan.train import CHECKPOINT, tick_steps, train_gan
+from sonobalance.progress import console
 
 GENERATORS = "generators"  # folder inside RUN/synthesis
 
@@ -78,7 +81,8 @@ class GanGenerator:
         seed: of the GAN's training.
         gan: folder of the trained GAN (read only).
         folder: where the copy and the snapshots of the rounds live.
-        kimg_per_round: thousand real images shown before each later round; 0 keeps the GAN.
+        kimg_per_round: thousand real images shown before each later round, rounded up to whole
+            snapshots; 0 keeps the GAN.
         device: where the networks live.
         groups: key of relatives of each TRAIN image.
         eyes: frozen features that the GAN was trained with.
@@ -133,15 +137,20 @@ class GanGenerator:
     def _fed(self, number: int, accepted: LabelledImages) -> Path:
         """A snapshot trained anew on TRAIN and the accepted images; nothing is held back.
 
-        Held-back images would be chosen among the synthetic ones as well.
+        Held-back images would be chosen among the synthetic ones as well. Where it collapses, the
+        round keeps the generator of the one before.
         """
         settings = self.settings.model_copy(update={"held_back": 0.0})
         real = list(self.train.ids if self.groups is None else self.groups)
-        return train_gan(
-            self.train.join(accepted), settings, seed=self.seed,
-            folder=self.folder / f"fed-{number}", device=self.device,
-            groups=[*real, *accepted.ids], eyes=self.eyes,
-        )  # fmt: skip
+        try:
+            return train_gan(
+                self.train.join(accepted), settings, seed=self.seed,
+                folder=self.folder / f"fed-{number}", device=self.device,
+                groups=[*real, *accepted.ids], eyes=self.eyes,
+            )  # fmt: skip
+        except CollapseError as error:
+            console.print(f"  {error} Round {number} keeps the generator of round {number - 1}.")
+            return self.folder / snapshot_name(number - 1)
 
     def _trained(self, number: int) -> Path:
         """The snapshot of a round, trained on if need be."""
@@ -151,10 +160,13 @@ class GanGenerator:
         for name in (SNAPSHOT, STATS, CHECKPOINT):  # the checkpoint last: with it the copy is whole
             if not (work / CHECKPOINT).is_file():
                 _copy(self.gan / name, work / name)
-        total = self.settings.total_kimg + (number - 1) * self.kimg_per_round
+        tick = self.settings.snapshot_kimg
+        seen = 1000 * read_json(self.gan / REPORT)["kimg"] / self.settings.batch_size
+        ticks = round(seen / tick_steps(self.settings))
+        ticks += (number - 1) * math.ceil(self.kimg_per_round / tick - 1e-6)
         return train_gan(
             self.train, self.settings, seed=self.seed, folder=work, device=self.device,
-            total_kimg=total, groups=self.groups, eyes=self.eyes,
+            total_kimg=ticks * tick, groups=self.groups, eyes=self.eyes,
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from sonobalance.synthesis.fidelity import density_coverage
 from sonobalance.synthesis.gate_models import FeatureFunction
 from sonobalance.synthesis.gates import Realism
 from sonobalance.synthesis.generator import ImageGenerator
-from sonobalance.synthesis.inner import Additions
+from sonobalance.synthesis.inner import Additions, check_relatives
 from sonobalance.synthesis.ledger import (
     Candidate,
     RoundRecord,
@@ -89,6 +89,7 @@ def grow(
         InputError: a class has fewer than two unrelated images.
         StaleError: the folder holds rounds of other images, settings or another generator.
     """
+    check_relatives([train.classes[k] for k in train.targets.tolist()], groups)
     generator.advance(0)
     warnings = cautions(settings, train, seen, learnt=enlarge is not None)
     for warning in warnings:

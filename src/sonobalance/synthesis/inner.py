@@ -58,6 +58,25 @@ class Additions:
         )
 
 
+def check_relatives(labels: Sequence[str], groups: Sequence[str]) -> None:
+    """See that images can be judged: half of each class by what is learnt from the other.
+
+    Args:
+        labels: class of each TRAIN image.
+        groups: its key of relatives.
+
+    Raises:
+        InputError: a class has fewer than two unrelated images.
+    """
+    for label in sorted(set(labels)):
+        if len({g for mine, g in zip(labels, groups, strict=True) if mine == label}) < 2:
+            raise InputError(
+                f"Expected at least two unrelated images of the class {label!r} in TRAIN for "
+                "synthesis, but there is only one; add images of it, or do without generated ones "
+                "(arms `none` and `over-sampling`)."
+            )
+
+
 @dataclass(frozen=True)
 class InnerValidation:
     """Real TRAIN features with their folds.
@@ -88,18 +107,9 @@ class InnerValidation:
         settings: SynthesisSettings,
         seed: int,
     ) -> InnerValidation:
-        """Deal the folds; as many as the class with the fewest groups allows.
-
-        Raises:
-            InputError: a class has fewer than two unrelated groups.
-        """
+        """Deal the folds; as many as the class with the fewest groups, at least two, allows."""
         keys = np.asarray(groups, dtype=np.str_)
         fewest = min(len(set(keys[targets == k])) for k in np.unique(targets))
-        if fewest < 2:
-            raise InputError(
-                "Expected at least two unrelated images of each class in TRAIN for synthesis, "
-                "but a class has only one."
-            )
         number = min(settings.inner_folds, fewest)
         names = [str(k) for k in targets]
         folds = [
