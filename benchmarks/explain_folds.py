@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 from sonobalance import runs
-from sonobalance.artefacts import device_of, manifest_of, splits_of
+from sonobalance.arms import SYNTHETIC
+from sonobalance.artefacts import collapsed, device_of, manifest_of, splits_of
 from sonobalance.classify.predict import Predictor
 from sonobalance.config import DataSettings, ExplanationSettings
 from sonobalance.data.loading import load_images
@@ -99,9 +100,13 @@ def arguments() -> argparse.Namespace:
 def works(given: argparse.Namespace, arm: str) -> list[Work]:
     """One piece of work per fold of the first seed."""
     folders = [folder for place in given.benchmark for folder in fold_folders(place, arm)]
-    if not folders:
-        raise SystemExit(f"Expected trained folds of the arm {arm!r} in {given.benchmark}.")
     opened = [runs.open_run(folder) for folder in folders]
+    left = [run.folder.name for run in opened if not has_model(run, arm)]
+    if left or not opened:
+        raise SystemExit(
+            f"Expected trained folds of the arm {arm!r} in {given.benchmark}, but "
+            f"{', '.join(left) or 'all'} have no model; finish the benchmark first."
+        )
     dealt = external(given, len(folders)) if given.external else [own(run) for run in opened]
     return [
         Work(run, trained_arm(run, arm), *part, given.work / arm / run.folder.name)
@@ -113,16 +118,16 @@ def fold_folders(place: Path, arm: str) -> list[Path]:
     """The folders of the arm's folds with seed 0, or the folder itself where it is a run."""
     if (place / runs.RECORD).is_file():
         return [place]
-    found = sorted((place / "units").glob(f"{arm}-seed0-fold*"))
-    return [folder for folder in found if trained_arm(runs.open_run(folder), arm)]
+    return sorted((place / "units").glob(f"{arm}-seed0-fold*"))
 
 
 def trained_arm(run: Run, arm: str) -> str:
-    """The arm's model, or that of `none` where its GAN collapsed; empty without a model."""
-    for name in (arm, "none"):
-        if run.path(f"classifier/{name}/model.json").is_file():
-            return name
-    return ""
+    """The arm whose model stands for it: `over-sampling` where its GAN collapsed."""
+    return "over-sampling" if arm in SYNTHETIC and collapsed(run) else arm
+
+
+def has_model(run: Run, arm: str) -> bool:
+    return run.path(f"classifier/{trained_arm(run, arm)}/model.json").is_file()
 
 
 def own(run: Run) -> tuple[Manifest, dict[str, str], Path]:

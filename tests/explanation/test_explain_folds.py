@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sonobalance import runs
+from sonobalance.config import Settings
+from sonobalance.files import write_json
+
 COMMAND = Path(__file__).parents[2] / "benchmarks" / "explain_folds.py"
 
 
@@ -42,6 +46,21 @@ def test_means_ratios_and_their_chance(command):
     assert found["a"]["pointing_game"]["n"] == 20
     for score in found["b"].values():
         assert score["low"] < score["value"] < score["high"]
+
+
+def test_a_fold_whose_gan_collapsed_is_explained_with_what_was_trained_instead(command, tmp_path):
+    run = runs.new(tmp_path, tmp_path, Settings(), None)
+    assert command.trained_arm(run, "dual-iterative") == "dual-iterative"
+    write_json(tmp_path / "gan/gan.json", {"collapsed": True})
+    assert command.trained_arm(run, "dual-iterative") == "over-sampling"
+    assert command.trained_arm(run, "none") == "none"
+
+
+def test_a_fold_without_a_model_is_named(command, tmp_path):
+    folder = tmp_path / "units" / "none-seed0-fold1-abc"
+    runs.new(folder, tmp_path, Settings(), None).save()
+    with pytest.raises(SystemExit, match="none-seed0-fold1-abc have no model"):
+        command.works(Namespace(benchmark=[tmp_path], external=None, work=tmp_path), "none")
 
 
 def test_changes_are_paired(command):
