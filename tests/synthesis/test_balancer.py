@@ -69,6 +69,8 @@ def test_what_does_not_fit_together_is_refused():
         SyntheticBalancer().fit_resample([image, np.zeros((40, 40, 3), np.uint8)], [0, 1])
     with pytest.raises(InputError, match="group for each"):
         SyntheticBalancer().fit_resample([image, image], [0, 1], groups=["a"])
+    with pytest.raises(InputError, match="two unrelated images of the class 'rare'"):
+        SyntheticBalancer().fit_resample([image] * 3, ["rare", "usual", "usual"])
 
 
 @pytest.mark.parametrize("weighted", [True, False])

@@ -21,6 +21,7 @@ from sonobalance.gan.features import eyes_of
 from sonobalance.gan.train import train_gan
 from sonobalance.growing import grow_classes
 from sonobalance.synthesis.given import Images, train_set
+from sonobalance.synthesis.inner import check_relatives
 from sonobalance.synthesis.summary import Growth, training_images
 
 
@@ -98,6 +99,7 @@ class SyntheticBalancer:
         keys = list(train.ids) if groups is None else [str(g) for g in np.asarray(groups).tolist()]
         if len(keys) != len(train):
             raise InputError(f"Expected a group for each of {len(train)} images, got {len(keys)}.")
+        check_relatives([train.classes[k] for k in train.targets.tolist()], keys)
         with ExitStack() as stack:
             folder = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             growth = self._grow(settings, train, real, keys, folder)
