@@ -161,3 +161,18 @@ def test_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     content = json.dumps(list(range(1000))).encode()
     (tmp_path / "a").write_bytes(content)
     assert files.sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_tree_counts_names_that_are_not_text_and_files_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.png")
+    odd.write_bytes(b"one")
+    seen = {files.tree_digest(tmp_path)}
+    odd.write_bytes(b"two")
+    seen.add(files.tree_digest(tmp_path))
+    monkeypatch.setattr(Path, "open", failing(errno.EACCES))
+    seen.add(files.tree_digest(tmp_path))
+    odd.rename(tmp_path / os.fsdecode(b"th\xe9.png"))
+    seen.add(files.tree_digest(tmp_path))
+    assert len(seen) == 4

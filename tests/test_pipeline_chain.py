@@ -13,7 +13,6 @@ from sonobalance.errors import CollapseError, SettingsError
 from sonobalance.files import write_text
 from sonobalance.layers import parse
 from sonobalance.runs import Run, Stage
-from sonobalance.stages import STAGES
 
 
 def writes(name: str) -> Callable[[Run], None]:
@@ -94,4 +93,13 @@ def test_a_setting_that_says_no_is_a_setting(tmp_path: Path) -> None:
         patch.setitem(pipeline.STAGES, "index", Stage("index", (), (), (), lambda run: None))
         pipeline.begin(tmp_path, tmp_path, "audit", {"clean_marks": False}, redo=True)
     assert seen == [False]
-    assert STAGES["audit"] is not stage
+    assert not runs.open_run(tmp_path).settings.clean_marks
+
+
+def test_a_setting_for_later_stages_is_kept_where_the_stage_was_finished(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("index", "audit"):
+            patch.setitem(pipeline.STAGES, name, Stage(name, (), (), (), lambda run: None))
+        for wanted in (True, False):
+            pipeline.begin(tmp_path, tmp_path, "audit", {"clean_marks": wanted}, redo=False)
+            assert runs.open_run(tmp_path).settings.clean_marks == wanted

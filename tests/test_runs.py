@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -18,7 +21,7 @@ from sonobalance.runs import SOURCE, Run, Stage
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
-    (folder / "a.txt").write_text("one")
+    (folder / "a.png").write_text("one")
     return folder
 
 
@@ -74,14 +77,14 @@ def test_a_setting_may_name_a_folder_and_what_is_in_it_counts(source: Path, out:
     stage = Stage("copy", ("classifier.init",), (), ("result.txt",), make([]).work)
     assert runs.create(out, source, settings, "cpu").perform(stage)
     assert not runs.create(out, source, settings, "cpu").perform(stage)
-    (source / "a.txt").write_text("two")
+    (source / "a.png").write_text("two")
     with pytest.raises(StaleError, match=r"classifier\.init"):
         runs.create(out, source, settings, "cpu").perform(stage)
 
 
 def test_changed_images_are_noticed(source: Path, out: Path) -> None:
     runs.create(out, source, Settings(), "cpu").perform(make([]))
-    (source / "a.txt").write_text("two")
+    (source / "a.png").write_text("two")
     with pytest.raises(StaleError, match="images changed"):
         runs.create(out, source, Settings(), "cpu").perform(make([]))
 
@@ -122,6 +125,19 @@ def test_two_processes_cannot_work_in_one_folder(out: Path) -> None:
     ):
         pass
     with runs.locked(out):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_not_called_another_process(
+    out: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("sonobalance.runs.fcntl.flock", fail)
+    said = r"cannot lock files.*choose another --out"
+    with pytest.raises(InputError, match=said), runs.locked(out):
         pass
 
 

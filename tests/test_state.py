@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from sonobalance.errors import InputError
-from sonobalance.state import load_state, save_state
+from sonobalance.state import atomic_tensors, load_state, save_state
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -102,20 +103,39 @@ def test_a_saved_tensor_does_not_follow_the_living_one(tmp_path: Path) -> None:
     assert_same(load_state(tmp_path / "s"), {"w": torch.ones(3)})
 
 
+FULL = "Error while serializing: I/O error: No space left on device (os error 28)"
+FORBIDDEN = "Error while serializing: I/O error: Permission denied (os error 13)"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "disk is full"),
+        (SafetensorError(FULL), "disk is full"),
+        (SafetensorError(FORBIDDEN), r"Permission denied.*choose another --out"),
+    ],
+)
 def test_a_failing_save_leaves_the_previous_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     path = tmp_path / "s.safetensors"
     save_state(path, {"step": 1, "w": torch.ones(2)})
 
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(_: object, half: Path, **__: object) -> None:
+        half.write_bytes(b"half")
+        raise error
 
     monkeypatch.setattr("sonobalance.state.save_file", fail)
-    with pytest.raises(InputError, match="disk is full"):
+    with pytest.raises(InputError, match=said):
         save_state(path, {"step": 2, "w": torch.zeros(2)})
     assert_same(load_state(path), {"step": 1, "w": torch.ones(2)})
     assert [p.name for p in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_an_error_that_is_not_the_systems_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(SafetensorError, match="a bug"), atomic_tensors(tmp_path / "s"):
+        raise SafetensorError("a bug")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_json_cannot_hold_is_refused_before_writing(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from sonobalance.classify.features import features_name
 from sonobalance.config import Settings
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.files import remove
 from sonobalance.gan.features import eyes_of
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.randomness import derive
-from sonobalance.runs import remove
 from sonobalance.synthesis.enlarger import (
     ENLARGER,
     Enlarger,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,16 @@ def keep_lines(path: Path, key: str, last: int) -> None:
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with what is in it; absent is fine."""
+    if path.is_dir() and not path.is_symlink():
+        for child in path.iterdir():
+            remove(child)
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+
+
 def tree_digest(root: Path) -> str:
     """One digest over the names and bytes of every file below a folder, or of one file.
 
@@ -116,10 +126,23 @@ def tree_digest(root: Path) -> str:
     """
     if not root.is_dir():
         return sha256_of(root)
+    files = sorted(p for p in root.rglob("*") if p.is_file())
+    return digest_of((p.relative_to(root).as_posix(), p) for p in files)
+
+
+def digest_of(files: Iterable[tuple[str, Path]]) -> str:
+    """One digest over names and bytes, in this order; what cannot be read counts by its name."""
     whole = hashlib.sha256()
-    for path in sorted(p for p in root.rglob("*") if p.is_file()):
-        whole.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode())
+    for name, path in files:
+        whole.update(f"{name}\0{_content(path)}\n".encode(errors="surrogateescape"))
     return whole.hexdigest()
+
+
+def _content(path: Path) -> str:
+    try:
+        return sha256_of(path) if path.is_file() else ""
+    except (InputError, OSError, ValueError):  # the system takes no such name
+        return ""
 
 
 def sha256_of(path: Path) -> str:

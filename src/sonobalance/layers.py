@@ -90,7 +90,8 @@ def validation_sentence(error: ValidationError) -> str:
         near = nearest_name(name)
         return f"There is no setting {name!r}" + (f"; did you mean {near!r}?" if near else ".")
     if isinstance(first["input"], Section | dict) and first["type"] == "value_error":
-        return f"Expected settings that fit together, but {first['ctx']['error']}."
+        of = f" of {name!r}" if name else ""
+        return f"Expected settings{of} that fit together, but {first['ctx']['error']}."
     return f"Expected a valid value for {name!r}: {first['msg']}, but got {first['input']!r}."
 
 

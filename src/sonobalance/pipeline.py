@@ -47,6 +47,7 @@ def begin(
         run = runs.create(out, folder, resolve(given=_settings(given), base=known), None)
         for name in ("index", "audit")[: 2 if stage == "audit" else 1]:
             run.perform(STAGES[name], redo=redo)
+        run.save()  # settings for later stages, even where these were finished
     return out
 
 
@@ -134,7 +135,7 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     check_source(folder)
     console.print_json(settings.model_dump_json())
     table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
-    for row in estimate(images_below(folder), settings):
+    for row in estimate(images_below(folder, settings.data), settings):
         table.add_row(
             row.stage, f"{row.minutes:.1f}", f"{row.memory_gib:.1f}", f"{row.disk_mib:.0f}"
         )

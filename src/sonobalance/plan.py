@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sonobalance.arms import arms_of, need_generator
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.config import GanSettings, Settings
-from sonobalance.data.scan import files_below, is_image
+from sonobalance.config import DataSettings, GanSettings, Settings
+from sonobalance.data.extent import count_images
 from sonobalance.enlarging import enlarges
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
@@ -47,9 +47,9 @@ class Cost:
     disk_mib: float
 
 
-def images_below(folder: Path) -> int:
-    """How many images a folder seems to hold, by the names of its files alone."""
-    return sum(1 for path in files_below(folder) if is_image(path) and "_mask" not in path.name)
+def images_below(source: Path, data: DataSettings | None = None) -> int:
+    """How many images a folder, table or archive seems to hold, without decoding one."""
+    return count_images(source, data or DataSettings())
 
 
 def estimate(images: int, settings: Settings) -> list[Cost]:

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sonobalance.config import Settings
 from sonobalance.environment import environment
 from sonobalance.errors import InputError, SonobalanceError, StaleError
-from sonobalance.files import read_json, sha256_of, tree_digest, unwritable, write_json
+from sonobalance.files import read_json, remove, sha256_of, tree_digest, unwritable, write_json
 from sonobalance.layers import parse
 
 RECORD = "run.json"
@@ -123,7 +123,7 @@ class Run:
         inputs = {}
         for item in stage.reads:
             if item == SOURCE:
-                inputs[str(self.source)] = tree_digest(self.source)
+                inputs[str(self.source)] = _source_digest(self.source, self.settings)
                 continue
             name, optional = item.removesuffix("?"), item.endswith("?")
             if self.path(name).is_file():
@@ -147,6 +147,12 @@ class Run:
         )
 
 
+def _source_digest(source: Path, settings: Settings) -> str:
+    from sonobalance.data.extent import source_digest  # noqa: PLC0415 - readers are heavy
+
+    return source_digest(source, settings.data)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; the lock goes with the process, however it ends.
@@ -154,7 +160,7 @@ def locked(folder: Path) -> Iterator[None]:
     A folder that was empty before and got no result because of bad input is removed again.
 
     Raises:
-        InputError: the folder cannot be written, or another process works in it.
+        InputError: the folder cannot be written or locked, or another process works in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,12 +168,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise unwritable(folder, error) from error
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"Another process is working in {folder}; wait for it or choose another --out."
-            ) from None
+        _lock(handle, folder)
         fresh = not any(path.name != ".lock" for path in folder.iterdir())
         try:
             yield
@@ -175,6 +176,20 @@ def locked(folder: Path) -> Iterator[None]:
             if fresh and not _has_results(folder):
                 remove(folder)
             raise
+
+
+def _lock(handle: IO[str], folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"Another process is working in {folder}; wait for it or choose another --out."
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"The file system of {folder} cannot lock files ({error.strerror}); "
+            "choose another --out."
+        ) from None
 
 
 def _has_results(folder: Path) -> bool:
@@ -235,16 +250,6 @@ def open_run(folder: Path) -> Run:
 def now() -> str:
     """The time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with what is in it; absent is fine."""
-    if path.is_dir() and not path.is_symlink():
-        for child in path.iterdir():
-            remove(child)
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
 
 
 def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:

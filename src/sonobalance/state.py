@@ -8,6 +8,10 @@ else into its JSON metadata, so loading runs no code from the file (promise P5).
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,31 @@ _TREE = "sonobalance.tree"
 
 
 def save_state(path: Path, tree: dict[str, Any]) -> None:
-    """Write a tree atomically; the previous file stays until the new one is whole."""
+    """Write a tree atomically; the previous file stays until the new one is whole.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _strip(tree, "", tensors)
-    with atomic(path) as temporary:
+    with atomic_tensors(path) as temporary:
         save_file(tensors, temporary, metadata={_TREE: json.dumps(skeleton)})
+
+
+@contextmanager
+def atomic_tensors(path: Path) -> Iterator[Path]:
+    """`files.atomic` for a writer of safetensors, which wraps the system's errors in its own.
+
+    Raises:
+        InputError: the folder cannot be written or the disk is full.
+    """
+    with atomic(path) as temporary:
+        try:
+            yield temporary
+        except SafetensorError as error:
+            if number := re.search(r"\(os error (\d+)\)", str(error)):
+                raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+            raise
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
@@ -28,3 +30,20 @@ def test_blas_has_one_thread_at_work_and_its_own_number_afterwards() -> None:
 def test_an_error_of_the_work_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         on_each(lambda k: 1 // k, [1, 0], 2, "division")
+
+
+@pytest.mark.parametrize("stop", [ZeroDivisionError, KeyboardInterrupt])
+def test_after_an_error_or_ctrl_c_no_more_items_are_begun(stop: type[BaseException]) -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.02)
+        if not item:
+            raise stop
+
+    with pytest.raises(stop):
+        on_each(work, range(200), 2, "slow work")
+    after = len(begun)
+    time.sleep(0.1)
+    assert len(begun) <= after + 2 < 100

@@ -71,6 +71,10 @@ def test_hidden_files_system_folders_and_runs_are_passed_over(tmp_path):
     draw(root / ".cache" / "a.png")
     draw(root / "runs" / "synthesis" / "a.png")
     (root / "runs" / "run.json").write_text("{}")
+    for run in ("benchmark/base", "all my runs/first", "all my runs/second"):
+        draw(root / run / "maps" / "a.png")
+        (root / run / "run.json").write_text("{}")
+    (root / "benchmark" / "benchmark.json").write_text("{}")
     draw(root / "benign" / "._benign (1).png")
     (root / "benign" / "Thumbs.db").write_bytes(b"x")
     (root / "README.md").write_text("x")

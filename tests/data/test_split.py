@@ -138,8 +138,12 @@ def test_same_seed_same_parts_and_another_seed_others() -> None:
 def test_a_class_with_too_few_groups_is_named_with_its_count() -> None:
     manifest = manifest_of(*[(f"a{i}", "a") for i in range(9)], *[(f"b{i}", "b") for i in range(6)])
     group = alone(manifest) | {f"b{i}": f"b{i % 2}" for i in range(6)}
-    with pytest.raises(InputError, match=r"'b' to have at least 3 .* it has 2"):
+    with pytest.raises(InputError, match=r"'b' to have at least 3 .* it has 2.*the class out\.$"):
         make_splits(manifest, group, SplitSettings(folds=2), 0)
+    group |= {f"b{i}": f"b{i % 3}" for i in range(6)}
+    with pytest.raises(InputError, match=r"at least 5 .* it has 3.*lower `split\.folds` to 3\.$"):
+        make_splits(manifest, group, SplitSettings(), 0)
+    assert len(make_splits(manifest, group, SplitSettings(folds=3), 0).of("train")) > 0
 
 
 def test_one_class_alone_is_refused() -> None:

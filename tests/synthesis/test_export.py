@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sonobalance.config import DataSettings
+from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.sources import index_folder
+from sonobalance.data.split import Splits
 from sonobalance.errors import InputError
+from sonobalance.synthesis.balanced_set import plan_set, write_set
 from sonobalance.synthesis.export_set import Wish, export_set
 from sonobalance.synthesis.image_folders import find_images
 from sonobalance.synthesis.regenerate import regenerate
@@ -132,6 +136,27 @@ def test_index_leaves_synthetic_images_out(exported):
 
 def test_the_audit_of_copies_sees_the_synthetic_ones_only(exported):
     assert len(find_images(exported, synthetic_only=True)) == len(rows_of(exported)) - 20
+
+
+def test_of_a_clip_only_the_frame_that_is_an_image_is_taken(tmp_path):
+    """And each frame is its own: of a file with many images none stands for another."""
+    frames = [Image.fromarray(np.full((40, 30), 60 * i, np.uint8)) for i in range(3)]
+    (tmp_path / "real").mkdir()
+    frames[0].save(tmp_path / "real" / "clip.tiff", save_all=True, append_images=frames[1:])
+    records = tuple(
+        Record(f"clip#{i}", "clip.tiff", "benign", sha256=f"clip{i}", frame=i) for i in range(3)
+    )
+    part = dict.fromkeys((r.id for r in records), "train")
+    clip = Splits(
+        Manifest(records, tmp_path / "real"), part, dict.fromkeys(part, "p"),
+        dict.fromkeys(part, -1),
+    )  # fmt: skip
+    items = plan_set(clip, Manifest((), tmp_path), parts=("train",), layout="folders", real="copy")
+    write_set(items, tmp_path / "set", "copy")
+    for i, item in enumerate(items):
+        with Image.open(tmp_path / "set" / item.record.path) as image:
+            assert image.format == "PNG"
+            assert np.array_equal(np.asarray(image), np.full((40, 30), 60 * i))
 
 
 def test_a_full_folder_is_left_alone(exported, splits, grown):

@@ -122,11 +122,13 @@ def demo(
         images: phantoms to make.
         redo: repeat stages whose inputs or settings changed.
         settings: every setting, by its dotted name, over the preset `demo`.
+
+    Raises:
+        InputError: the folder has other phantoms, of another number or seed.
     """
     from sonobalance.data.phantoms import make_phantoms
 
     phantoms = out / "phantoms"
-    if not (phantoms / "truth.json").is_file():
-        make_phantoms(phantoms, images=images, seed=settings.seed)
+    make_phantoms(phantoms, images=images, seed=settings.seed)
     resolved = pipeline.resolve_all("demo", None, None, settings)
     return pipeline.run_all(phantoms, out / "run", resolved, preset="demo", redo=redo)

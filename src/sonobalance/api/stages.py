@@ -6,6 +6,7 @@ as an override.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from sonobalance.config import (
     SplitSettings,
     SynthesisSettings,
 )
+from sonobalance.errors import InputError
 
 
 def index(
@@ -51,7 +53,7 @@ def audit(
     out: Path,
     data: DataSettings | None = None,
     audit: AuditSettings | None = None,
-    clean_marks: bool = False,
+    clean_marks: bool | None = None,
     redo: bool = False,
 ) -> Path:
     """Find near-duplicates, label conflicts, burnt-in marks and shortcuts.
@@ -63,7 +65,8 @@ def audit(
         out: run folder to start or go on with.
         data: how files are read.
         audit: what is looked for.
-        clean_marks: let later stages of this run folder paint over the marks that were found.
+        clean_marks: let later stages of this run folder paint over the marks that were found, or
+            let them be; by default as it was.
         redo: repeat the stage even if its inputs or settings changed.
 
     Raises:
@@ -161,14 +164,15 @@ def predict(
     Args:
         source: a bundle (folder or ZIP) with images behind it, or a run folder alone.
         paths: images and folders of images, DICOM included.
-        out: file for the table.
-        layout: csv, or jsonl for one JSON object per line.
-        frames_per_clip: evenly spaced frames taken of a clip; 1 is the middle one.
-        batch_size: images per forward pass.
+        out: of a bundle: file for the table.
+        layout: of a bundle: csv, or jsonl for one JSON object per line.
+        frames_per_clip: of a bundle: evenly spaced frames taken of a clip; 1 is the middle one.
+        batch_size: of a bundle: images per forward pass.
         redo: of a run: repeat the stage even if its inputs or settings changed.
 
     Raises:
-        InputError: the bundle or run cannot be used, or no file could be read.
+        InputError: the bundle or run cannot be used, no file could be read, or an option of a
+            bundle was given with a run.
     """
     if not pipeline.is_run(source) or paths:
         from sonobalance.deployment.command import predict_paths
@@ -176,7 +180,21 @@ def predict(
         return predict_paths(
             source, paths, out, layout, frames_per_clip=frames_per_clip, batch_size=batch_size
         )
+    _check_unused(
+        source,
+        {"out": out is not None, "layout": layout != "csv",
+         "frames-per-clip": frames_per_clip != 1, "batch-size": batch_size != 16},
+    )  # fmt: skip
     return pipeline.continue_run(source, "predict", {}, redo=redo) / "predictions.csv"
+
+
+def _check_unused(run: Path, given: Mapping[str, bool]) -> None:
+    for name, is_given in given.items():
+        if is_given:
+            raise InputError(
+                f"Expected no --{name} with the run folder {run}, whose predictions.csv is written "
+                "there by its own settings; leave it out, or give a bundle with images."
+            )
 
 
 def evaluate(

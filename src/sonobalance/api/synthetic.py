@@ -16,13 +16,15 @@ def memorisation(synthetic: Path, *, real: Path, out: Path, seed: int = 0) -> Pa
     ten closest pairs.
 
     Args:
-        synthetic: folder of synthetic images, with or without class folders; masks are ignored.
+        synthetic: folder of synthetic images, with or without class folders; masks are ignored. Of
+            a run or an exported set, its synthetic images.
         real: folder of the real images that the generator was trained with.
         out: folder for the results.
         seed: of the altered copies by which the threshold is set.
 
     Raises:
-        InputError: a folder is missing or holds no readable image.
+        InputError: a folder is missing or holds no readable image, or a run or set no synthetic
+            one.
     """
     from sonobalance.reporting.memorisation_page import write_memorisation_page
     from sonobalance.synthesis.memorisation import audit_memorisation

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from sonobalance.classify.features import Features, model_features
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.loading import LabelledImages
-from sonobalance.files import atomic
+from sonobalance.state import atomic_tensors
 
 
 class FeatureStore:
@@ -60,7 +60,7 @@ class FeatureStore:
     def _write(self, network: str, rows: dict[str, Features]) -> None:
         path = self._path(network)
         if path is not None:
-            with atomic(path) as temporary:
+            with atomic_tensors(path) as temporary:
                 save_file(self._read(network) | rows, temporary)
 
     def _path(self, network: str) -> Path | None:

@@ -20,7 +20,8 @@ from sonobalance.classify.weights import weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.loading import LabelledImages
-from sonobalance.files import atomic, sha256_of, write_json
+from sonobalance.files import sha256_of, write_json
+from sonobalance.state import atomic_tensors
 
 # Files are told by their digests instead, a second backbone among the partners.
 _ELSEWHERE = {"weights", "second_backbone", "second_weights", "init", "partner"}
@@ -41,7 +42,7 @@ def write_model(
     The temperature and the scores on VAL are of the very path that `Predictor` takes.
     """
     path = folder / "weights.safetensors"
-    with atomic(path) as temporary:
+    with atomic_tensors(path) as temporary:
         save_file({name: value.contiguous() for name, value in learner.best.items()}, temporary)
     model = learner.average
     model.load_state_dict(learner.best)

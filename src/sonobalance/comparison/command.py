@@ -9,7 +9,7 @@ from typing import Any
 
 from sonobalance.comparison.protocol import Protocol
 from sonobalance.config import Preset, Settings
-from sonobalance.layers import resolve
+from sonobalance.layers import resolve, valid_names
 from sonobalance.runs import Run, flat
 
 SET_ELSEWHERE = ("arms", "split.folds", "split.repeats", "split.subset_csv", "classifier.weights")
@@ -47,7 +47,8 @@ def _changed(settings: Settings, usual: Settings) -> list[str]:
 
 
 def _flag(name: str, value: Any) -> list[str]:
-    flag = "--" + name.replace("_", "-")
+    setting = next(s for s in valid_names() if name == s or name.startswith(f"{s}."))
+    flag = "--" + setting.replace("_", "-") + name.removeprefix(setting)  # a key stays as it is
     if isinstance(value, bool):
         section, _, leaf = flag[2:].rpartition(".")
         off = f"--{section}.no-{leaf}" if section else f"--no-{leaf}"

@@ -10,6 +10,7 @@ from sonobalance.artefacts import collapsed
 from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
+from sonobalance.files import remove
 from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
@@ -22,7 +23,7 @@ def prepare(unit: Unit, base: Run) -> Path:
     """Lay out the unit's folder, so that any machine that sees it can do the work."""
     folder = unit.folder
     if not (folder / runs.RECORD).is_file():
-        runs.remove(folder)
+        remove(folder)
         folder.mkdir(parents=True)
         for name in SHARED:
             shutil.copyfile(base.path(name), folder / name)

@@ -35,16 +35,11 @@ def read_busuclm(folder: Path) -> Found:
     Raises:
         InputError: `images`, `masks` or `INFO.csv` is missing.
     """
-    entries = _entries(folder)
-    lacking = sorted({TABLE, "images", "masks"} - set(entries))
-    if lacking:
-        raise InputError(f"Expected BUS-UCLM in {folder}, but there is no {lacking[0]}.")
+    entries = _checked(folder)
     info = {_stem(row, IMAGE_COLUMNS): row for row in _lower(read_rows(entries[TABLE]))}
     masks = {path.stem: path for path in visible(entries["masks"]) if is_image(path)}
     candidates, skipped = [], []
-    for path in visible(entries["images"]):
-        if not is_image(path):
-            continue
+    for path in image_files(folder):
         name, mask, row = relative(path, folder), masks.get(path.stem), info.get(path.stem, {})
         try:
             label = _value(row, LABEL_COLUMNS).lower() or _label_of(mask)
@@ -60,6 +55,11 @@ def read_busuclm(folder: Path) -> Found:
     return Found("bus-uclm", candidates, skipped)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images of BUS-UCLM in order; raises as `read_busuclm`."""
+    return [path for path in visible(_checked(folder)["images"]) if is_image(path)]
+
+
 def _label_of(mask: Path | None) -> str:
     if mask is None:
         return ""
@@ -67,6 +67,14 @@ def _label_of(mask: Path | None) -> str:
     if (red & ~green).any():
         return "malignant"
     return "benign" if (green & ~red).any() else "normal"
+
+
+def _checked(folder: Path) -> dict[str, Path]:
+    entries = _entries(folder)
+    lacking = sorted({TABLE, "images", "masks"} - set(entries))
+    if lacking:
+        raise InputError(f"Expected BUS-UCLM in {folder}, but there is no {lacking[0]}.")
+    return entries
 
 
 def _entries(folder: Path) -> dict[str, Path]:

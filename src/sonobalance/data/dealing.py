@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sonobalance.errors import InputError
 from sonobalance.randomness import numpy_generator
 
+PARTS = 3  # TRAIN, VAL and TEST
 PASSES = 8
 MISSING = 1e3  # weight of a class that is absent from a part
 
@@ -144,8 +145,10 @@ def check_enough(counts: Ints, classes: Sequence[str], parts: int) -> None:
     """Raise `InputError` when a class has fewer groups than there are parts."""
     for name, groups in zip(classes, (counts > 0).sum(axis=0), strict=True):
         if groups < parts:
+            fewer = f", or lower `split.folds` to {groups}" if groups >= PARTS else ""
             raise InputError(
                 f"Expected class {name!r} to have at least {parts} independent groups "
                 f"(one for each of {parts} parts or folds), but it has {groups}; add images of "
-                "other patients, leave the class out, or lower `split.folds`."
+                "other patients (to synthesise more, two must be in TRAIN) or leave the class out"
+                f"{fewer}."
             )

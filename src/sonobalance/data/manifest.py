@@ -130,12 +130,12 @@ def read_manifest(path: Path, root: Path) -> Manifest:
         raise InputError(f"Expected a manifest at {path}, but there is none; run `index` first.")
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
-        missing = set(COLUMNS) - OPTIONAL - set(reader.fieldnames or ())
-        if missing:
-            raise InputError(f"Expected {path} to have the columns {sorted(missing)}.")
         try:
+            missing = set(COLUMNS) - OPTIONAL - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(f"Expected {path} to have the columns {sorted(missing)}.")
             return Manifest(tuple(_record(row) for row in reader), root)
-        except (ValueError, TypeError, AttributeError, KeyError):
+        except (ValueError, TypeError, AttributeError, KeyError, csv.Error):
             raise InputError(
                 f"Expected {path} as `index` wrote it, but line {reader.line_num} is damaged."
             ) from None

@@ -7,11 +7,14 @@ Source: Yang et al., "MedMNIST v2", Scientific Data 2023, doi:10.1038/s41597-022
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from sonobalance.data.candidates import Candidate, Found
@@ -86,8 +89,26 @@ def load(path: Path) -> Archive:
     return _load(path, status.st_mtime_ns, status.st_size)
 
 
+def count(path: Path) -> int:
+    """Number of images by the labels alone; raises as `read_medmnist`."""
+    check_file(path)
+    with _opened(path) as arrays:
+        return sum(len(arrays[f"{part}_labels"]) for part in _parts(arrays))
+
+
 @lru_cache(maxsize=1)
 def _load(path: Path, _modified_ns: int, _size: int) -> Archive:
+    with _opened(path) as arrays:
+        parts = _parts(arrays)
+        images = tuple(arrays[f"{part}_images"] for part in parts)
+        labels = tuple(np.asarray(arrays[f"{part}_labels"], np.int64) for part in parts)
+    _check(path, images, labels)
+    return Archive(images, tuple(part.reshape(-1) for part in labels))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[NpzFile]:
+    """The arrays of an archive, each read when it is asked for; whatever fails is an InputError."""
     with translated(path):
         with zipfile.ZipFile(path) as inner:
             total = sum(info.file_size for info in inner.infolist())
@@ -97,11 +118,11 @@ def _load(path: Path, _modified_ns: int, _size: int) -> Archive:
                 f"announces {total / 2**30:.1f}; use a smaller edition."
             )
         with np.load(path, allow_pickle=False) as arrays:
-            parts = [part for part in PARTS if f"{part}_images" in arrays]
-            images = tuple(arrays[f"{part}_images"] for part in parts)
-            labels = tuple(np.asarray(arrays[f"{part}_labels"], np.int64) for part in parts)
-    _check(path, images, labels)
-    return Archive(images, tuple(part.reshape(-1) for part in labels))
+            yield arrays
+
+
+def _parts(arrays: NpzFile) -> list[str]:
+    return [part for part in PARTS if f"{part}_images" in arrays]
 
 
 def _check(

@@ -40,7 +40,7 @@ def _walk(folder: Path, parents: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """The entries of a folder in order, without hidden ones, system folders and run folders.
+    """The entries of a folder in order, without hidden ones, system folders and folders of runs.
 
     Raises:
         InputError: the folder cannot be read.
@@ -93,4 +93,15 @@ def printable(path: str) -> str:
 
 def _passed_over(entry: Path) -> bool:
     hidden = entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS
-    return hidden or (entry.is_dir() and (entry / RUN_FILE).is_file())
+    return hidden or (entry.is_dir() and _is_ours(entry))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a run, a benchmark, or holds nothing but such."""
+    if any((folder / name).is_file() for name in (RUN_FILE, f"base/{RUN_FILE}")):
+        return True
+    try:
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return False
+    return bool(inside) and all(path.is_dir() and _is_ours(path) for path in inside)

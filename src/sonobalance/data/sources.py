@@ -20,6 +20,7 @@ from sonobalance.errors import InputError
 __all__ = ["LEAST_PER_CLASS", "Skipped", "index_folder"]
 
 LONGEST_LABEL = 100
+TABLES = frozenset(("csv", "parquet"))  # layouts
 LEAST_PER_CLASS = 3  # independent images: one each for TRAIN, VAL and TEST
 
 
@@ -43,34 +44,44 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
     if not exists(folder):
         raise InputError(f"Expected a folder of images at {folder}, but there is none.")
     root = folder if folder.is_dir() else folder.parent
-    found = _read(folder, settings)
+    found = read_source(folder, settings)
     records, skipped = verify(found, root, settings)
     left_out = sorted([*found.skipped, *skipped], key=lambda s: (s.path, s.kind, s.reason))
     _check(folder, found, records, left_out)
     return Manifest(tuple(sorted(records, key=lambda r: (r.path, r.frame))), root), left_out
 
 
-def _read(folder: Path, settings: DataSettings) -> Found:
-    if folder.is_file():
-        return _read_file(folder, settings)
-    layout = detect(folder, settings) if settings.layout == "auto" else settings.layout
-    if layout == "bus-bra":
-        return read_busbra(folder)
-    if layout == "bus-uclm":
-        return read_busuclm(folder)
-    if layout == "medmnist":
-        return medmnist.read_medmnist(_archive(folder))
-    if layout in {"csv", "parquet"}:
-        return tables.read_table(_table(folder, settings), settings)
-    return read_class_folders(folder, settings)
-
-
-def detect(folder: Path, settings: DataSettings) -> str:
-    """The layout of a folder: a published set, then an index table, an archive, class folders.
+def read_source(source: Path, settings: DataSettings) -> Found:
+    """List what a source seems to hold; no image is opened, but masks that alone tell a class are.
 
     Raises:
-        InputError: several tables could be the index.
+        InputError: it is not readable as a set.
     """
+    layout = layout_of(source, settings)
+    if layout == "bus-bra":
+        return read_busbra(source)
+    if layout == "bus-uclm":
+        return read_busuclm(source)
+    if layout == "medmnist":
+        return medmnist.read_medmnist(archive_of(source))
+    if layout in TABLES:
+        return tables.read_table(table_of(source, settings), settings)
+    return read_class_folders(source, settings)
+
+
+def layout_of(source: Path, settings: DataSettings) -> str:
+    """How a source is read: as the settings say, or as its files look.
+
+    Raises:
+        InputError: it is a file of another kind, or several tables could be the index.
+    """
+    if source.is_file():
+        return _layout_of_file(source)
+    return _detect(source, settings) if settings.layout == "auto" else settings.layout
+
+
+def _detect(folder: Path, settings: DataSettings) -> str:
+    """A published set, then an index table, an archive, class folders."""
     if is_busbra(folder):
         return "bus-bra"
     if is_busuclm(folder):
@@ -80,19 +91,26 @@ def detect(folder: Path, settings: DataSettings) -> str:
     return "medmnist" if _archives(folder) and not subfolders(folder) else "folders"
 
 
-def _read_file(path: Path, settings: DataSettings) -> Found:
+def _layout_of_file(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in tables.SUFFIXES:
-        return tables.read_table(path, settings)
+        return "csv"
     if suffix == medmnist.SUFFIX:
-        return medmnist.read_medmnist(path)
+        return "medmnist"
     raise InputError(
         f"Expected a folder of images, an index table or an .npz archive, but {path} is "
         "another kind of file; give the folder it lies in."
     )
 
 
-def _table(folder: Path, settings: DataSettings) -> Path:
+def table_of(folder: Path, settings: DataSettings) -> Path:
+    """The index table of a source of a layout in `TABLES`: the one in the folder, or the source.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    if folder.is_file():
+        return folder
     table = tables.find_table(folder, settings)
     if table is None:
         raise InputError(
@@ -107,7 +125,14 @@ def _archives(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.suffix.lower() == medmnist.SUFFIX]
 
 
-def _archive(folder: Path) -> Path:
+def archive_of(folder: Path) -> Path:
+    """The archive of a source of the layout `medmnist`: the one in the folder, or the source.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    if folder.is_file():
+        return folder
     archives = _archives(folder)
     if len(archives) != 1:
         raise InputError(

@@ -36,6 +36,24 @@ def read_table(table: Path, settings: DataSettings) -> Found:
     Raises:
         InputError: the table cannot be read or lacks the path or the label column.
     """
+    candidates, skipped = _listed(table, settings)
+    skipped += _unlisted(table.parent, candidates, skipped)
+    source = "parquet" if table.suffix.lower() == ".parquet" else "csv"
+    return Found(source, list(candidates.values()), skipped)
+
+
+def files_named(table: Path, settings: DataSettings) -> list[str]:
+    """Paths of the images and masks of an index table, relative to its folder.
+
+    Raises:
+        InputError: as `read_table`.
+    """
+    candidates, _ = _listed(table, settings)
+    return [name for c in candidates.values() for name in (c.path, *c.masks)]
+
+
+def _listed(table: Path, settings: DataSettings) -> tuple[dict[str, Candidate], list[Skipped]]:
+    """Path → image of each usable row, and the other rows."""
     rows = read_rows(table)
     needed = (settings.path_column, settings.label_column)
     missing = [name for name in needed if rows and name not in rows[0]]
@@ -54,9 +72,7 @@ def read_table(table: Path, settings: DataSettings) -> Found:
             skipped.append(left_out)
         else:
             candidates[candidate.path] = candidate
-    skipped += _unlisted(root, candidates, skipped)
-    source = "parquet" if table.suffix.lower() == ".parquet" else "csv"
-    return Found(source, list(candidates.values()), skipped)
+    return candidates, skipped
 
 
 def find_table(folder: Path, settings: DataSettings) -> Path | None:

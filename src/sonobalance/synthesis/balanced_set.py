@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from sonobalance.data import dicom
-from sonobalance.data.images import read_gray, write_png
+from sonobalance.data.images import image_shape, read_gray, write_png
 from sonobalance.data.manifest import COLUMNS, MASK_SEPARATOR, Manifest, Record
 from sonobalance.data.raster import SUFFIXES
 from sonobalance.data.split import Part, Splits, check_no_synthetic
@@ -35,6 +35,7 @@ class Item:
     Attributes:
         record: as it stands in the set; path and masks are relative to the set's folder.
         file: where the image comes from.
+        frame: which of the file's frames it is; None: the file itself is the image.
         masks: where its lesion masks come from.
         part: train, val or test; synthetic images are in train only.
         group: key of relatives; empty for synthetic images.
@@ -42,6 +43,7 @@ class Item:
 
     record: Record
     file: Path
+    frame: int | None
     masks: tuple[Path, ...]
     part: Part
     group: str
@@ -82,14 +84,15 @@ def _real(top: str, images: Manifest, splits: Splits, part: Part, layout: Layout
     for r in records:
         folder = r.label if layout == "folders" else "images"
         stem = f"{top}{folder}/{names[r.id]}"
-        suffix = Path(r.path).suffix.lower() if _copied_whole(images.file(r), r) else ".png"
+        frame = None if _is_plain(images.file(r)) else r.frame
+        suffix = Path(r.path).suffix.lower() if frame is None else ".png"
         masks = tuple(
             f"{stem}_mask{f'_{i}' if i else ''}{Path(m).suffix.lower()}"
             for i, m in enumerate(r.masks)
         )
         record = replace(r, path=stem + suffix, masks=masks, frame=0)
         sources = tuple(images.mask_files(r))
-        out.append(Item(record, images.file(r), sources, part, splits.group[r.id]))
+        out.append(Item(record, images.file(r), frame, sources, part, splits.group[r.id]))
     return out
 
 
@@ -100,7 +103,7 @@ def _synthetic(top: str, records: Sequence[Record], images: Manifest, layout: La
         count[r.label] += 1
         stem = f"{r.label}/{r.label} (synthetic {count[r.label]})"
         path = f"{top}{stem if layout == 'folders' else f'images/synthetic-{r.id}'}.png"
-        out.append(Item(replace(r, path=path), images.file(r), (), "train", ""))
+        out.append(Item(replace(r, path=path), images.file(r), None, (), "train", ""))
     return out
 
 
@@ -125,12 +128,13 @@ def _flat(key: str) -> str:
     return re.sub(r"[^\w .()#-]", "_", key)
 
 
-def _copied_whole(path: Path, record: Record) -> bool:
+def _is_plain(path: Path) -> bool:
     """Whether a file is one plain image; of others (DICOM, clips, archives) only pixels are taken.
 
     Headers of DICOM files may identify a patient.
     """
-    return record.frame == 0 and path.suffix.lower() in SUFFIXES and not dicom.is_dicom(path)
+    plain = path.suffix.lower() in SUFFIXES and not dicom.is_dicom(path)
+    return plain and image_shape(path).frames == 1
 
 
 def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
@@ -145,10 +149,10 @@ def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
     for item in track(items, "exporting", len(items)):
         target = folder / item.record.path
         linked = real == "link" and item.record.origin == "real"
-        if _copied_whole(item.file, item.record) or item.record.origin == "synthetic":
+        if item.frame is None:
             _place(item.file, target, linked=linked)
         else:
-            write_png(target, read_gray(item.file, item.record.frame))
+            write_png(target, read_gray(item.file, item.frame))
         for source, name in zip(item.masks, item.record.masks, strict=True):
             _place(source, folder / name, linked=linked)
         record = replace(item.record, sha256=sha256_of(target))

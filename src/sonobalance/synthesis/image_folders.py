@@ -13,7 +13,7 @@ from torch import Tensor
 from sonobalance.data.folders import MASK_FOLDERS, MASK_NAME
 from sonobalance.data.images import Gray, letterbox, read_gray
 from sonobalance.data.manifest import read_manifest
-from sonobalance.data.scan import files_below, is_image, relative
+from sonobalance.data.scan import RUN_FILE, files_below, is_image, relative
 from sonobalance.errors import InputError
 from sonobalance.progress import track
 
@@ -50,16 +50,19 @@ def find_images(
 
     Args:
         folder: with or without class folders, any sizes and file formats.
-        synthetic_only: of a folder that our own commands wrote, only the synthetic images.
+        synthetic_only: of a folder that our own commands wrote (a run, its synthesis, a sample, an
+            exported set), only the synthetic images.
         without: a folder whose images are passed over.
 
     Raises:
-        InputError: the folder is missing or holds no readable image.
+        InputError: the folder is missing or holds no readable image, or it is ours and lists no
+            synthetic one.
     """
     if not folder.is_dir():
         raise InputError(f"Expected a folder of images at {folder}, but there is none.")
-    files = _listed(folder) if synthetic_only else []
-    files = files or [p for p in files_below(folder) if is_image(p) and not _is_mask(p, folder)]
+    files = _listed(folder) if synthetic_only else None
+    if files is None:
+        files = [p for p in files_below(folder) if is_image(p) and not _is_mask(p, folder)]
     if without is not None:
         files = [p for p in files if without.resolve() not in p.resolve().parents]
     names, squares, boxed, unreadable = [], [], [], {}
@@ -79,15 +82,27 @@ def find_images(
     return FoundImages(tuple(names), _stacked(squares), _stacked(boxed), unreadable)
 
 
-def _listed(folder: Path) -> list[Path]:
-    """The synthetic images in the manifest of a folder that our commands wrote; else none."""
+def _listed(folder: Path) -> list[Path] | None:
+    """The synthetic images of a folder that our commands wrote; None where it is not ours."""
+    is_run = (folder / RUN_FILE).is_file()
+    home = folder / "synthesis" if is_run else folder
     for name in LISTS:
         try:
-            manifest = read_manifest(folder / name, folder)
+            manifest = read_manifest(home / name, home)
         except InputError:
             continue
-        return [manifest.file(r) for r in manifest if r.origin == "synthetic"]
-    return []
+        if made := [manifest.file(r) for r in manifest if r.origin == "synthetic"]:
+            return made
+        raise InputError(
+            f"Expected synthetic images in {home / name}, but it lists none; "
+            "give a folder with some."
+        )
+    if is_run:
+        raise InputError(
+            f"Expected synthetic images in the run {folder}, but there are none; "
+            "run `synthesize` on it, or give a folder with some."
+        )
+    return None
 
 
 def stretched(image: Gray) -> Gray:

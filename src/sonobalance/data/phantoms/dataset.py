@@ -85,9 +85,18 @@ def _holds(out: Path, settings: dict[str, int]) -> bool:
     if not out.exists():
         return False
     truth = read_json(out / "truth.json") if (out / "truth.json").is_file() else {}
-    if isinstance(truth, dict) and truth.get("settings") == settings:
+    held = truth.get("settings") if isinstance(truth, dict) else None
+    if held == settings:
         return True
-    raise InputError(f"Expected {out} to be new or empty, but it holds something else.")
+    what = f"phantoms of {_words(held)}" if isinstance(held, dict) else "something else"
+    raise InputError(
+        f"Expected {out} to be new, empty, or phantoms of {_words(settings)}, but it holds {what}; "
+        "give the same numbers, choose another --out, or remove it."
+    )
+
+
+def _words(settings: dict[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _write_set(folder: Path, settings: dict[str, int]) -> None:
