@@ -7,6 +7,7 @@ from typing import Any
 
 from sonobalance.arms import TREATMENTS
 from sonobalance.artefacts import device_of, splits_of, synthetic_of, trained_arms
+from sonobalance.classify.colour import colours_of
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
 from sonobalance.classify.stranger import LEAST_TRAIN, LEAST_VAL, stranger_of
@@ -29,6 +30,7 @@ from sonobalance.gan.snapshot import Snapshot, read_snapshot
 from sonobalance.runs import Run
 
 SNAPSHOT = "gan/snapshot.safetensors"
+ORDER = tuple(TREATMENTS)
 
 
 def explain_run(run: Run) -> dict[str, Any]:
@@ -62,10 +64,10 @@ def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
 
 
 def rival_of(run: Run, arm: Arm, images: LabelledImages) -> Rival | None:
-    """The model on the other side of "before and after synthesis"; None for a run of one arm.
+    """The model that the explained one is compared with; None for a run of one arm.
 
-    Before is the arm `none`, after is one that adds images, `dual-iterative` where there is one;
-    without such a pair, the first other arm comes before.
+    It is `over-sampling`, which differs from an arm with synthetic images by these images alone;
+    beside that arm itself, one that adds images. Which comes before is the order of `TREATMENTS`.
     """
     name = _other(arm, trained_arms(run))
     if name is None:
@@ -73,17 +75,16 @@ def rival_of(run: Run, arm: Arm, images: LabelledImages) -> Rival | None:
     other = Predictor.load(run.path(f"classifier/{name}"), device_of(run))
     return Rival(
         name, other.model, layer_of(other.model.target_layer), other.probabilities(images),
-        after=TREATMENTS[name].adds_images and not TREATMENTS[arm].adds_images,
+        after=ORDER.index(name) > ORDER.index(arm),
     )  # fmt: skip
 
 
 def _other(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    with_images = [name for name in arms if TREATMENTS[name].adds_images]
-    without = [name for name in arms if not TREATMENTS[name].adds_images]
-    wanted = with_images if arm in without else without
-    best: tuple[Arm, ...] = ("dual-iterative", "none")
-    ranked = sorted(wanted or arms, key=lambda name: name not in best)
-    return next((name for name in ranked if name != arm), None)
+    def rank(name: Arm) -> tuple[bool, ...]:
+        alike = TREATMENTS[name].adds_images == TREATMENTS[arm].adds_images
+        return name != "over-sampling", alike, name not in {"dual-iterative", "none"}
+
+    return min((name for name in arms if name != arm), key=rank, default=None)
 
 
 def facts_of(
@@ -116,8 +117,10 @@ def _strangeness(
     """Image id → out-of-distribution score, or nothing where TRAIN or VAL is too small for one."""
     size = predictor.image_size_px
     val = load_images(splits.of("val"), size, predictor.classes, "VAL")
+    colours = {part: colours_of(splits.of(part)) for part in ("val", "test")}
     if len(train) < LEAST_TRAIN or len(val) < LEAST_VAL:
         return {}
     features = model_features(predictor.model, images, image_size_px=size)
-    scores = stranger_of(predictor, train, val).scores(features, images.pixels)
+    stranger = stranger_of(predictor, train, val, colours["val"])
+    scores = stranger.scores(features, images.pixels, colours["test"])
     return dict(zip(images.ids, map(float, scores), strict=True))

@@ -19,7 +19,7 @@ from sonobalance.artefacts import (
     splits_of,
     trained_arms,
 )
-from sonobalance.files import write_json
+from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, Stage, now
 
 GAN_STAGES = ("train-gan", "synthesize")
@@ -198,9 +198,11 @@ def _evaluate(run: Run) -> None:
     settings, splits = run.settings, splits_of(run)
     unseen = {r.id for part in ("val", "test") for r in splits.of(part)}
     table = read_predictions(run.path("predictions.csv"), unseen)
+    pages = {a: read_json(run.path(f"classifier/{a}/model.json")) for a in table["arm"].unique()}
     result = evaluate_predictions(
-        table, settings.evaluation, seed=settings.seed, references=REFERENCES
-    )
+        table, settings.evaluation, seed=settings.seed, references=REFERENCES,
+        temperatures={arm: page["temperature"] for arm, page in pages.items()},
+    )  # fmt: skip
     write_json(run.path("evaluation.json"), result)
 
 
@@ -267,7 +269,8 @@ STAGES: dict[str, Stage] = {
             ("predictions.csv",), _cleaned(_predict),
         ),
         Stage(
-            "evaluate", ("evaluation",), ("manifest.csv", "splits.csv", "predictions.csv"),
+            "evaluate", ("evaluation",),
+            ("manifest.csv", "splits.csv", "predictions.csv", "classifier/arms.json"),
             ("evaluation.json",), _evaluate,
         ),
         Stage(

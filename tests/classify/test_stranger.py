@@ -8,18 +8,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from sonobalance.classify.colour import colour_share, colours_of, with_colour
 from sonobalance.classify.features import model_features
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.stranger import (
     LIMIT,
     Gaussian,
     Stranger,
-    colour_share,
     fit_stranger,
     statistics_of,
 )
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.loading import LabelledImages
+from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.errors import InputError
 
@@ -111,6 +113,64 @@ def test_colour_alone_is_enough_to_refuse(stranger, network, phantoms) -> None: 
     marked[5:8, 5:20] = (250, 250, 40)  # a yellow caliper
     assert stranger.scores(features, pixels, [colour_share(marked)])[0] <= LIMIT
     assert colour_share(phantoms[0]) == 0
+
+
+def flow(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A colour Doppler window over a grey image: red and blue flow in a tenth of it."""
+    picture = np.repeat(gray[:, :, None], 3, 2)
+    height, width = gray.shape
+    for column, tint in ((0.4, (200, 30, 20)), (0.6, (20, 60, 210))):
+        axes = (round(0.15 * width), round(0.12 * height))
+        cv2.ellipse(picture, (round(column * width), height // 2), axes, 0, 0, 360, tint, -1)
+    return picture
+
+
+def marked(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A grey image saved in colours, with calipers, a measuring line and text in full colour."""
+    picture = np.repeat(gray[:, :, None], 3, 2)
+    size = len(picture)
+    for place in ((0.3, 0.4), (0.7, 0.6)):
+        at = (round(place[0] * size), round(place[1] * size))
+        cv2.drawMarker(picture, at, (255, 255, 0), cv2.MARKER_CROSS, size // 16, 1)
+    cv2.line(picture, (round(0.3 * size), round(0.4 * size)),
+             (round(0.7 * size), round(0.6 * size)), (0, 255, 0), 1)  # fmt: skip
+    cv2.putText(picture, "D1 12mm", (3, size - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (0, 200, 255), 1)
+    return picture
+
+
+def test_doppler_is_coloured_and_calipers_are_not(stranger, phantoms) -> None:  # type: ignore[no-untyped-def]
+    calipers = [colour_share(marked(image)) for image in phantoms[180:]]
+    dopplers = [colour_share(flow(image)) for image in phantoms[180:]]
+    assert 0 < max(calipers) < 0.04
+    assert (stranger.colour_scores(calipers) < LIMIT).all()
+    assert (stranger.colour_scores(dopplers) > LIMIT).all()
+
+
+def test_a_set_of_tinted_images_does_not_find_tint_strange(network, phantoms) -> None:  # type: ignore[no-untyped-def]
+    tinted = fit_stranger(
+        *seen(network, phantoms[:40]), *seen(network, phantoms[40:80]), np.full(40, 0.8)
+    )
+    assert tinted.colour_scores([0.8])[0] <= LIMIT < tinted.colour_scores([0.95])[0]
+
+
+def test_files_from_before_do_not_judge_colour(stranger) -> None:  # type: ignore[no-untyped-def]
+    tensors = stranger.tensors()
+    del tensors["colour"]
+    assert Stranger.of_tensors(tensors, "a file").colour_scores([1.0])[0] == 0
+
+
+def test_colour_is_noted_while_the_image_is_read_as_ever(tmp_path, phantoms) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "marked.png"
+    picture = marked(phantoms[0])
+    cv2.imwrite(str(path), picture[..., ::-1])
+    for clean in (False, True):
+        gray, colour = with_colour(lambda: read_gray(path), clean=clean)
+        with cleaned(clean):
+            assert (gray == read_gray(path)).all()
+        assert colour == colour_share(picture)
+    cv2.imwrite(str(path), phantoms[0])
+    assert with_colour(lambda: read_gray(path))[1] == 0
+    assert colours_of(Manifest((Record("a", path.name, "benign"),), tmp_path)).tolist() == [0.0]
 
 
 def test_distances_are_mahalanobis_where_all_directions_are_kept() -> None:

@@ -8,11 +8,18 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from made_up_bundle import SIDE, bundle_files
 from PIL import Image
 
 from sonobalance import api, cli
+from sonobalance.classify.stranger import fit_stranger
 from sonobalance.data.images import letterbox, read_gray
+from sonobalance.deployment.archive import SUMS, sums_of
 from sonobalance.deployment.batch import find_files, predict_files
+from sonobalance.deployment.predictor import BundlePredictor
+from sonobalance.deployment.strangers import FILE as STRANGER
+from sonobalance.deployment.strangers import write_stranger
 from sonobalance.errors import InputError
 
 
@@ -113,3 +120,20 @@ def test_verify_says_so(whole, capsys):
     assert "every file is as it was written" in " ".join(capsys.readouterr().err.split())
     (whole.parent / "empty").mkdir()
     assert call("verify", whole.parent / "empty") == cli.BAD_INPUT
+
+
+def test_a_coloured_file_is_refused_and_its_grey_twin_is_not(tmp_path, predictor):
+    rng = np.random.default_rng(0)
+    usual = rng.normal(110, 20, (60, SIDE, SIDE)).clip(70, 180).astype(np.uint8)
+    pixels, seen = torch.from_numpy(usual)[:, None], predictor.outputs(usual).features
+    stranger = fit_stranger(seen[:40], pixels[:40], seen[40:], pixels[40:])
+    files = bundle_files() | {STRANGER: write_stranger(stranger)}
+    asked = BundlePredictor.of_files(files | {SUMS: sums_of(files)}, tmp_path)
+    grey = np.repeat(usual[0][:, :, None], 3, 2).astype(np.int16)
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "grey.png")
+    tinted = (grey + np.array([60, -19, -60])).astype(np.uint8)  # of the same luma
+    Image.fromarray(tinted).save(tmp_path / "tinted.png")
+    difference = read_gray(tmp_path / "tinted.png").astype(int) - usual[0]
+    assert abs(difference).max() <= 1
+    rows = list(predict_files(asked, [tmp_path / "grey.png", tmp_path / "tinted.png"]))
+    assert [row.answer.refused for row in rows] == [False, True]

@@ -13,6 +13,7 @@ from sonobalance.config import Settings
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.deployment.batch import predict_files
 from sonobalance.deployment.check import load_verified
+from sonobalance.deployment.describe import Identity, describe
 from sonobalance.errors import InputError
 from sonobalance.stages import STAGES
 
@@ -94,6 +95,23 @@ def test_the_card_says_what_it_is_for(made):
         assert words in card
 
 
+def test_the_description_says_how_it_was_tested_and_what_refuses(run, made):
+    page = json.loads((made / "model.json").read_text())
+    assert (page["leaky"], page["confidence"], page["refuses"]) == (False, 0.95, True)
+    assert any("Lee et al." in reference for reference in page["references"])
+    leaky = SETTINGS.model_copy(update={"split": SETTINGS.split.model_copy(update={"leaky": True})})
+    evaluation = json.loads(run.path("evaluation.json").read_text())
+    evaluation["settings"]["confidence"] = 0.9
+    found = describe(
+        runs.Run(run.folder, leaky, run.record), splits_of(run),
+        json.loads(run.path("classifier/none/model.json").read_text()), evaluation, Identity(),
+        arm="none", examples=False, refuses=False,
+    )  # fmt: skip
+    assert (found.leaky, found.confidence, found.refuses) == (True, 0.9, False)
+    assert "too good" in found.limits[0]
+    assert not any("refusal" in reference for reference in found.references)
+
+
 def test_an_unfinished_run_and_an_unknown_arm_are_refused(run, tmp_path):
     with pytest.raises(InputError, match="one of none"):
         api.bundle(run.folder, out=tmp_path / "x", arm="dual")
@@ -103,3 +121,12 @@ def test_an_unfinished_run_and_an_unknown_arm_are_refused(run, tmp_path):
     begun.perform(STAGES["index"])
     with pytest.raises(InputError, match="finish the run first"):
         api.bundle(other, out=tmp_path / "y")
+
+
+def test_the_evaluation_shows_the_temperature_of_the_model(run):
+    temperature = json.loads(run.path("classifier/none/model.json").read_text())["temperature"]
+    evaluation = json.loads(run.path("evaluation.json").read_text())
+    found = evaluation["calibration"]["none"]
+    assert found["temperature"] == temperature
+    assert found["calibrated"]["ece"] == evaluation["arms"]["none"]["ece"]
+    assert found["uncalibrated"]["ece"]["value"] != found["calibrated"]["ece"]["value"]

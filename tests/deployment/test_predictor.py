@@ -103,6 +103,8 @@ def test_images_unlike_train_are_refused_by_what_the_bundle_finds_familiar(predi
     black, same = np.zeros((1, SIDE, SIDE), np.uint8), usual[:1]
     assert asked.answers(black)[0].refused
     assert not asked.answers(same)[0].refused
+    assert asked.answers(same, [0.5])[0].refused
+    assert not asked.answers(same, [0.01])[0].refused
     outputs = asked.outputs(same)
     wanted = stranger.scores(outputs.features, torch.from_numpy(same)[:, None])
     np.testing.assert_allclose(outputs.strangeness, wanted, atol=1e-6)
@@ -128,6 +130,12 @@ def test_answers_in_words(probabilities, predicted, conformal, called, words):
     assert (got.predicted, got.conformal, got.called) == (predicted, conformal, called)
     assert words in got.sentence
     assert not got.refused
+
+
+@pytest.mark.parametrize(("leaky", "words"), [(False, "On unseen test"), (True, "On test images")])
+def test_test_images_with_relatives_in_train_are_not_called_unseen(leaky, words):
+    got = answer(description(leaky=leaky), np.array([0.9, 0.05, 0.05]), 0.1, 1.0)
+    assert words in got.sentence
     assert "not a medical device" in got.as_json()["notice"]
 
 

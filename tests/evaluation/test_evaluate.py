@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score
 
 from sonobalance.config import EvaluationSettings
 from sonobalance.errors import InputError
@@ -138,6 +138,14 @@ def test_a_class_absent_from_test_is_named_and_has_no_numbers(frame):
     rare = frame[~((frame.part == "test") & (frame.label == "normal"))]
     d = evaluate_predictions(rare, FAST, seed=0)
     assert d["arms"]["none"]["recall_normal"] == {"value": None, "low": None, "high": None}
+    for name in ("specificity_normal", "precision_normal", "auc_normal"):
+        assert d["arms"]["none"][name]["value"] is None
+    f1 = [
+        f1_score(test.label == c, test.predicted == c)
+        for test in [rare[(rare.arm == "none") & (rare.part == "test")]]
+        for c in ("benign", "malignant")
+    ]
+    assert d["arms"]["none"]["macro_f1"]["value"] == pytest.approx(np.mean(f1))
     assert d["roc"]["none"]["normal"] is None
     assert any("no normal image" in text for text in d["warnings"])
     json.dumps(d, allow_nan=False)
@@ -153,6 +161,74 @@ def test_a_perfect_arm_still_has_a_width():
     perfect = d["arms"]["none"]["accuracy"]
     assert perfect["value"] == perfect["high"] == 1.0
     assert perfect["low"] == pytest.approx(30 / (30 + 1.959964**2))  # Wilson at 30 of 30 groups
+
+
+def test_two_groups_give_no_interval_and_no_verdict():
+    d = evaluate_predictions(table({"none": -50.0, "dual-iterative": 50.0}, n=6), FAST, seed=0)
+    assert d["groups"] == 2
+    scores = [x for arm in d["arms"].values() for x in arm.values()]
+    scores += [d["conformal"]["none"][name] for name in ("coverage", "mean_size")]
+    scores += [point["sensitivity"] for point in d["operating"]["none"].values()]
+    assert {(x["low"], x["high"]) for x in scores} == {(None, None)}
+    gained = next(r for r in d["paired"] if r["metric"] == "accuracy")
+    assert gained["difference"] == 1
+    assert {row["verdict"] for row in d["paired"]} == {"no clear difference"}
+    assert "no interval" in gained["sentence"]
+
+
+def test_a_class_of_one_group_decides_nothing():
+    """Its recall rises by the same in every resample, and the means over classes with it."""
+    frame = table({"none": -50.0, "dual-iterative": 50.0})
+    frame.loc[(frame.part == "test") & (frame.label == "malignant"), "group"] = "one"
+    d = evaluate_predictions(frame, FAST, seed=0)
+    said = {row["metric"]: row["verdict"] for row in d["paired"]}
+    undecided = ("recall_malignant", "auc_malignant", "balanced_accuracy", "macro_f1", "macro_auc")
+    assert {said[name] for name in undecided} == {"no clear difference"}
+    assert {said[name] for name in ("accuracy", "recall_benign", "auc_benign", "brier")} == {
+        "better"
+    }
+    assert any("of malignant: its numbers and the means" in text for text in d["warnings"])
+
+
+def test_perfect_operating_points_and_sets_have_the_width_of_their_groups():
+    d = evaluate_predictions(table({"none": 50.0}), FAST, seed=0)
+    z2 = 1.959964**2
+    groups = d["groups_by_class"]["malignant"]
+    found = d["operating"]["none"]["malignant"]["sensitivity"]
+    assert found["value"] == found["high"] == 1.0
+    assert found["low"] == pytest.approx(groups / (groups + z2))
+    assert d["operating"]["none"]["malignant"]["specificity"]["low"] < 1
+    loose = FAST.model_copy(
+        update={"coverage": 0.999}
+    )  # more than VAL can show: every class enters
+    covered = evaluate_predictions(table({"none": 1.0}), loose, seed=0)["conformal"]["none"]
+    assert covered["coverage"]["value"] == 1.0
+    assert covered["coverage"]["low"] == pytest.approx(30 / (30 + z2))
+
+
+def tempered(frame, temperature):
+    """The table of a model whose logits were divided by a temperature before they were written."""
+    columns = [f"p_{c}" for c in CLASSES]
+    p = frame[columns].to_numpy() ** (1 / temperature)
+    return frame.assign(**dict(zip(columns, (p / p.sum(1, keepdims=True)).T, strict=True)))
+
+
+def test_the_temperature_in_the_predictions_is_shown_and_taken_out_again(frame, document):
+    used = {"none": 2.0, "dual-iterative": 2.0}
+    d = evaluate_predictions(tempered(frame, 2.0), FAST, seed=0, temperatures=used)
+    for arm in used:
+        found = d["calibration"][arm]
+        assert found["temperature"] == 2.0
+        for name in ("ece", "brier", "log_loss"):
+            assert found["calibrated"][name] == d["arms"][arm][name]
+            assert found["uncalibrated"][name] == pytest.approx(document["arms"][arm][name])
+
+
+def test_a_table_without_a_model_is_scored_with_a_temperature_of_its_own(document):
+    found, scores = document["calibration"]["none"], document["arms"]["none"]
+    assert found["uncalibrated"]["ece"] == scores["ece"]
+    assert found["temperature"] != pytest.approx(1, abs=0.05)
+    assert found["calibrated"]["log_loss"]["value"] < scores["log_loss"]["value"]
 
 
 def test_without_val_nothing_is_fitted(frame):

@@ -10,6 +10,7 @@ from sonobalance.evaluation.intervals import (
     group_weights,
     mean_interval,
     percentile_interval,
+    share_interval,
     wilson_interval,
 )
 
@@ -75,6 +76,21 @@ def test_no_resample_misses_a_class():
 def test_same_seed_same_weights():
     one, two = (group_weights(list("aabbc"), 50, np.random.default_rng(7)) for _ in range(2))
     assert (one == two).all()
+
+
+def test_fewer_than_three_groups_give_no_bounds():
+    generator = np.random.default_rng(0)
+    for groups, bounded in (("aaaa", False), ("aabb", False), ("aabc", True)):
+        found = mean_interval(np.ones(4), group_weights(list(groups), 50, generator), 0.95)
+        assert found.value == 1
+        assert np.isfinite(found.low) == np.isfinite(found.high) == bounded
+
+
+def test_a_share_has_bounds_of_at_least_three_groups_and_never_no_width():
+    flat, wide = Interval(1.0, 1.0, 1.0), Interval(0.5, 0.4, 0.6)
+    assert share_interval(flat, np.array(list("aabc")), 0.95) == wilson_interval(1.0, 3, 0.95)
+    assert share_interval(wide, np.array(list("aabc")), 0.95) == wide
+    assert np.isnan(share_interval(wide, np.array(list("aab")), 0.95)[1:]).all()
 
 
 def test_no_images_is_refused():

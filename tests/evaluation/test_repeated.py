@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from sonobalance.config import EvaluationSettings
 from sonobalance.errors import InputError
-from sonobalance.evaluation.pairing import corrected_resampled_t
+from sonobalance.evaluation.pairing import METHOD, corrected_resampled_t
 from sonobalance.evaluation.predictions import ArmPredictions
 from sonobalance.evaluation.repeated import evaluate_repeated
 
@@ -101,12 +101,32 @@ def test_a_clear_gain_is_called_better_and_equal_arms_are_not_called_different()
     assert {row["verdict"] for row in rows} == {"no clear difference"}
 
 
-def test_two_models_alone_prove_nothing():
-    """With one fold and seed there is no spread to judge by: no bounds, no verdict."""
-    arms = {"none": blocks(0.2, 1, 1), "b": blocks(3.0, 1, 1)}
-    rows = evaluated(arms)["paired"]
-    assert {row["low"] for row in rows} == {None}
-    assert {row["verdict"] for row in rows} == {"no clear difference"}
+def test_one_pair_of_models_is_judged_by_the_bootstrap_alone():
+    """With one fold and seed there is no spread between models, but there are patients."""
+    rows = evaluated({"none": blocks(0.2, 1, 1), "b": blocks(3.0, 1, 1)})["paired"]
+    assert {row["t_low"] for row in rows} == {row["t_high"] for row in rows} == {None}
+    for row in rows:
+        assert row["low"] == row["bootstrap_low"] is not None
+        assert row["high"] == row["bootstrap_high"] is not None
+    assert {r["verdict"] for r in rows if r["metric"] in ("accuracy", "macro_f1")} == {"better"}
+    assert "A single pair of models gives no t interval" in METHOD
+
+
+def test_patients_that_are_too_few_are_not_made_up_for_by_models():
+    """Five groups, but all malignant images are of one: the t interval may not stand alone."""
+
+    def alike(skill):
+        made = blocks(skill, seeds=3, folds=1)
+        for block in made.values():
+            block.groups[block.targets == 1] = "one"
+        return made
+
+    result = evaluated({"none": alike(0.2), "b": alike(3.0)})
+    row = next(r for r in result["paired"] if r["metric"] == "recall_malignant")
+    assert row["t_low"] is not None
+    assert (row["low"], row["verdict"]) == (None, "no clear difference")
+    assert result["arms"]["b"]["recall_malignant"]["low"] is None
+    assert result["arms"]["b"]["recall_benign"]["low"] is not None
 
 
 def test_a_common_test_set_gets_the_bootstrap_alone():

@@ -256,3 +256,22 @@ def test_before_and_after(tmp_path):
     same = change(model, layer)["maps"]["grad-cam"]
     assert {row["verdict"] for row in same.values()} == {"no clear difference"}
     assert {row["difference"] for row in same.values()} == {0}
+
+
+def test_two_patients_decide_nothing(tmp_path):
+    """Clear on every image, yet of two groups: no bounds, and nothing is faithful or better."""
+    model, layer, images, originals, lesions, _, settings = study()
+    other, other_layer = study()[:2]
+    other.features.weight.data *= -1
+    p = torch.stack([images.targets == 0, images.targets == 1], 1).double().numpy()
+    document = explain_images(
+        model, layer, images, originals, lesions, [str(i % 2) for i in range(N)], settings,
+        seed=0, folder=tmp_path, probabilities=p, rival=Rival("none", other, other_layer, p),
+    )  # fmt: skip
+    change = document["before_after"]["maps"]["grad-cam"]
+    assert change["pointing_game"]["difference"] == 1
+    assert {row["verdict"] for row in change.values()} == {"no clear difference"}
+    verdicts = {k["verdict"] for kinds in document["sensitivity"].values() for k in kinds.values()}
+    assert verdicts == {"no clear difference"}
+    for maps in (change, document["maps"]["grad-cam"], document["faithfulness"]["grad-cam"]):
+        assert {(row["low"], row["high"]) for row in maps.values()} == {(None, None)}

@@ -18,6 +18,10 @@ from sonobalance.data.loading import LabelledImages
         ("dual-iterative", ("class-weights", "none", "dual-iterative"), "none"),
         ("none", ("none", "dual-one-shot", "dual-iterative"), "dual-iterative"),
         ("class-weights", ("none", "class-weights"), "none"),
+        ("dual-iterative", ("none", "over-sampling", "dual-iterative"), "over-sampling"),
+        ("over-sampling", ("none", "over-sampling", "dual-iterative"), "dual-iterative"),
+        ("none", ("none", "over-sampling", "dual-iterative"), "over-sampling"),
+        ("over-sampling", ("none", "over-sampling"), "none"),
         ("none", ("none",), None),
     ],
 )
@@ -43,9 +47,13 @@ def test_an_image_of_another_kind_is_strange(monkeypatch):
         )
     )  # fmt: skip
     monkeypatch.setattr(explaining, "load_images", lambda *_: speckled(12, "val"))
+    colours = {"val": [0.0] * 12, "test": [0.0, 0.9, 0.0, 0.0, 0.0]}
+    monkeypatch.setattr(explaining, "colours_of", colours.get)
     splits = SimpleNamespace(of=lambda part: part)
     found = explaining._strangeness(splits, predictor, speckled(24, "train"), images)
     assert set(found) == set(images.ids)
     assert found["white"] > 0.5
-    assert all(0 <= score < 0.65 for key, score in found.items() if key != "white")
+    assert found["test1"] > 0.9  # by its colour
+    rest = found.keys() - {"white", "test1"}
+    assert all(0 <= found[key] < 0.65 for key in rest)
     assert explaining._strangeness(splits, predictor, speckled(3, "few"), images) == {}

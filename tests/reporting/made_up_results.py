@@ -39,7 +39,8 @@ def evaluation_file(run):
         ],
         "confusion": {arm: [[75, 9, 4], [8, 31, 3], [5, 1, 20]] for arm in ARMS},
         "calibration": {
-            arm: {"bins": bins, "temperature": 1.31, "calibrated": calibrated} for arm in ARMS
+            arm: {"bins": bins, "temperature": 1.31, "uncalibrated": {"ece": interval(0.11, 0.02)},
+                  "calibrated": calibrated} for arm in ARMS
         },
         "roc": {arm: dict.fromkeys(CLASSES, curve) for arm in ARMS},
         "decision": {arm: {c: {"threshold": [0.1, 0.5, 0.9], "net_benefit": [0.3, 0.2, 0.0],

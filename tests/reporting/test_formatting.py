@@ -2,7 +2,10 @@ import math
 
 import pytest
 
+from sonobalance.comparison.tables import best_values
+from sonobalance.evaluation.metrics import metrics_of
 from sonobalance.reporting import formatting as f
+from sonobalance.reporting.sections.verdict import judge
 
 
 @pytest.mark.parametrize(
@@ -60,5 +63,14 @@ def test_dates_name_the_zone_only_where_it_is_utc():
 def test_metric_names_and_direction():
     assert f.metric_name("macro_f1") == "Macro-F1"
     assert f.metric_name("recall_benign") == "Recall benign"
-    assert f.lower_is_better("ece")
+    lower = {m.name for m in metrics_of(("benign",), 10) if not m.higher_is_better}
+    assert {name for name in lower if f.lower_is_better(name)} == lower
     assert not f.lower_is_better("macro_auc")
+
+
+@pytest.mark.parametrize("name", ["receptor", "recent", "error", "terror"])
+def test_the_name_of_a_class_does_not_turn_a_metric_around(name):
+    assert not f.lower_is_better(f"recall_{name}")
+    arms = {"none": {f"recall_{name}": {"value": 0.2}}, "focal": {f"recall_{name}": {"value": 0.9}}}
+    assert best_values({"arms": arms}) == {f"recall_{name}": "focal"}
+    assert judge(f"recall_{name}", 0.1, 0.2) == "better"

@@ -229,3 +229,34 @@ def test_it_opens_in_a_browser_without_a_complaint(whole_run, tmp_path):
     )  # fmt: skip
     assert "Research use only" in done.stdout
     assert "CONSOLE" not in done.stderr
+
+
+def rivalled(run, against, low):
+    """The page of a run whose synthesis arm is compared with this arm, from this lower bound."""
+
+    def edit(document):
+        document["arms"] = {against: document["arms"]["none"], **document["arms"]}
+        for row in document["paired"]:
+            row.update(against=against, low=low)
+
+    return Page(render(change(run, "evaluation.json", edit))).text
+
+
+def test_only_over_sampling_is_called_the_same_classifier(own_run):
+    text = rivalled(own_run, "none", 0.01)
+    assert "does better than a classifier trained on real images alone" in text
+    assert "the difference includes that" in text
+    text = rivalled(own_run, "over-sampling", 0.01)
+    assert "does better than the same classifier trained on real images alone" in text
+    assert "the difference includes that" not in text
+
+
+def test_no_interval_is_not_said_to_include_zero(own_run):
+    text = rivalled(own_run, "over-sampling", None)
+    assert "too few independent groups for an interval of the change" in text
+    assert "interval of the change includes zero" not in text
+
+
+def test_the_calibration_table_shows_both_errors_and_the_temperature(page):
+    assert "ECE without Temperature ECE with none 0.110" in page.text
+    assert "1.31" in page.text

@@ -73,6 +73,30 @@ def test_the_effect_is_that_of_balanced_accuracy(whole_run):
     assert shown["others"][0] == "Macro-F1 +0.020 (−0.010 to 0.050)"
 
 
+def between(own_run, before, after):
+    def edit(document):
+        document["before_after"].update(before=before, after=after)
+
+    return explanations(change(own_run, "explanation.json", edit)).values["change"]["question"]
+
+
+def test_the_question_about_synthesis_is_asked_only_where_nothing_else_differs(own_run):
+    asked = "Did synthesis change where the model looks?"
+    assert between(own_run, "over-sampling", "dual-iterative") == asked
+    for before, after in (("none", "dual-iterative"), ("none", "over-sampling")):
+        question = between(own_run, before, after)
+        assert "synthesis" not in question
+        assert before in question
+        assert after in question
+
+
+def test_synthetic_images_are_not_called_ruled_out_where_the_model_has_them(own_run):
+    run = change(own_run, "classifier/arms.json", lambda doc: doc.update(guarded=True))
+    assert verdict(run).values["how_chosen"] == "chosen for its macro-F1 on VAL"
+    run = change(own_run, "classifier/arms.json", lambda doc: doc.update(chosen="none"))
+    assert verdict(run).values["how_chosen"].endswith("had ruled out synthetic images")
+
+
 def test_the_arm_that_val_chose_leads_even_when_another_is_better_on_test(own_run):
     run = change(own_run, "classifier/arms.json", lambda doc: doc.update(chosen="none"))
     values = verdict(run).values
@@ -184,3 +208,16 @@ def test_every_trace_names_a_file_with_the_inputs_of_its_stage(own_run):
     assert all(run.has(row["file"]) for row in traces)
     scores = next(row for row in traces if row["number"] == "scores and intervals")
     assert scores["inputs"] == ["predictions.csv"]
+
+
+def test_a_temperature_is_shown_only_beside_the_errors_without_and_with_it(own_run):
+    """Evaluations of earlier versions held one fitted to probabilities that were divided before."""
+
+    def edit(document):
+        del document["calibration"]["none"]["uncalibrated"]
+
+    values = results(change(own_run, "evaluation.json", edit)).values
+    assert list(values["temperatures"]) == ["dual-iterative"]
+    found = values["temperatures"]["dual-iterative"]
+    assert found["uncalibrated"]["ece"]["value"] == 0.11
+    assert (found["temperature"], found["calibrated"]["ece"]["value"]) == (1.31, 0.04)

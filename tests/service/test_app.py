@@ -7,15 +7,22 @@ import io
 import json
 import logging
 import sys
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
+import uvicorn
+from page_server import free_port
 from PIL import Image
-from starlette.testclient import TestClient
 
 from sonobalance.config import ServiceSettings
 from sonobalance.data.images import read_upload
+from sonobalance.service import decoding
 from sonobalance.service.access import Access
 from sonobalance.service.app import make_app
 from sonobalance.service.service import Service
@@ -154,6 +161,24 @@ def test_a_strange_image_is_refused(client, predictor, png):
     assert page["sentence"].startswith("Not answered")
 
 
+def test_a_coloured_picture_is_refused(client, predictor):
+    """A bundle that finds every grey image familiar and judges by colour alone."""
+    kept, calm = predictor.stranger, SimpleNamespace(
+        scores=lambda features, _: np.zeros(len(features)), colour_scores=np.asarray
+    )  # fmt: skip
+    object.__setattr__(predictor, "stranger", calm)
+    try:
+        found = {}
+        for name, colour in (("grey", (90, 90, 90)), ("red", (200, 40, 40))):
+            buffer = io.BytesIO()
+            Image.new("RGB", (80, 60), colour).save(buffer, "PNG")
+            found[name] = client.post("/predict", content=buffer.getvalue()).json()
+    finally:
+        object.__setattr__(predictor, "stranger", kept)
+    assert [found[name]["refused"] for name in ("grey", "red")] == [False, True]
+    assert found["red"]["distance"] == 1.0
+
+
 def test_health_ready_model_metrics_and_pages(client, png):
     assert client.get("/health").json() == {"status": "alive"}
     assert client.post("/predict", content=png()).status_code == 200  # the decoder has started
@@ -226,14 +251,46 @@ def test_nothing_identifying_is_logged(client, png, caplog):
     assert lines[2].startswith("GET other 404")
 
 
-def test_an_unexpected_error_says_nothing_about_the_image(predictor, png, caplog, monkeypatch):
+@contextmanager
+def served(app):
+    """The address of a real server in this process."""
+    server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{server.config.port}"
+    finally:
+        server.should_exit = True
+        thread.join(60)
+
+
+def test_an_unexpected_error_says_nothing_about_the_image(
+    predictor, png, caplog, capfd, monkeypatch
+):
+    """The server's own loggers stand on stderr and do not pass on what they are told."""
+
     def fails(*_: object) -> None:
         raise RuntimeError(PATIENT)
 
     made = Service(predictor, ServiceSettings(decoders=1), Access(None))
     monkeypatch.setattr(predictor.__class__, "answers_to", fails)
-    with TestClient(make_app(made), "http://127.0.0.1", raise_server_exceptions=False) as quiet:
-        found = quiet.post("/predict", content=png())
+    with caplog.at_level(logging.DEBUG), served(make_app(made)) as address:
+        found = httpx.post(f"{address}/predict", content=png(), timeout=60)
     assert found.status_code == 500
-    assert PATIENT not in found.text
-    assert not any(PATIENT in r.getMessage() for r in caplog.records if "sonobalance" in r.name)
+    assert "nothing about the image" in found.json()["detail"]
+    told = caplog.text + "".join(capfd.readouterr())
+    assert PATIENT not in told
+    assert "Traceback" not in told
+    assert "unexpected RuntimeError" in told
+    assert "POST /predict 500" in told
+
+
+def test_a_decoder_that_fails_unexpectedly_keeps_the_message_to_itself(monkeypatch):
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError(PATIENT)
+
+    monkeypatch.setattr(decoding, "read_upload", fails)
+    said = decoding.decode_upload(b"x", 32, 1, False)
+    assert said == "Expected an image, but decoding it failed (RuntimeError)."

@@ -148,6 +148,25 @@ def test_tabs_by_keyboard(page):
     assert not page.is_visible("#about")
 
 
+def test_the_card_claims_of_its_numbers_what_the_bundle_says(page):
+    card = page.text_content("#card")
+    assert "on unseen test images" in card
+    assert "% interval" not in card  # a bundle from before levels were recorded
+
+    def edit(route):
+        answer = route.fetch()
+        body = answer.json()
+        body["description"] |= {"leaky": True, "confidence": 0.9}
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/model", edit)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    card = page.text_content("#card")
+    assert "unseen" not in card
+    assert "90 % interval" in card
+
+
 def test_nothing_is_cut_off_on_a_phone(page, png):
     page.set_viewport_size({"width": 360, "height": 740})
     upload(page, png, name="a name that is much longer than a phone is wide " * 3)

@@ -3,8 +3,8 @@
 Two Gaussians are fitted to TRAIN: one to the pooled features of the classifier, one to a few plain
 statistics of the pixels (a network can be blind to what makes a picture absurd). The distance of
 an image is the larger of the two Mahalanobis distances (Lee et al., NeurIPS 2018), each in units of
-what VAL shows. The limit is set so that about 1 % of VAL lies beyond it. Colour is a third
-sign, for callers that still have the picture's colours.
+what VAL shows. The limit is set so that about 1 % of VAL lies beyond it. Clear colour is a third
+sign (`classify.colour`), for callers that still have the picture's colours.
 
 The covariance of features is that of probabilistic PCA (Tipping & Bishop 1999): a few directions
 and one variance for all others, so that a few hundred images suffice for a thousand features, and
@@ -14,7 +14,7 @@ what lies off the directions of TRAIN counts fully.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,8 +30,7 @@ Floats = NDArray[np.float64]
 LIMIT = 0.5  # a score above it: the image is refused
 LEAST_TRAIN, LEAST_VAL = 4, 2  # images
 DIRECTIONS = 48
-COLOUR_LIMIT = 0.2  # share of clearly coloured pixels; calipers and pictograms have far less
-_CHROMA = 40
+COLOUR_LIMIT = 0.05  # share of clearly coloured pixels; of the images of BUSI the most is 0.009
 _SIDE = 128
 _NORMAL_99 = 2.326
 
@@ -86,12 +85,15 @@ class Stranger:
         statistics: Gaussian of `statistics_of`.
         units: (2,) distance of features, of statistics, that VAL rarely exceeds.
         limit: (1,) the larger of both distances, in these units, that 1 % of VAL exceed.
+        colour: (1,) share of clearly coloured pixels above which colour is strange; infinite in
+            files that were made before colour was looked at.
     """
 
     features: Gaussian
     statistics: Gaussian
     units: Floats
     limit: Floats
+    colour: Floats
 
     def scores(
         self, features: ArrayLike, pixels: torch.Tensor, colour: ArrayLike | None = None
@@ -104,14 +106,18 @@ class Stranger:
             colour: (N,) `colour_share` of the pictures before they became grey, where known.
         """
         excess = self._excess(np.asarray(features, np.float64), pixels) / self.limit[0]
-        if colour is not None:
-            excess = np.maximum(excess, np.asarray(colour, np.float64) / COLOUR_LIMIT)
+        out: Floats = excess / (excess + 1)
+        return out if colour is None else np.maximum(out, self.colour_scores(colour))
+
+    def colour_scores(self, colour: ArrayLike) -> Floats:
+        """(N,) shares of clearly coloured pixels → (N,) strangeness in [0, 1), as `scores`."""
+        excess = np.asarray(colour, np.float64) / self.colour[0]
         out: Floats = excess / (excess + 1)
         return out
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Name → numbers, for safetensors."""
-        out = {"units": self.units, "limit": self.limit}
+        out = {"units": self.units, "limit": self.limit, "colour": self.colour}
         for part in ("features", "statistics"):
             out |= {f"{part}.{name}": v for name, v in asdict(getattr(self, part)).items()}
         return {name: np.ascontiguousarray(v, np.float32) for name, v in out.items()}
@@ -127,11 +133,12 @@ class Stranger:
             found = {name: np.asarray(v, np.float64) for name, v in tensors.items()}
             parts = _gaussian(found, "features"), _gaussian(found, "statistics")
             units, limit = found["units"].reshape(2), found["limit"].reshape(1)
+            colour = found.get("colour", np.array(np.inf)).reshape(1)
         except (KeyError, ValueError):
             raise InputError(
                 f"Expected {where} to say what a classifier finds familiar, but it does not."
             ) from None
-        return cls(*parts, units, limit)
+        return cls(*parts, units, limit, colour)
 
     def _excess(self, features: Floats, pixels: torch.Tensor) -> Floats:
         both = np.stack(
@@ -146,6 +153,7 @@ def fit_stranger(
     train_pixels: torch.Tensor,
     val_features: ArrayLike,
     val_pixels: torch.Tensor,
+    val_colour: ArrayLike = (0.0,),
 ) -> Stranger:
     """Learn what is familiar from TRAIN, and how far VAL lies from it.
 
@@ -154,6 +162,8 @@ def fit_stranger(
         train_pixels: (N, 1, S, S) uint8, letterboxed.
         val_features: (M, F) of VAL images, M ≥ 2.
         val_pixels: (M, 1, S, S) uint8.
+        val_colour: (M,) `colour_share` of the VAL pictures before they became grey; where more than
+            1 % of them exceed `COLOUR_LIMIT`, as tinted images do, the limit is theirs.
 
     Raises:
         InputError: there are too few images.
@@ -169,16 +179,20 @@ def fit_stranger(
     units = np.array(
         [_rarely_exceeded(g.distances(of)) for g, of in zip(familiar, (v, statistics), strict=True)]
     )
-    made = Stranger(*familiar, units, np.ones(1))
+    usual = float(np.quantile(np.asarray(val_colour, np.float64), 0.99))
+    colour = np.array([max(COLOUR_LIMIT, usual)])
+    made = Stranger(*familiar, units, np.ones(1), colour)
     limit = np.array([_rarely_exceeded(made._excess(v, val_pixels))])
-    return Stranger(*familiar, units, limit)
+    return replace(made, limit=limit)
 
 
-def stranger_of(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> Stranger:
+def stranger_of(
+    predictor: Predictor, train: LabelledImages, val: LabelledImages, val_colour: ArrayLike
+) -> Stranger:
     """What a trained classifier finds familiar, from the images it was trained and validated on."""
     side = predictor.image_size_px
     parts = [model_features(predictor.model, part, image_size_px=side) for part in (train, val)]
-    return fit_stranger(parts[0], train.pixels, parts[1], val.pixels)
+    return fit_stranger(parts[0], train.pixels, parts[1], val.pixels, val_colour)
 
 
 def statistics_of(pixels: torch.Tensor) -> Floats:
@@ -189,14 +203,6 @@ def statistics_of(pixels: torch.Tensor) -> Floats:
     falls with depth and varies across.
     """
     return np.stack([_statistics(image[0].numpy()) for image in pixels])
-
-
-def colour_share(picture: NDArray[np.uint8]) -> float:
-    """Share of clearly coloured pixels of an (H, W, 3) uint8 picture; 0 for a grey (H, W) one."""
-    if picture.ndim == 2:
-        return 0.0
-    channels = picture[..., :3].astype(np.int16)
-    return float((channels.max(2) - channels.min(2) > _CHROMA).mean())
 
 
 def _statistics(image: NDArray[np.uint8]) -> Floats:

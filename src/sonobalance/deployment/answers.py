@@ -108,5 +108,6 @@ def in_words(description: Description, best: str, kept: tuple[str, ...]) -> str:
     else:
         text = f"The {wanted} set holds {' and '.join(kept)}: the model cannot choose between them."
     seen = conformal.coverage.value
-    held = "" if seen is None else f" On unseen test images such sets held the truth in {seen:.0%}."
+    tested = "test images" if description.leaky else "unseen test images"
+    held = "" if seen is None else f" On {tested} such sets held the truth in {seen:.0%}."
     return f"Most probable: {best}. {text}{held}"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonobalance.data.cleaning import cleaned
+from sonobalance.classify.colour import with_colour
 from sonobalance.data.folders import is_mask
 from sonobalance.data.images import image_shape, letterbox, read_gray
 from sonobalance.data.scan import files_below, is_image, is_unsupported
@@ -38,6 +38,7 @@ class Frame:
     width: int = 0
     height: int = 0
     square: NDArray[np.uint8] | None = None
+    colour: float = 0.0
     error: str = ""
 
 
@@ -107,7 +108,8 @@ def predict_files(
     frames = _ahead(files, read, workers, AHEAD * batch_size)
     while batch := list(islice(frames, batch_size)):
         squares = [frame.square for frame in batch if frame.square is not None]
-        answers = iter(predictor.answers(np.stack(squares)) if squares else ())
+        colours = [frame.colour for frame in batch if frame.square is not None]
+        answers = iter(predictor.answers(np.stack(squares), colours) if squares else ())
         for frame in batch:
             yield Row(frame, next(answers) if frame.square is not None else None)
 
@@ -129,10 +131,11 @@ def read_frames(path: Path, side: int, frames_per_clip: int, *, clean: bool = Fa
     """The frames of a file as (side, side) squares; of a broken one, one frame with the reason."""
     try:
         shape = image_shape(path)
-        with cleaned(clean):
-            return [
-                Frame(str(path), i, shape.width, shape.height, letterbox(read_gray(path, i), side))
-                for i in spread(shape.frames, frames_per_clip)
-            ]
+        chosen = spread(shape.frames, frames_per_clip)
+        read = [with_colour(partial(read_gray, path, i), clean=clean) for i in chosen]
+        return [
+            Frame(str(path), i, shape.width, shape.height, letterbox(gray, side), colour)
+            for i, (gray, colour) in zip(chosen, read, strict=True)
+        ]
     except SonobalanceError as error:
         return [Frame(str(path), error=" ".join(str(error).split()))]

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonobalance.artefacts import splits_of, trained_arms
+from sonobalance.classify.colour import colours_of
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
 from sonobalance.classify.stranger import LEAST_TRAIN, LEAST_VAL, fit_stranger
@@ -63,14 +65,16 @@ def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: b
             load_images(splits.of(part), predictor.image_size_px, predictor.classes, part.upper())
             for part in ("train", "val")
         )
+        colours = colours_of(splits.of("val"))
     evaluation = read_json(run.path("evaluation.json"))
+    known = _known(predictor, train, val, colours)
     description = describe(run, splits, predictor.description, evaluation, identity,
-                           arm=chosen, examples=examples)  # fmt: skip
+                           arm=chosen, examples=examples, refuses=STRANGER in known)  # fmt: skip
     files = {
         DESCRIPTION: _json(description.model_dump(mode="json")),
         WEIGHTS: run.path(f"classifier/{chosen}/weights.safetensors").read_bytes(),
         CARD: model_card(description).encode(),
-        **_known(predictor, train, val),
+        **known,
     }
     if examples:
         files[EXAMPLES] = write_examples(train)
@@ -100,7 +104,12 @@ def _arm(run: Run, wanted: str) -> str:
     return arm
 
 
-def _known(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> dict[str, bytes]:
+def _known(
+    predictor: Predictor,
+    train: LabelledImages,
+    val: LabelledImages,
+    val_colour: NDArray[np.float64],
+) -> dict[str, bytes]:
     """Files for nearest examples and, where there are images enough, for refusals."""
     seen, unseen = (
         model_features(predictor.model, part, image_size_px=predictor.image_size_px)
@@ -108,7 +117,7 @@ def _known(predictor: Predictor, train: LabelledImages, val: LabelledImages) -> 
     )
     files = {REFERENCE: write_reference(reference_of(seen, np.asarray(train.targets)))}
     if len(train) >= LEAST_TRAIN and len(val) >= LEAST_VAL:
-        stranger = fit_stranger(seen, train.pixels, unseen, val.pixels)
+        stranger = fit_stranger(seen, train.pixels, unseen, val.pixels, val_colour)
         files[STRANGER] = write_stranger(stranger)
     return files
 

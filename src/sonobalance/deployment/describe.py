@@ -27,7 +27,8 @@ REFERENCES = (
     "Woo et al., CBAM, ECCV 2018 (channel and spatial attention)",
     "Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (temperature)",
     "Sadinle, Lei & Wasserman, JASA 2019 (conformal sets)",
-    "Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022 (refusal)",
+    "Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and "
+    "Adversarial Attacks, NeurIPS 2018 (refusal)",
 )
 STARTS = (
     "pretrained_weights_sha256", "second_weights_sha256", "init_sha256", "partner_sha256",
@@ -54,7 +55,7 @@ class Identity:
 
 def describe(
     run: Run, splits: Splits, page: Mapping[str, Any], evaluation: Mapping[str, Any],
-    stated: Identity, *, arm: str, examples: bool,
+    stated: Identity, *, arm: str, examples: bool, refuses: bool,
 ) -> Description:  # fmt: skip
     """The content of `model.json`.
 
@@ -66,10 +67,12 @@ def describe(
         stated: what the run does not know.
         arm: which classifier of the run.
         examples: whether TRAIN images are in the bundle.
+        refuses: whether the bundle knows what is familiar.
     """
     classes, source = list(page["classes"]), str(run.record["name"])
     here = environment()
     counts = {**page["images"], "test": evaluation["n_by_class"]}
+    leaky = run.settings.split.leaky
     return Description.model_validate({
         "format": FORMAT, "format_version": BUNDLE_FORMAT,
         "name": stated.name or f"{source} {page['backbone']}", "version": stated.version,
@@ -86,8 +89,9 @@ def describe(
         "label_classes": ", ".join(f"{k}: {name}" for k, name in enumerate(classes)),
         "pred_classes": "one calibrated probability per class, in the order of label_classes",
         "eval_metrics": evaluation["arms"][arm],
-        "intended_use": INTENDED_USE, "limits": _limits(evaluation, counts, examples=examples),
-        "notice": NOTICE, "references": REFERENCES,
+        "intended_use": INTENDED_USE,
+        "limits": _limits(evaluation, counts, examples=examples, leaky=leaky),
+        "notice": NOTICE, "references": REFERENCES if refuses else REFERENCES[:-1],
         "network_data_format": data_format(classes, page["preprocessing"]["image_size_px"]),
         "classes": classes,
         "network": {
@@ -103,7 +107,8 @@ def describe(
         "thresholds": {k: v for k, v in evaluation["operating"][arm].items() if v},
         "conformal": _conformal(evaluation["conformal"][arm]),
         "training_data": {"name": source, "sha256": training_hash(splits), "counts": counts},
-        "examples": examples,
+        "examples": examples, "leaky": leaky, "refuses": refuses,
+        "confidence": evaluation["settings"]["confidence"],
         "made_from": {
             "arm": arm, "seed": page["seed"], "created": run.record["created"],
             "test_groups": evaluation["groups"], "method": evaluation["method"],
@@ -153,7 +158,11 @@ def _conformal(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _limits(
-    evaluation: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]], *, examples: bool
+    evaluation: Mapping[str, Any],
+    counts: Mapping[str, Mapping[str, int]],
+    *,
+    examples: bool,
+    leaky: bool,
 ) -> tuple[str, ...]:
     rarest = min(counts["real"], key=lambda name: counts["real"][name])
     out = [
@@ -165,6 +174,8 @@ def _limits(
         "It sees one grey image at a time: no history, no colour Doppler, no other views.",
         *evaluation["warnings"],
     ]
+    if leaky:
+        out.insert(0, "Relatives of TRAIN images stand in TEST: every score is too good.")
     if sum(counts["synthetic"].values()):
         out.append(
             "It was trained on made images too (synthetic, or composed of TRAIN images); their "

@@ -111,7 +111,15 @@ class TrainingData(Section):
 
 
 class Description(Section):
-    """The content of `model.json` in the present format."""
+    """The content of `model.json` in the present format.
+
+    Attributes:
+        leaky: whether relatives of TRAIN images stand in TEST.
+        confidence: level of the intervals, in (0, 1).
+        refuses: whether images unlike TRAIN are refused.
+
+    These three are None in bundles that were made before they were recorded.
+    """
 
     format: Literal["sonobalance-bundle"]
     format_version: int = Field(ge=1)
@@ -147,6 +155,9 @@ class Description(Section):
     training_data: TrainingData
     examples: bool
     made_from: dict[str, Any]
+    leaky: bool | None = None
+    confidence: float | None = Field(None, gt=0, lt=1)
+    refuses: bool | None = None
 
 
 def read_description(content: bytes, where: Path) -> Description:

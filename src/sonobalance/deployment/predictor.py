@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.stranger import LIMIT, Stranger
@@ -126,13 +126,20 @@ class BundlePredictor:
         probabilities = tempered(z, calibration.temperature)
         return Outputs(probabilities, z, seen, self._strangeness(squares, seen))
 
-    def answers(self, squares: Squares) -> list[Answer]:
-        """The answer to each of (N, S, S) uint8 letterboxed images."""
-        return self.answers_to(self.outputs(squares))
+    def answers(self, squares: Squares, colours: ArrayLike | None = None) -> list[Answer]:
+        """The answer to each of (N, S, S) uint8 letterboxed images; `colours` as `answers_to`."""
+        return self.answers_to(self.outputs(squares), colours)
 
-    def answers_to(self, outputs: Outputs) -> list[Answer]:
-        """The answers that these outputs mean."""
+    def answers_to(self, outputs: Outputs, colours: ArrayLike | None = None) -> list[Answer]:
+        """The answers that these outputs mean.
+
+        Args:
+            outputs: of N images.
+            colours: (N,) `colour_share` of the pictures before they became grey, where known.
+        """
         rows, far = outputs.probabilities, outputs.strangeness
+        if colours is not None and self.stranger is not None and far is not None:
+            far = np.maximum(far, self.stranger.colour_scores(colours))
         known = [None] * len(rows) if far is None else [float(d) for d in far]
         return [
             answer(self.description, row, distance, self.limit)

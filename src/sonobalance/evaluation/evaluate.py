@@ -8,7 +8,7 @@ Shape of the document, with INTERVAL = {"value", "low", "high"} and null for wha
     paired        [{arm, against, metric, difference, low, high, verdict, sentence}]
     confusion     {ARM: [[count]]}                          row = true, column = predicted class
     calibration   {ARM: {bins: [{low, high, count, confidence, accuracy}], temperature,
-                         calibrated: {ece, brier, log_loss: INTERVAL}}}
+                         uncalibrated, calibrated: {ece, brier, log_loss: INTERVAL}}}
     roc           {ARM: {CLASS: {fpr, tpr}}}
     decision      {ARM: {CLASS: {threshold, net_benefit, act_on_all}}}
     operating     {ARM: {CLASS: {sensitivity_wanted, threshold, sensitivity, specificity}}}
@@ -18,7 +18,7 @@ Shape of the document, with INTERVAL = {"value", "low", "high"} and null for wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from sonobalance.config import EvaluationSettings
 from sonobalance.errors import InputError
 from sonobalance.evaluation.curves import decision_points, roc_points
 from sonobalance.evaluation.from_val import calibration_of, conformal_of, operating_of
-from sonobalance.evaluation.intervals import group_weights
+from sonobalance.evaluation.intervals import LEAST_GROUPS, group_weights
 from sonobalance.evaluation.metrics import Floats, Metric, confusion, metrics_of
 from sonobalance.evaluation.predictions import (
     ArmPredictions,
@@ -58,6 +58,7 @@ def evaluate_predictions(
     *,
     seed: int,
     references: Sequence[str] = (REFERENCE,),
+    temperatures: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Evaluate every arm on TEST, and each arm against the references on the same images.
 
@@ -66,6 +67,8 @@ def evaluate_predictions(
         settings: intervals and calibration.
         seed: seed of the resampling.
         references: arms that every other arm is compared with, where they were predicted.
+        temperatures: arm → what its model divided the logits by, fitted on VAL; one is fitted here
+            for an arm that is not named, and shown beside its probabilities as they stand.
 
     Returns:
         The document described at the head of this file.
@@ -98,7 +101,9 @@ def evaluate_predictions(
     }
     document |= {
         name: {arm: make(arm) for arm in test}
-        for name, make in _figures(classes, test, val, weights, settings).items()
+        for name, make in _figures(
+            classes, test, val, weights, settings, temperatures=temperatures or {}
+        ).items()
     }
     return document | {
         "warnings": _warnings(document),
@@ -169,6 +174,8 @@ def _figures(
     val: dict[str, ArmPredictions],
     weights: Floats,
     settings: EvaluationSettings,
+    *,
+    temperatures: Mapping[str, float],
 ) -> dict[str, Any]:
     """What is drawn for each arm, as functions of the arm's name."""
     once = np.ones((1, weights.shape[1]))
@@ -183,7 +190,9 @@ def _figures(
 
     return {
         "confusion": table,
-        "calibration": lambda arm: calibration_of(test[arm], val.get(arm), weights, settings),
+        "calibration": lambda arm: calibration_of(
+            test[arm], val.get(arm), weights, settings, temperatures.get(arm)
+        ),
         "roc": lambda arm: by_class(roc_points, arm),
         "decision": lambda arm: by_class(decision_points, arm),
         "operating": lambda arm: operating_of(classes, test[arm], val.get(arm), weights, settings),
@@ -209,6 +218,11 @@ def _warnings(document: dict[str, Any]) -> list[str]:
     for name, groups in document["groups_by_class"].items():
         if groups == 0:
             out.append(f"TEST has no {name} image: its numbers are missing, means leave it out.")
+        elif groups < LEAST_GROUPS:
+            out.append(
+                f"TEST has only {groups} independent group(s) of {name}: "
+                "its numbers and the means over classes have no interval."
+            )
         elif groups < FEW_GROUPS:
             out.append(
                 f"TEST has only {groups} independent group(s) of {name}: "
@@ -224,6 +238,7 @@ def _method(settings: EvaluationSettings) -> str:
         f"Intervals at {settings.confidence:.0%}: percentiles of {settings.resamples} bootstrap "
         "resamples of whole groups (patients and near-duplicates), the same resamples for every "
         "arm; a resample that misses a class was drawn again. Shares of 0 or 1 have Wilson's "
-        "interval over groups. Differences are not corrected for the number of comparisons. "
+        f"interval over groups; fewer than {LEAST_GROUPS} groups give no interval. Differences are "
+        "not corrected for the number of comparisons. "
         "Temperature, thresholds and conformal sets were fitted on VAL and measured on TEST."
     )

@@ -17,6 +17,7 @@ from sonobalance.errors import InputError
 
 Floats = NDArray[np.float64]
 MAX_REDRAWS = 100
+LEAST_GROUPS = 3  # independent groups; of fewer, nobody can say how much they differ
 
 
 class Interval(NamedTuple):
@@ -55,7 +56,8 @@ def group_weights(
         strata: (N,) class of each image, or None to accept every draw.
 
     Returns:
-        (R, N) float64 weights, each row a resample.
+        (R, N) float64 weights, each row a resample; NaN, so that no interval has bounds, where
+        there are fewer than `LEAST_GROUPS` groups.
 
     Raises:
         InputError: there are no images.
@@ -63,6 +65,8 @@ def group_weights(
     if len(groups) == 0:
         raise InputError("Expected at least one image to resample, but got none.")
     names, member = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < LEAST_GROUPS:
+        return np.full((resamples, len(member)), np.nan)
     present = _presence(member, len(names), strata)
     counts = _draw(len(names), resamples, generator)
     for _ in range(MAX_REDRAWS):
@@ -121,6 +125,28 @@ def wilson_interval(share: float, n: int, confidence: float) -> Interval:
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
     return Interval(share, min(low, share), max(high, share))
+
+
+def share_interval(resampled: Interval, groups: NDArray[np.str_], confidence: float) -> Interval:
+    """The interval of a share of images, from that of its resamples.
+
+    Where every resample agrees (all right or all wrong) the bootstrap has no width; Wilson's
+    interval over the independent groups stands in.
+
+    Args:
+        resampled: the share with its percentile interval.
+        groups: (N,) group of each image in the share's denominator.
+        confidence: level of the interval, in (0, 1).
+
+    Returns:
+        NaN bounds for fewer than `LEAST_GROUPS` groups.
+    """
+    n = len(np.unique(groups))
+    if n < LEAST_GROUPS:
+        return Interval(resampled.value, np.nan, np.nan)
+    if resampled.high > resampled.low:
+        return resampled
+    return wilson_interval(resampled.value, n, confidence)
 
 
 def mean_interval(

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 MetricFunction = Callable[[Integers, Floats, Floats], Floats]
+Counted = Callable[[Integers, Integers], NDArray[np.bool_]]
 SMALLEST = 1e-12
+
+
+def _everything(targets: Integers, predicted: Integers) -> NDArray[np.bool_]:
+    return np.ones((1, len(targets)), np.bool_)
+
+
+def _each_class(targets: Integers, predicted: Integers) -> NDArray[np.bool_]:
+    present: NDArray[np.bool_] = targets == np.unique(targets)[:, None]
+    return present
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,9 @@ class Metric:
         function: see the head of this file.
         higher_is_better: direction.
         sentence: what the number means, for a reader who is no statistician.
-        counted: for a share of images (accuracy, sensitivity, ...): which images are in its
-            denominator, as a function (targets, predicted) -> (N,) bool; None for the others.
+        counted: which images it rests on, as a function (targets, predicted) -> (M, N) bool: a row
+            for each set of images without which it has no value. A share has one, its denominator.
+        share: whether it is a share of images (accuracy, sensitivity, ...).
         ranks: whether scores are compared between images, which is meaningful within one model
             only: over folds such a metric is averaged, not pooled (Forman & Scholz 2010).
     """
@@ -40,8 +51,19 @@ class Metric:
     function: MetricFunction
     higher_is_better: bool
     sentence: str
-    counted: Callable[[Integers, Integers], NDArray[np.bool_]] | None = None
+    counted: Counted = _everything
+    share: bool = False
     ranks: bool = False
+
+    def least_groups(self, targets: Integers, predicted: Integers, groups: NDArray[np.str_]) -> int:
+        """Independent groups in the smallest set of images that it rests on.
+
+        Args:
+            targets: (N,) true class of each image.
+            predicted: (N,) predicted class of each.
+            groups: (N,) group of each.
+        """
+        return min(len(np.unique(groups[rows])) for rows in self.counted(targets, predicted))
 
 
 def metrics_of(classes: tuple[str, ...], bins: int) -> tuple[Metric, ...]:
@@ -52,15 +74,17 @@ def metrics_of(classes: tuple[str, ...], bins: int) -> tuple[Metric, ...]:
         bins: equal-width bins of the calibration error.
     """
     return (
-        Metric("accuracy", accuracy, True, "Share of images given the right class.", _everything),
+        Metric("accuracy", accuracy, True, "Share of images given the right class.", share=True),
         Metric(
             "balanced_accuracy", balanced_accuracy, True,
             "Mean sensitivity over the classes, so that rare classes count as much as common ones.",
+            _each_class,
         ),
-        Metric("macro_f1", macro_f1, True, "Mean over the classes of F1."),
+        Metric("macro_f1", macro_f1, True, "Mean over the classes of F1.", _each_class),
         Metric(
             "macro_auc", macro_auc, True,
-            "Mean over the classes of the area under the one-against-rest ROC curve.", ranks=True,
+            "Mean over the classes of the area under the one-against-rest ROC curve.",
+            _each_class, ranks=True,
         ),
         *(row for k, name in enumerate(classes) for row in _class_metrics(k, name)),
         Metric(
@@ -78,22 +102,22 @@ def _class_metrics(k: int, name: str) -> tuple[Metric, ...]:
         Metric(
             f"recall_{name}", partial(recall, k=k), True,
             f"Sensitivity: share of {name} images called {name}.",
-            lambda targets, predicted: targets == k,
+            lambda targets, predicted: targets[None] == k, share=True,
         ),
         Metric(
             f"specificity_{name}", partial(specificity, k=k), True,
             f"Share of the other images not called {name}.",
-            lambda targets, predicted: targets != k,
+            lambda targets, predicted: targets[None] != k, share=True,
         ),
         Metric(
             f"precision_{name}", partial(precision, k=k), True,
             f"Share of the images called {name} that are {name}.",
-            lambda targets, predicted: predicted == k,
+            lambda targets, predicted: predicted[None] == k, share=True,
         ),
         Metric(
             f"auc_{name}", partial(auc, k=k), True,
             f"Chance that a {name} image gets more {name} probability than another image.",
-            ranks=True,
+            lambda targets, predicted: np.stack([targets == k, targets != k]), ranks=True,
         ),
     )  # fmt: skip
 
@@ -125,13 +149,15 @@ def recall(targets: Integers, probabilities: Floats, weights: Floats, *, k: int)
 
 
 def specificity(targets: Integers, probabilities: Floats, weights: Floats, *, k: int) -> Floats:
-    """Specificity of class `k`: TN / (TN + FP)."""
-    return _share(weights, probabilities.argmax(1) != k, targets != k)
+    """Specificity of class `k`: TN / (TN + FP); no value where the class is absent."""
+    found = _share(weights, probabilities.argmax(1) != k, targets != k)
+    return _where_present(found, targets, weights, k)
 
 
 def precision(targets: Integers, probabilities: Floats, weights: Floats, *, k: int) -> Floats:
-    """Precision of class `k`: TP / (TP + FP)."""
-    return _share(weights, targets == k, probabilities.argmax(1) == k)
+    """Precision of class `k`: TP / (TP + FP); no value where the class is absent."""
+    found = _share(weights, targets == k, probabilities.argmax(1) == k)
+    return _where_present(found, targets, weights, k)
 
 
 def balanced_accuracy(targets: Integers, probabilities: Floats, weights: Floats) -> Floats:
@@ -141,11 +167,11 @@ def balanced_accuracy(targets: Integers, probabilities: Floats, weights: Floats)
 
 
 def macro_f1(targets: Integers, probabilities: Floats, weights: Floats) -> Floats:
-    """Mean over classes of 2 TP / (2 TP + FP + FN), over the classes present or predicted."""
+    """Mean over the present classes of 2 TP / (2 TP + FP + FN)."""
     table = confusion(targets, probabilities, weights)
     hits = np.diagonal(table, axis1=1, axis2=2)
     f1 = _divide(2 * hits, table.sum(1) + table.sum(2))
-    return _mean_over_classes(list(f1.T))
+    return _mean_over_classes(list(np.where(table.sum(2) > 0, f1, np.nan).T))
 
 
 def macro_auc(targets: Integers, probabilities: Floats, weights: Floats) -> Floats:
@@ -198,13 +224,14 @@ def log_loss(targets: Integers, probabilities: Floats, weights: Floats) -> Float
     return _divide(weights @ surprise, weights.sum(1))
 
 
-def _everything(targets: Integers, predicted: Integers) -> NDArray[np.bool_]:
-    return np.ones(len(targets), np.bool_)
-
-
 def _share(weights: Floats, hit: NDArray[np.bool_], counted: NDArray[np.generic]) -> Floats:
     counts = np.asarray(counted, np.float64)
     return _divide(weights @ (hit * counts), weights @ counts)
+
+
+def _where_present(found: Floats, targets: Integers, weights: Floats, k: int) -> Floats:
+    """The values, NaN for resamples without an image of class `k`."""
+    return np.where(weights @ (targets == k) > 0, found, np.nan)
 
 
 def _divide(top: Floats, bottom: Floats) -> Floats:

@@ -20,7 +20,9 @@ METHOD = (
     "t_high; Nadeau & Bengio 2003, Bouckaert & Frank 2004) over the pairs of models, its variance "
     "raised by n_test / n_train because folds share training images; and the paired bootstrap of "
     "groups (bootstrap_low, bootstrap_high), which knows the patients but takes the trained models "
-    "as given. No correction for the number of comparisons."
+    "as given. A single pair of models gives no t interval (null): there the bootstrap's is the "
+    "only one. Fewer than three groups give no interval. No correction for the number of "
+    "comparisons."
 )
 
 
@@ -64,7 +66,8 @@ def difference_row(
         names: the arm and what it is held against.
         draws: of both, from the same resamples.
         each: (J,) the metric of each model of both, in the same order.
-        test_to_train: see `corrected_resampled_t`; None: the bootstrap's interval is the only one.
+        test_to_train: see `corrected_resampled_t`; None: the bootstrap's interval is the only one,
+            as it is where fewer than two pairs of models have a value.
         confidence: level of the intervals.
     """
     resampled = paired_difference(*draws, confidence)
@@ -73,7 +76,8 @@ def difference_row(
     _, half = corrected_resampled_t(each[0] - each[1], test_to_train, confidence)
     corrected = Interval(resampled.value, resampled.value - half, resampled.value + half)
     parts = {"t": corrected, "bootstrap": resampled}
-    return paired_row(metric, *names, _holding(corrected, resampled)) | {
+    joint = resampled if np.isnan(half) else _holding(corrected, resampled)
+    return paired_row(metric, *names, joint) | {
         f"{name}_{end}": number_or_none(getattr(interval, end))
         for name, interval in parts.items()
         for end in ("low", "high")

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from sonobalance.config import EvaluationSettings
 from sonobalance.errors import InputError
 from sonobalance.evaluation.intervals import (
+    LEAST_GROUPS,
     Interval,
     group_weights,
     percentile_interval,
-    wilson_interval,
+    share_interval,
 )
 from sonobalance.evaluation.metrics import Floats, Integers, Metric, metrics_of
 from sonobalance.evaluation.pairing import difference_row
@@ -147,6 +148,8 @@ def averaged(
     value = _mean(np.array([[_once(metric, unit)] for unit in units]))[0]
     if weights is None:
         return Drawn(float(value), np.zeros(0))
+    if metric.least_groups(images.targets, images.targets, images.groups) < LEAST_GROUPS:
+        return Drawn(float(value), np.full(len(weights), np.nan))
     columns = [images.columns(unit) for unit in units]
     rows = max(1, CELLS_PER_BLOCK // max(1, weights.shape[1]))
     parts = [
@@ -196,12 +199,12 @@ def _mean(rows: Floats) -> Floats:
 
 
 def _interval(metric: Metric, images: Tested, draw: Drawn, level: float) -> Interval:
-    """The percentile interval; Wilson's over independent groups where that has no width."""
+    """The percentile interval; of a share, see `share_interval`."""
     interval = percentile_interval(draw.value, draw.resampled, level)
-    if metric.counted is None or interval.high > interval.low or np.isnan(draw.value):
+    if not metric.share:
         return interval
-    counted = metric.counted(images.targets, images.targets)
-    return wilson_interval(draw.value, len(np.unique(images.groups[counted])), level)
+    (counted,) = metric.counted(images.targets, images.targets)
+    return share_interval(interval, images.groups[counted], level)
 
 
 def _check_same(arms: Mapping[str, Blocks]) -> None:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sonobalance.evaluation.intervals import (
+    LEAST_GROUPS,
     Interval,
     number_or_none,
     percentile_interval,
-    wilson_interval,
+    share_interval,
 )
 from sonobalance.evaluation.metrics import Floats, Metric
 from sonobalance.evaluation.predictions import ArmPredictions
@@ -19,7 +20,7 @@ CELLS_PER_BLOCK = 4_000_000
 
 
 class Drawn(NamedTuple):
-    """A metric on the images themselves, and (R,) on every resample."""
+    """A metric on the images themselves, and (R,) on every resample; NaN for too few groups."""
 
     value: float
     resampled: Floats
@@ -27,26 +28,25 @@ class Drawn(NamedTuple):
 
 def drawn(metric: Metric, data: ArmPredictions, weights: Floats) -> Drawn:
     """Compute a metric on every resample, in blocks that bound the memory."""
+    once = metric.function(data.targets, data.probabilities, np.ones((1, len(data))))
+    predicted = data.probabilities.argmax(1)
+    if metric.least_groups(data.targets, predicted, data.groups) < LEAST_GROUPS:
+        return Drawn(float(once[0]), np.full(len(weights), np.nan))
     rows = max(1, CELLS_PER_BLOCK // max(1, weights.shape[1]))
     blocks = (weights[i : i + rows] for i in range(0, len(weights), rows))
     parts = [metric.function(data.targets, data.probabilities, block) for block in blocks]
-    once = metric.function(data.targets, data.probabilities, np.ones((1, len(data))))
     return Drawn(float(once[0]), np.concatenate(parts))
 
 
 def metric_interval(
     metric: Metric, data: ArmPredictions, draw: Drawn, confidence: float
 ) -> Interval:
-    """The metric with its clustered bootstrap interval.
-
-    Where every resample of a share agrees (all right or all wrong) the bootstrap has no width;
-    Wilson's interval over the independent groups in the share's denominator stands in.
-    """
+    """The metric with its clustered bootstrap interval; of a share, see `share_interval`."""
     interval = percentile_interval(draw.value, draw.resampled, confidence)
-    if metric.counted is None or interval.high > interval.low or np.isnan(draw.value):
+    if not metric.share:
         return interval
-    counted = metric.counted(data.targets, data.probabilities.argmax(1))
-    return wilson_interval(draw.value, len(np.unique(data.groups[counted])), confidence)
+    (counted,) = metric.counted(data.targets, data.probabilities.argmax(1))
+    return share_interval(interval, data.groups[counted], confidence)
 
 
 def paired_difference(arm: Drawn, against: Drawn, confidence: float) -> Interval:

@@ -110,7 +110,7 @@ METRIC_NAMES = {
     "insertion_local_mean": "Insertion (local mean)", "deletion_road": "Deletion (ROAD)",
     "insertion_road": "Insertion (ROAD)", "marks": "On burnt-in marks",
 }  # fmt: skip
-LOWER_IS_BETTER = ("ece", "brier", "log_loss", "nll", "error")
+LOWER_IS_BETTER = {"ece", "brier", "log_loss"}
 
 
 def metric_name(key: str) -> str:
@@ -122,7 +122,7 @@ def metric_name(key: str) -> str:
 
 def lower_is_better(key: str) -> bool:
     """Whether a smaller value of this metric is the better one."""
-    return any(word in key.lower() for word in LOWER_IS_BETTER)
+    return key in LOWER_IS_BETTER
 
 
 def filters() -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -30,7 +29,6 @@ from sonobalance.service.synthesise import generator_info, make_samples
 from sonobalance.service.uploads import BODY, read_image
 from sonobalance.version import __version__
 
-log = logging.getLogger("sonobalance.service")
 STATIC = files("sonobalance.service") / "static"
 REFUSALS = {
     400: "The form is broken or has no file.",
@@ -185,8 +183,7 @@ def _add_errors(app: FastAPI) -> None:
         return problem(error.status_code, str(error.detail), dict(error.headers or {}))
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected %s", type(error).__name__)  # its message might quote the upload
+    async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
         return problem(500, "Something failed that should not; nothing about the image was kept.")
 
 

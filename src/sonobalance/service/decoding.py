@@ -17,14 +17,15 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonobalance.classify.colour import with_colour
 from sonobalance.config.service import ServiceSettings
-from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_upload
 from sonobalance.errors import SonobalanceError
 
@@ -32,6 +33,7 @@ PREVIEW_PX = 768
 TASKS_PER_PROCESS = 2000  # then it is replaced, so that no decoder's leak grows
 START_SECONDS = 120
 READY = b"ready"
+PAGE = ("width", "height", "frames", "colour")  # of an answer, beside its two images
 
 
 class Undecodable(Exception):  # noqa: N818 - the client's fault, not an error of ours
@@ -51,6 +53,7 @@ class Decoded:
         width, height: native size, pixels.
         frames: number of frames; the middle one was taken.
         preview: PNG of the grey image, at most `PREVIEW_PX` wide or high; empty unless asked for.
+        colour: share of clearly coloured pixels of the picture.
     """
 
     square: NDArray[np.uint8]
@@ -58,6 +61,7 @@ class Decoded:
     height: int
     frames: int
     preview: bytes
+    colour: float
 
 
 Work = Callable[[bytes, int, float, bool], "Decoded | str"]
@@ -137,7 +141,7 @@ class Worker:
             self._restart()
             raise Undecodable("Expected an image, but decoding it failed.", "killed") from None
         square = square.reshape(self.side, self.side)
-        return Decoded(square, page["width"], page["height"], page["frames"], shown[1:])
+        return Decoded(square, preview=shown[1:], **page)
 
     @property
     def ready(self) -> bool:
@@ -186,8 +190,7 @@ def serve_pipe(pipe: Connection, work: Work, side: int, megapixels: float, memor
         if isinstance(found, str):
             pipe.send_bytes(json.dumps({"error": found}).encode())
             continue
-        size = {"width": found.width, "height": found.height, "frames": found.frames}
-        pipe.send_bytes(json.dumps(size).encode())
+        pipe.send_bytes(json.dumps({name: getattr(found, name) for name in PAGE}).encode())
         pipe.send_bytes(np.ascontiguousarray(found.square).tobytes())
         pipe.send_bytes(b"+" + found.preview)
 
@@ -204,14 +207,16 @@ def decode_upload(
 ) -> Decoded | str:
     """Decode in this process; the reason as a sentence where that fails."""
     try:
-        with cleaned(clean):
-            gray, shape = read_upload(content, max_megapixels=megapixels)
-        shown = preview_of(gray) if preview else b""
-        return Decoded(letterbox(gray, side), gray.shape[1], gray.shape[0], shape.frames, shown)
+        read = partial(read_upload, content, max_megapixels=megapixels)
+        (gray, shape), colour = with_colour(read, clean=clean)
+        shown, (height, width) = preview_of(gray) if preview else b"", gray.shape
+        return Decoded(letterbox(gray, side), width, height, shape.frames, shown, colour)
     except SonobalanceError as error:
         return " ".join(str(error).split())
     except MemoryError:
         return "Expected an image that needs less memory; shrink it."
+    except Exception as error:  # noqa: BLE001 - a traceback on stderr may quote the upload
+        return f"Expected an image, but decoding it failed ({type(error).__name__})."
 
 
 def preview_of(gray: NDArray[np.uint8]) -> bytes:

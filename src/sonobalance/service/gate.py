@@ -71,7 +71,7 @@ class Buckets:
 
 
 class Gate:
-    """The outermost layer of the service."""
+    """The outermost layer: no error passes it, for a message may quote an upload."""
 
     def __init__(
         self, app: App, settings: ServiceSettings, access: Access, metrics: Metrics
@@ -100,6 +100,8 @@ class Gate:
             await self.app(scope, receive, noting)
         except Turned as turned:
             await answer(noting, turned)
+        except Exception as error:  # noqa: BLE001 - was answered; the server would log its message
+            log.error("unexpected %s", type(error).__name__)
         finally:
             self.working -= 1
             seconds = time.perf_counter() - begin

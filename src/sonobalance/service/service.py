@@ -78,7 +78,7 @@ class Service:
         """The answer to one upload."""
         decoded = await self._decode(content, preview=preview)
         outputs = await self.batcher.outputs(decoded.square)
-        answer = self.predictor.answers_to(outputs)[0]
+        answer = self.predictor.answers_to(outputs, [decoded.colour])[0]
         self.metrics.answers.labels("refused" if answer.refused else "answered").inc()
         return Prediction(
             **answer.as_json(), image=_info(decoded),
@@ -96,7 +96,7 @@ class Service:
             raise Turned(422, f"Expected a class of {', '.join(classes)}.")
         decoded = await self._decode(content, preview=False)
         outputs = await self.batcher.outputs(decoded.square)
-        answer = self.predictor.answers_to(outputs)[0]
+        answer = self.predictor.answers_to(outputs, [decoded.colour])[0]
         wanted = target or classes[int(outputs.probabilities[0].argmax())]
         maps = await self.batcher.alone(lambda: self._maps(decoded.square, classes.index(wanted)))
         heat = drawn(maps[method], decoded)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sonobalance.arms import SYNTHETIC
 from sonobalance.reporting.artefacts import RunFiles, as_dict, as_list
 from sonobalance.reporting.formatting import finite
 from sonobalance.reporting.score_figures import faithfulness_figure, localisation_figure
 from sonobalance.reporting.section import Section
 from sonobalance.reporting.sections.cases import cards, scale_colours
 
+BALANCED = "over-sampling"  # a synthesis arm without its images
 LOCALISATION = ("pointing_game", "energy_ratio")
 SHORTCUTS = ("border", "marks")
 CHANGED = (*LOCALISATION, "iou", *SHORTCUTS)
@@ -94,16 +96,25 @@ def _change(change: dict[str, Any], unfit: list[str]) -> dict[str, Any]:
         if (score in CHANGED)
         if not label or score in SHORTCUTS
     ]
-    arms = {"before": change.get("before", ""), "after": change.get("after", "")}
+    before, after = str(change.get("before", "")), str(change.get("after", ""))
     return (
-        arms
-        | {
+        {
+            "before": before,
+            "after": after,
+            "question": _question(before, after),
             "rows": [row for row in rows if not row["class"]],
             "by_class": [row for row in rows if row["class"]],
         }
         if rows
         else {}
     )
+
+
+def _question(before: str, after: str) -> str:
+    """What the comparison of two arms answers: of synthesis only where nothing else differs."""
+    if before == BALANCED and after in SYNTHETIC:
+        return "Did synthesis change where the model looks?"
+    return f"Does the model of {after} look elsewhere than that of {before}?"
 
 
 def unfit_maps(document: dict[str, Any]) -> list[str]:

@@ -48,7 +48,11 @@ def results(run: RunFiles) -> Section:
         "decision": decision_figure(as_dict(document.get("decision")), classes),
         "calibration_figure": calibration_figure(as_dict(document.get("calibration"))),
         "calibration": as_dict(document.get("calibration")),
-        "ece": {arm: as_dict(as_dict(scores).get("ece")) for arm, scores in arms.items()},
+        "temperatures": {
+            arm: value
+            for arm, value in as_dict(document.get("calibration")).items()
+            if as_dict(value).get("uncalibrated")
+        },
         "operating": _operating(as_dict(document.get("operating"))),
         "conformal": {
             k: v for k, v in as_dict(document.get("conformal")).items() if isinstance(v, dict)

@@ -14,6 +14,7 @@ from sonobalance.reporting.formatting import (
     signed,
 )
 from sonobalance.reporting.section import Section
+from sonobalance.reporting.sections.explanations import BALANCED
 from sonobalance.reporting.sections.worries import worries
 
 HEADLINE = ("balanced_accuracy", "macro_f1", "macro_auc")
@@ -34,8 +35,7 @@ def verdict(run: RunFiles) -> Section:
         "arm": arm,
         "arm_sentence": arm_sentence(arm),
         "how_chosen": how,
-        "few": min(as_dict(run.evaluation.get("groups_by_class")).values(), default=FEW_GROUPS)
-        < FEW_GROUPS,
+        "few": _few_groups(run),
         "n": run.evaluation.get("n"),
         "groups": run.evaluation.get("groups"),
         "tiles": [
@@ -64,7 +64,7 @@ def shown_arm(run: RunFiles, arms: dict[str, Any]) -> tuple[str, str]:
     choice = run.document("classifier/arms.json")
     if choice.get("chosen") in arms:
         how = "chosen for its macro-F1 on VAL"
-        if choice.get("guarded"):
+        if choice.get("guarded") and not synthesises(str(choice["chosen"])):
             how += " after the harm guard had ruled out synthetic images"
         return str(choice["chosen"]), how
     made = [name for name in arms if synthesises(name)]
@@ -118,6 +118,7 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
     return {
         "arm": arm,
         "against": against,
+        "same": against == BALANCED,
         "judged": judge(metric, row.get("low"), row.get("high")),
         "metric": metric_name(metric),
         "row": row,

@@ -10,8 +10,8 @@ export function showAbout(model) {
     make("h2", { text: `${page.name}, version ${page.version}` }),
     make("p", { text: `${page.description} ${page.intended_use}` }),
     make("h3", { text: "Limits" }), make("ul", {}, ...page.limits.map((text) => make("li", { text }))),
-    make("h3", { text: "How well it did on unseen test images" }),
-    table(["metric", "value", "95 % interval"], metrics.map(([name, m]) => [name.replaceAll("_", " "), m.value.toFixed(3), interval(m)])),
+    make("h3", { text: page.leaky ? "How well it did on test images" : "How well it did on unseen test images" }),
+    table(["metric", "value", page.confidence ? `${+(100 * page.confidence).toFixed(1)} % interval` : "interval"], metrics.map(([name, m]) => [name.replaceAll("_", " "), m.value.toFixed(3), interval(m)])),
     make("h3", { text: "Training data" }),
     table(["part", ...page.classes], Object.entries(page.training_data.counts).filter(([, c]) => Object.keys(c).length)
       .map(([part, counts]) => [part, ...page.classes.map((name) => counts[name] ?? 0)])),
