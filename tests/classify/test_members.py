@@ -132,6 +132,29 @@ def test_half_of_a_second_backbone_is_refused(given, said):
         check_start(settings)
 
 
+@pytest.mark.parametrize("name", ["init", "partner"])
+def test_a_classifier_that_is_missing_is_refused_at_once(tmp_path, name):
+    settings = ClassifierSettings.model_validate({"backbone": "test_resnet", name: tmp_path})
+    with pytest.raises(InputError, match=f"Expected `classifier.{name}` at"):
+        check_start(settings)
+
+
+@pytest.mark.parametrize("name", ["init", "partner"])
+def test_a_classifier_of_another_backbone_is_refused_at_once(tmp_path, name):
+    state = AttentiveClassifier("test_efficientnet", 2).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "weights.safetensors")
+    settings = ClassifierSettings.model_validate({"backbone": "test_resnet", name: tmp_path})
+    with pytest.raises(InputError, match=f"`classifier.{name}` to be .* backbone test_resnet"):
+        check_start(settings)
+
+
+def test_a_backbone_without_a_linear_head_is_refused_at_once_where_one_is_fitted():
+    settings = ClassifierSettings(backbone="dla46x_c", pretrained=True, image_size_px=64)
+    with pytest.raises(SettingsError, match="head_start=random"):
+        check_start(settings)
+    check_start(settings.model_copy(update={"head_start": "random"}))
+
+
 def test_weights_of_another_backbone_are_refused_at_once(settings, pretrained):
     other = {"second_backbone": "test_efficientnet", "second_weights": pretrained}
     with pytest.raises(InputError, match="weights of EfficientNet"):

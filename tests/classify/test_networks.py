@@ -9,6 +9,8 @@ from captum.attr import LayerGradCam
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.errors import SettingsError
+from sonobalance.explanation.cam import evidence_of
+from sonobalance.explanation.layers import layer_of
 
 BACKBONES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext"]
 
@@ -90,6 +92,21 @@ def test_target_layer_is_the_last_feature_map_and_has_gradients(backbone, name, 
     assert target.layout.to_map(gradient).shape[2:] == (side, side)
     assert target.layout.to_map(gradient).abs().sum() > 0
     assert name in (None, target.name)
+
+
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv3_small_050", "lcnet_050", "efficientvit_b0", "mobilenetv2_035"]
+)
+def test_with_lesion_attention_maps_are_of_layers_that_images_pass(backbone):
+    """Its stages are then asked for one by one; some networks are never called as a whole."""
+    model = AttentiveClassifier(backbone, 3, "both", 64, lesion_attention=True).eval()
+    targets = torch.tensor([0, 1])
+    seen = evidence_of(model, layer_of(model.target_layer), images(), targets)
+    assert seen.features.shape[2] * seen.features.shape[3] > 1
+    assert model.gates().spatial is not None
+    assert sum(model.blocks) == model.features(images()).shape[1]
+    exact = model.evidence(images(), targets)
+    assert (exact is None) == (backbone != "mobilenetv2_035")  # a layer behind the average
 
 
 def test_captum_agrees_with_grad_cam_by_hand():

@@ -12,6 +12,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.train import train_classifier
 from sonobalance.data.loading import to_unit
+from sonobalance.deployment.folded import folded
 from sonobalance.errors import InputError
 
 
@@ -43,6 +44,18 @@ def test_mirror_and_temperature_by_hand(folder, make_images):
     )
     mirrored = replace(images, pixels=images.pixels.flip(3))
     np.testing.assert_allclose(predictor.logits(images), predictor.logits(mirrored), atol=1e-6)
+
+
+def test_only_what_timm_lets_overwrite_its_input_does_so(make_images):
+    """A shortcut of a network without norms reads what its activation was given."""
+    torch.manual_seed(0)
+    model = AttentiveClassifier("nf_regnet_b0", 3, image_size_px=32).eval()
+    images = make_images(4)
+    with torch.no_grad():
+        plain = model(to_unit(images.pixels)).numpy()
+        fast = folded(model, 32)(to_unit(images.pixels)).numpy()
+    np.testing.assert_allclose(model_logits(model, images), plain, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fast, plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "mobilenetv2_035", "test_convnext"])

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sonobalance.classify import epochs as module
 from sonobalance.classify import train as training
@@ -42,6 +43,20 @@ def test_overfits_eight_phantoms(tmp_path, make_images, small_settings, pretrain
     predictor = Predictor.load(fit(tmp_path, train, train, settings), CPU)
     assert (predictor.logits(train).argmax(1) == train.targets.numpy()).all()
     assert predictor.probabilities(train).max(1).min() > 0.9
+
+
+def test_a_backbone_without_a_linear_head_is_fine_tuned(tmp_path, make_images, small_settings):
+    """No regression can become its head, at the end as little as at the start."""
+    state = timm.create_model("dla46x_c", num_classes=0).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "w.safetensors")
+    settings = small_settings.model_copy(
+        update={
+            "backbone": "dla46x_c", "weights": tmp_path / "w.safetensors", "head_start": "random",
+            "epochs": 1, "head_epochs": 1, "lesion_attention": False,
+        }
+    )  # fmt: skip
+    images = make_images(6)
+    assert Predictor.load(fit(tmp_path / "fit", images, images, settings), CPU).model.head is None
 
 
 @pytest.mark.parametrize(

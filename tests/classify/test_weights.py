@@ -41,6 +41,38 @@ def test_positions_of_a_transformer_are_resampled(tmp_path):
     assert model(torch.zeros(1, 1, 64, 64)).shape == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("name", "size"), [("vit_wee_patch16_reg1_gap_256", 128), ("test_vit4", 64)]
+)
+def test_positions_without_prefix_tokens_are_resampled_whole(tmp_path, name, size):
+    saved(tmp_path / "w.safetensors", name)
+    model = AttentiveClassifier(name, 3, "none", size)
+    assert load_backbone(model, tmp_path / "w.safetensors")
+    assert model(torch.zeros(1, 1, size, size)).shape == (1, 3)
+
+
+def test_what_stays_at_random_is_said(tmp_path, capsys):
+    model = timm.create_model("test_resnet", num_classes=0)
+    state = {k: v.contiguous() for k, v in model.state_dict().items() if k != "conv1.0.weight"}
+    save_file(state, tmp_path / "w.safetensors")
+    load_backbone(AttentiveClassifier("test_resnet", 3), tmp_path / "w.safetensors")
+    assert "1 tensors of test_resnet start at random: conv1.0.weight" in capsys.readouterr().err
+
+
+def test_biases_of_relative_positions_are_resampled(tmp_path, capsys):
+    """Windows shrink with the image; tables of another size would stay at random."""
+    name = "swin_tiny_patch4_window7_224"
+    source = saved(tmp_path / "w.safetensors", name)
+    model = AttentiveClassifier(name, 3, "none", 128)
+    load_backbone(model, tmp_path / "w.safetensors")
+    assert "start at random" not in capsys.readouterr().err
+    table = "layers.3.blocks.0.attn.relative_position_bias_table"
+    given, fitted = source.state_dict()[table], model.backbone.state_dict()[table]
+    assert given.shape == (169, 24)
+    assert fitted.shape == (49, 24)
+    torch.testing.assert_close(fitted[24], given[84], atol=1e-3, rtol=0)  # no shift: the middle
+
+
 def test_a_missing_and_a_damaged_file_are_named(tmp_path):
     model = AttentiveClassifier("test_resnet", 3)
     with pytest.raises(InputError, match="no such file"):

@@ -60,9 +60,14 @@ def make_backbone(
         ) from error
     for module in model.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
+            module.meant_in_place, module.inplace = True, False  # type: ignore[assignment]
     speed_up(model)
     return model
+
+
+def meant_in_place(network: nn.Module) -> list[Any]:
+    """Modules of `make_backbone` that timm lets overwrite their input; others must never do so."""
+    return [module for module in network.modules() if getattr(module, "meant_in_place", False)]
 
 
 def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:

@@ -58,17 +58,26 @@ class MapLayout:
 
 
 def find_layouts(
-    backbone: nn.Module, to_rgb: Callable[[torch.Tensor], torch.Tensor], image_size_px: int
+    backbone: Any, images: torch.Tensor, *, stages: bool = False
 ) -> tuple[list[MapLayout], MapLayout]:
     """The stages whose output can be gated, first to last, and the last spatial feature map.
 
     The last block of a network with class tokens is left out of both: its other tokens no longer
     reach the head. There the last map is the input of that block's attention.
 
+    Args:
+        backbone: a timm network.
+        images: (1, 3, S, S) float32, any.
+        stages: whether the network will be asked for its stages one by one
+            (`forward_intermediates`): what holds them all is then never called itself.
+
     Raises:
         SettingsError: the network has no feature map that this function understands.
     """
-    shapes = _output_shapes(backbone, to_rgb(torch.zeros(1, 1, image_size_px, image_size_px)))
+    one_by_one = stages and hasattr(backbone, "forward_intermediates")
+    shapes = _output_shapes(
+        backbone, backbone.forward_intermediates if one_by_one else backbone, images
+    )
     prefix = int(getattr(backbone, "num_prefix_tokens", 0))
     found = [
         layout
@@ -124,8 +133,10 @@ def _stages(backbone: nn.Module) -> list[tuple[str, int]]:
     return [(row["module"], row["num_chs"]) for row in rows]
 
 
-def _output_shapes(backbone: nn.Module, images: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """Shape of each module's output, in the order in which the modules finish."""
+def _output_shapes(
+    backbone: nn.Module, work: Callable[[torch.Tensor], Any], images: torch.Tensor
+) -> dict[str, tuple[int, ...]]:
+    """Shape of each output of a module in this work, in the order in which the modules finish."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -139,7 +150,8 @@ def _output_shapes(backbone: nn.Module, images: torch.Tensor) -> dict[str, tuple
     was_training = backbone.training
     try:
         with torch.no_grad():
-            backbone.eval()(images)
+            backbone.eval()
+            work(images)
     finally:
         backbone.train(was_training)
         for handle in handles:

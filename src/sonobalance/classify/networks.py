@@ -111,7 +111,8 @@ class AttentiveClassifier(nn.Module):
         cfg = self.backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(cfg["std"]).view(1, 3, 1, 1))
-        layouts, target = find_layouts(self.backbone, self._to_rgb, image_size_px)
+        black = self._to_rgb(torch.zeros(1, 1, image_size_px, image_size_px))
+        layouts, target = find_layouts(self.backbone, black, stages=lesion_attention)
         self.target_layer = self._layer(target)
         self.stages = tuple(self._layer(layout) for layout in layouts)
         self.gated: dict[str, Gates] = {}
@@ -120,7 +121,7 @@ class AttentiveClassifier(nn.Module):
             self._gate(layout, attention)
         self.lesion: LesionHead | None = None
         if lesion_attention:
-            self._attend(image_size_px, classes, dropout)
+            self._attend(black, classes, dropout)
         self.partners = nn.ModuleList(
             AttentiveClassifier(
                 name, classes, attention, image_size_px, attention_stages=attention_stages,
@@ -175,7 +176,8 @@ class AttentiveClassifier(nn.Module):
         if self.lesion is None or self.head is None:
             return None
         seen = self._look(images)
-        if not torch.allclose(self._averaged(seen.maps), seen.features.mean((2, 3)), atol=1e-4):
+        read, averages = self._averaged(seen.maps), seen.features.mean((2, 3))
+        if read.shape != averages.shape or not torch.allclose(read, averages, atol=1e-4):
             return None
         whole = spread(seen.features, self.head.weight[targets], seen.outline.shape[-2:])
         own = whole + self.lesion.evidence(seen.levels, seen.features, seen.outline, targets)
@@ -212,10 +214,11 @@ class AttentiveClassifier(nn.Module):
     @property
     def blocks(self) -> tuple[int, ...]:
         """How `features` divides into parts of one kind: their widths, in order."""
+        read = self.head.in_features if self.head else self.backbone.num_features
         if self.lesion is None:
-            return (self.head.in_features if self.head else self.backbone.num_features,)
+            return (read,)
         *levels, last = self.lesion.channels
-        return (last, *(c for c in levels for _ in range(4)), last)
+        return (read, *(c for c in levels for _ in range(4)), last)
 
     @property
     def head(self) -> nn.Linear | None:
@@ -274,9 +277,8 @@ class AttentiveClassifier(nn.Module):
         maps, seen = self.backbone.forward_intermediates(self._to_rgb(images), indices=levels)
         return Seen(maps, self.last_layout.to_map(maps), seen, self.lesion.outline(seen))
 
-    def _attend(self, image_size_px: int, classes: int, dropout: float) -> None:
+    def _attend(self, black: torch.Tensor, classes: int, dropout: float) -> None:
         """Add the lesion head, fitted to the last maps of the backbone."""
-        black = self._to_rgb(torch.zeros(1, 1, image_size_px, image_size_px))
         self.last_layout, channels = last_features(self.backbone, black)
         self.lesion = LesionHead(channels, self.last_layout.channels, classes, dropout)
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from sonobalance.classify.backbones import meant_in_place
 from sonobalance.classify.features import resized
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.temperature import tempered
@@ -142,7 +143,7 @@ def working_in_place(model: AttentiveClassifier) -> Iterator[None]:
 
     They must not do so while maps are made, which look at what layers gave.
     """
-    modules: list[Any] = [m for m in model.modules() if getattr(m, "inplace", None) is False]
+    modules = meant_in_place(model)
     for module in modules:
         module.inplace = True
     try:

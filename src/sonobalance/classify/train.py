@@ -67,7 +67,7 @@ def train_classifier(
         if other is not None:
             second = tune(material, other, seed=seed, folder=folder / "second", device=device)
         join(learner, material, settings, seed=seed, second=second)
-    elif learner.pretrained and settings.refit_head:
+    elif learner.pretrained and settings.refit_head and learner.average.head is not None:
         refit(learner, material, settings)
     write_stats(folder, learner)
     write_model(

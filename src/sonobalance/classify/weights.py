@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table_simple
 from torch import nn
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import ClassifierSettings
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.progress import console
 
 _ENOUGH = 0.9
 
@@ -22,7 +24,8 @@ def check_start(settings: ClassifierSettings) -> None:
 
     Raises:
         InputError: a file of weights is missing, damaged or of another backbone.
-        SettingsError: timm has no such backbone, or what a second one needs is not given.
+        SettingsError: timm has no such backbone, no head can be fitted to it, or what a second one
+            needs is not given.
     """
     second = settings.second_backbone
     if settings.second_weights and not second:
@@ -41,8 +44,27 @@ def check_start(settings: ClassifierSettings) -> None:
     for backbone, weights in pairs:
         if backbone:
             model = AttentiveClassifier(backbone, 2, image_size_px=settings.image_size_px)
+            _check_head(model, settings)
             if weights:
                 load_backbone(model, weights)
+            if backbone == settings.backbone:
+                _check_others(model, settings)
+
+
+def _check_head(model: AttentiveClassifier, settings: ClassifierSettings) -> None:
+    pretrained = settings.pretrained or settings.weights or settings.init
+    if model.head is None and pretrained and settings.head_start == "probe":
+        raise SettingsError(
+            f"Expected a backbone that ends in a linear layer for `classifier.head_start=probe`, "
+            f"but {model.name} does not; choose another backbone, or fine-tune it with "
+            "`classifier.head_start=random`."
+        )
+
+
+def _check_others(model: AttentiveClassifier, settings: ClassifierSettings) -> None:
+    for folder, name in ((settings.init, "init"), (settings.partner, "partner")):
+        if folder is not None:
+            load_classifier(model, folder, f"`classifier.{name}`")
 
 
 def load_backbone(model: AttentiveClassifier, path: Path) -> int:
@@ -78,11 +100,15 @@ def load_backbone(model: AttentiveClassifier, path: Path) -> int:
             "`classifier.backbone` (or `classifier.second_backbone`) to the model that it was "
             "saved from."
         )
+    if left := [name for name in body if name not in fitting]:
+        console.print(f"  {len(left)} tensors of {model.name} start at random: {left[0]}, ...")
     model.backbone.load_state_dict(fitting, strict=False)
     return len(fitting)
 
 
-def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
+def load_classifier(
+    model: AttentiveClassifier, folder: Path, setting: str = "`classifier.init`"
+) -> int:
     """Copy backbone, gates and lesion head of a trained classifier; the classes may differ.
 
     Layers that give logits stay as they are. Gates or a lesion head that only one of the two has
@@ -91,6 +117,7 @@ def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
     Args:
         model: changed in place.
         folder: as `train_classifier` wrote it.
+        setting: what named it, for the message.
 
     Returns:
         How many tensors were copied.
@@ -98,7 +125,7 @@ def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
     Raises:
         InputError: a file is missing or damaged, or the classifier has another backbone.
     """
-    given = _read(weights_file(folder), "`classifier.init`")
+    given = _read(weights_file(folder), setting)
     heads = {f"backbone.{name}" for name in _head_names(model.backbone)}
     heads.add("lesion.classify.weight")
     wanted = {name: value for name, value in model.state_dict().items() if name not in heads}
@@ -111,9 +138,9 @@ def load_classifier(model: AttentiveClassifier, folder: Path) -> int:
     matching = sum(name in fitting for name in body)
     if matching < len(body):
         raise InputError(
-            f"Expected `classifier.init` to be a classifier with the backbone "
-            f"{type(model.backbone).__name__} of these settings, but only {matching} of "
-            f"{len(body)} tensors in {folder} match; set `classifier.backbone` to its own."
+            f"Expected {setting} to be a classifier with the backbone {model.name} of these "
+            f"settings, but only {matching} of {len(body)} tensors in {folder} match; set "
+            "`classifier.backbone` to its own."
         )
     model.load_state_dict(fitting, strict=False)
     return len(fitting)
@@ -157,11 +184,13 @@ def _fit(
     """The given tensor in the wanted shape, or None when it does not fit."""
     if given.shape == wanted.shape:
         return given
+    resampled: torch.Tensor | None = None
     if name.endswith("pos_embed") and given.ndim == 3 and given.shape[2] == wanted.shape[2]:
-        prefix = int(getattr(backbone, "num_prefix_tokens", 1))
+        apart = getattr(backbone, "no_embed_class", False)  # prefix tokens without a position
+        prefix = 0 if apart else int(getattr(backbone, "num_prefix_tokens", 1))
         side = round((wanted.shape[1] - prefix) ** 0.5)
-        resampled: torch.Tensor = resample_abs_pos_embed(
-            given, [side, side], num_prefix_tokens=prefix
-        )
-        return resampled if resampled.shape == wanted.shape else None
-    return None
+        resampled = resample_abs_pos_embed(given, [side, side], num_prefix_tokens=prefix)
+    elif name.endswith(".relative_position_bias_table") and given.shape[1:] == wanted.shape[1:]:
+        window: Any = backbone.get_submodule(name.rpartition(".")[0]).window_size
+        resampled = resize_rel_pos_bias_table_simple(given, window, tuple(wanted.shape))
+    return resampled if resampled is not None and resampled.shape == wanted.shape else None
