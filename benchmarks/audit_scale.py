@@ -18,10 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 
 import cv2
 import numpy as np
+from finished import rows_of
 from numpy.typing import NDArray
 
 from sonobalance.config import AuditSettings, DataSettings
@@ -54,11 +56,10 @@ def main() -> None:
     if given.folder:
         write_json(given.out, measure(given.folder, given.workers))
         return
-    rows = read_json(given.out)["rows"] if given.out.is_file() else []
-    for size in given.sizes:
-        if size not in {row["images"] for row in rows}:
-            rows.append(measured(size, given.workers, given.work))
-            write_json(given.out, document(rows, given.workers))
+    rows = rows_of(given.out, {"threads": given.workers})
+    for size in sorted({*given.sizes} - {row["images"] for row in rows}):
+        rows = sorted([*rows, measured(size, given.workers, given.work)], key=itemgetter("images"))
+        write_json(given.out, document(rows, given.workers))
     sys.stdout.write(given.out.read_text())
 
 
@@ -66,7 +67,8 @@ def document(rows: list[dict[str, float]], workers: int) -> dict[str, object]:
     """What is written: how it was measured, the rows, and the law through the last two."""
     sizes = " ".join(f"{row['images']:.0f}" for row in rows)
     return {
-        "command": f"python benchmarks/audit_scale.py --out docs/results/audit-scale.json {sizes}",
+        "command": "python benchmarks/audit_scale.py --out docs/results/audit-scale.json "
+        f"--workers {workers} {sizes}",
         "data": f"phantoms of {SIDE_PX} px, {100 * COPIES:.0f} % planted copies, seed 0",
         "environment": environment(),
         "threads": workers,

@@ -4,11 +4,12 @@
 
 RUN is a folder with the stages index, audit and split done; only its TRAIN part is read. The budget
 is processor time of one thread, the warm-up, snapshots and their judgement included: it means the
-same on a busy machine. `lightweight-gan` is not conditional, so that each class gets a third (one
-over the number of classes) of the budget. Each class is generated `DRAWS` times over, each time as
-many images as TRAIN has: KID compares TRAIN with all of them, the rest is the mean over the draws,
-so that it counts less which latents were drawn. Calls for single seeds or methods add their rows to
-the same file.
+same on a busy machine (on a GPU it is wall time). `lightweight-gan` is not conditional, so that
+each class gets a third (one over the number of classes) of the budget. Each class is generated
+`DRAWS` times over, each time as many images as TRAIN has: KID compares TRAIN with all of them, the
+rest is the mean over the draws, so that it counts less which latents were drawn. Calls for single
+seeds or methods add their rows to the same file, if budget, TRAIN, weights and kind of device are
+the same.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
@@ -29,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from finished import rows_of
 from lightweight import Rival
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -39,13 +41,14 @@ from sonobalance.data.guard import reading_only
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images, to_pixels
 from sonobalance.environment import environment
-from sonobalance.files import read_json, write_json
+from sonobalance.files import read_json, sha256_of, write_json
 from sonobalance.gan.features import eyes_of
 from sonobalance.gan.framing import fill, find_frames, refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import hold_back
 from sonobalance.gan.judging import REPORT
 from sonobalance.gan.sampling import Sampler
+from sonobalance.gan.snapshot import hash_images
 from sonobalance.gan.train import train_gan
 from sonobalance.randomness import torch_generator
 from sonobalance.runs import open_run
@@ -79,7 +82,9 @@ def arguments() -> argparse.Namespace:
     parser = arguments_of_study(__doc__.split("\n")[0])
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of processor time")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of processor time; on a GPU of wall time"
+    )
     parser.add_argument(
         "--grids", type=Path, help="folder for all images and grids; never commit it"
     )
@@ -110,6 +115,20 @@ class Study:
             self.images = load_images(train, given.size, splits.manifest.classes)
         self.groups = [splits.group[key] for key in self.images.ids]
         self.real = look(self.images, given)
+
+    def header(self) -> dict[str, Any]:
+        """What all rows of a file must have in common."""
+        given, images = self.given, self.images
+        settings = self.settings.model_dump(mode="json", exclude={"total_kimg"})
+        return {
+            "budget": {"processor_minutes": given.minutes, "size": given.size, "draws": DRAWS,
+                       "settings": settings},
+            "inputs": {"train": hash_images(images), "weights": sha256_of(given.weights),
+                       "referee": given.referee and sha256_of(given.referee),
+                       "device": self.device.type},
+            "backbone": given.backbone,
+            "images": {c: int((images.targets == k).sum()) for k, c in enumerate(images.classes)},
+        }  # fmt: skip
 
     def floor(self) -> dict[str, Any]:
         """One half of TRAIN against the other, no group in both."""
@@ -176,17 +195,25 @@ def standardised(x: Features, by: Features) -> Features:
     return np.asarray((x - by.mean(0)) / np.sqrt(by.var(0).mean()))
 
 
+def clock(device: torch.device) -> float:
+    """Seconds of processor time; on a GPU of wall time, once it has done what it was asked."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 def ours(study: Study, objective: str, seed: int) -> tuple[LabelledImages, dict[str, Any]]:
     """Train one of our objectives within the budget; images and what to record."""
     settings = study.settings.model_copy(update={"objective": objective})
-    began, deadline = time.process_time(), 60 * study.given.minutes
+    began, deadline = clock(study.device), 60 * study.given.minutes
     with tempfile.TemporaryDirectory() as name:
         path = train_gan(
             study.images, settings, seed=seed, folder=Path(name), device=study.device,
             total_kimg=1e6, groups=study.groups, eyes=study.eyes,
-            goes_on=lambda: time.process_time() - began < deadline,
+            goes_on=lambda: clock(study.device) - began < deadline,
         )  # fmt: skip
-        seconds, report = time.process_time() - began, read_json(Path(name) / REPORT)
+        seconds, report = clock(study.device) - began, read_json(Path(name) / REPORT)
         wanted = study.images.targets.repeat(DRAWS)
         samples = Sampler.load(path, study.device).sample(wanted, seed=seed)
     keys = ("kimg", "best_kimg", "collapsed", "parameters", "kid_features")
@@ -206,16 +233,16 @@ def lightweight(study: Study, seed: int) -> tuple[LabelledImages, dict[str, Any]
     frames = find_frames(images.pixels)
     pixels, steps, spent = images.pixels.repeat(DRAWS, 1, 1, 1), {}, 0.0
     for k, label in enumerate(images.classes):
-        began = time.process_time()
+        began = clock(study.device)
         of = fit.pixels[fit.targets == k]
         real = (fill(of, find_frames(of)) + 1) / 2
         rival = Rival(given.size, RIVAL_BATCH, seed, study.device)
         random = torch_generator(seed, "lightweight-gan", label)
-        while time.process_time() - began < 60 * given.minutes / len(images.classes):
+        while clock(study.device) - began < 60 * given.minutes / len(images.classes):
             drawn = real[torch.randint(len(real), (rival.batch_size,), generator=random)]
             flips = torch.randint(2, (len(drawn), 1, 1, 1), generator=random).bool()
             rival.step(torch.where(flips, drawn.flip(3), drawn).to(study.device))
-        steps[label], spent = rival.steps, spent + time.process_time() - began
+        steps[label], spent = rival.steps, spent + clock(study.device) - began
         mine = images.targets.repeat(DRAWS) == k
         made = rival.generate(int(mine.sum())) * 2 - 1
         pixels[mine] = to_pixels(refit(made, frames.repeat(DRAWS, 1)[mine]))
@@ -234,25 +261,12 @@ def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
     return LabelledImages(pixels, images.targets.repeat(DRAWS), ids, images.classes)
 
 
-def rows_of(path: Path, budget: dict[str, Any]) -> list[dict[str, Any]]:
-    """The finished rows of a file; ends the program where they had another budget."""
-    found: dict[str, Any] = read_json(path) if path.is_file() else {"budget": budget, "rows": []}
-    if found["budget"] != budget:
-        sys.exit(f"Expected {path} to have rows of this budget and these settings of the GAN, but "
-                 "they differ; name another file with --out, or move this one away.")  # fmt: skip
-    rows: list[dict[str, Any]] = found["rows"]
-    return rows
-
-
 def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     study = Study(given)
-    budget = {
-        "processor_minutes": given.minutes, "size": given.size, "draws": DRAWS,
-        "settings": study.settings.model_dump(mode="json", exclude={"total_kimg"}),
-    }  # fmt: skip
-    rows = rows_of(given.out, budget)
+    header = study.header()
+    rows = rows_of(given.out, header)
     for seed in given.seeds:
         _, held = hold_back(study.images, study.groups, study.settings.held_back, seed)
         for method in given.methods:
@@ -272,14 +286,12 @@ def main() -> None:
                     study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
                 )
                 write_png(given.grids / f"{method}-{seed}.png", sheet)
-            rows = [*rows_of(given.out, budget), row]  # another call may have added some
+            rows = [*rows_of(given.out, header), row]  # another call may have added some
             write_json(given.out, {
                 "what": __doc__,
                 "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
-                "budget": budget, "backbone": given.backbone,
+                **header,
                 "weights": given.weights.name, "referee": given.referee and given.referee.name,
-                "images": {c: int((study.images.targets == k).sum())
-                           for k, c in enumerate(study.images.classes)},
                 "real_versus_real": floor, "environment": environment(), "rows": rows,
             })  # fmt: skip
 

@@ -12,9 +12,10 @@ drawing, augmentation and averaging, on images drawn at random. Two references i
   (`rival_batch`; its memory allows no larger one on a small machine). `ratio_to_lightweight_gan` is
   images per second of ours over its.
 
-Repetitions of ours and of the bare convolutions are interleaved; medians with the least and the
-greatest value are given. On the CPU, times are processor time of one thread, so that other work on
-the machine counts little.
+Steps with and without the penalty are measured apart and averaged at their share. Repetitions of
+ours and of the bare convolutions are interleaved; medians with the least and the greatest value are
+given. On the CPU, times are processor time of one thread, so that other work on the machine counts
+little.
 `--weights` adds the branch of frozen pretrained features.
 """
 
@@ -25,6 +26,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ import numpy as np
 import torch
 from lightweight import PENALTY_INTERVAL, Rival
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.weights import load_backbone
@@ -43,7 +45,7 @@ from sonobalance.files import write_json
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.latents import encode_bank
 from sonobalance.gan.steps import game_step, warmup_step
-from sonobalance.gan.training import Training, start
+from sonobalance.gan.training import Counters, Training, start
 from sonobalance.precision import arithmetic
 
 IMAGES = 64
@@ -64,11 +66,15 @@ def arguments() -> argparse.Namespace:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes every convolution and its backward pass, to run them again alone."""
+    """Notes every convolution and its backward pass, to run them again alone, and counts FLOPs.
+
+    `FlopCounterMode` cannot look at the gradient penalty: its hooks refuse `autograd.grad`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[Any, tuple[Any, ...]]] = []
+        self.flops = 0.0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (
@@ -76,7 +82,10 @@ class Recorder(TorchDispatchMode):
             torch.ops.aten.convolution_backward.default,
         ):
             self.calls.append((func, tuple(args)))
-        return func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func.overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
 
     @torch.no_grad()
     def replay(self) -> Callable[[], None]:
@@ -93,6 +102,39 @@ class Recorder(TorchDispatchMode):
                     func(*args)
 
         return run
+
+
+def recorded(run: Callable[[], None]) -> Recorder:
+    with Recorder() as recorder:
+        run()
+    return recorder
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A step with its lazy penalty and one without; one in `interval` has it."""
+
+    penalised: Callable[[], None]
+    plain: Callable[[], None]
+    interval: int
+
+    @classmethod
+    def of(cls, step: Callable[[], None], counter: Counters | Rival, interval: int) -> Lazy:
+        """Of a step that is penalised where its counter is a multiple of `interval`."""
+
+        def at(count: int) -> Callable[[], None]:
+            def run() -> None:
+                counter.steps = count
+                step()
+
+            return run
+
+        return cls(at(interval), at(interval + 1), interval)
+
+    def mean(self, measure: Callable[[Callable[[], None]], float]) -> float:
+        """Mean of a measure over the steps, each kind at its share."""
+        plain = measure(self.plain)
+        return plain + (measure(self.penalised) - plain) / self.interval
 
 
 def training(size: int, batch: int, given: argparse.Namespace) -> Training:
@@ -137,19 +179,8 @@ def _finish(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def rival_seconds(rival: Rival, real: torch.Tensor, device: str) -> float:
-    """Mean time of its steps: one in `PENALTY_INTERVAL` has the gradient penalty."""
-    spent = []
-    for kind in (0, 1):
-        rival.steps = kind
-        spent.append(seconds(lambda: rival.step(real), 1, device))
-    return (spent[0] + (PENALTY_INTERVAL - 1) * spent[1]) / PENALTY_INTERVAL
-
-
 def flops_of(run: Callable[[], None]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops())
+    return recorded(run).flops
 
 
 def peak_mib(run: Callable[[], None], device: str) -> float:
@@ -182,27 +213,28 @@ def measure(size: int, given: argparse.Namespace) -> dict[str, Any]:
     """One resolution."""
     device, batch, small = given.device, given.batch, given.rival_batch
     t, same = training(size, batch, given), training(size, small, given)
-    ours, ours_small, warm = stepper(t), stepper(same), stepper(t, warmup_step)
-    rival = Rival(size, small, 0, torch.device(device))
+    rival, every = Rival(size, small, 0, torch.device(device)), t.settings.r1_interval
     real = torch.rand(small, 1, size, size, device=device)
-    t.counters.steps = 1  # a usual step: the penalties come every `r1_interval` steps
-    flops = flops_of(ours)
-    with Recorder() as recorder:
-        ours()
-    bare = recorder.replay()
-    bare_flops = flops_of(bare)
-    memory = {"ours": peak_mib(ours, device), "lightweight_gan": peak_mib(
-        lambda: rival.step(real), device)}  # fmt: skip
-    for run in (ours, ours_small, warm, bare):
-        seconds(run, SETTLE, device)
+    ours = Lazy.of(stepper(t), t.counters, every)
+    ours_small = Lazy.of(stepper(same), same.counters, every)
+    theirs = Lazy.of(lambda: rival.step(real), rival, PENALTY_INTERVAL)
+    warm = stepper(t, warmup_step)
+    memory = {"ours": peak_mib(ours.penalised, device),
+              "lightweight_gan": peak_mib(theirs.penalised, device)}  # fmt: skip
+    flops = ours.mean(flops_of)
+    penalised, plain = recorded(ours.penalised), recorded(ours.plain)
+    bare = Lazy(penalised.replay(), plain.replay(), every)
+    bare_flops = bare.mean(flops_of)
+    for kinds in (ours, ours_small, bare):
+        kinds.mean(lambda run: seconds(run, SETTLE, device))
+    seconds(warm, SETTLE, device)
     times: dict[str, list[float]] = {k: [] for k in ("ours", "small", "warm", "bare", "rival")}
     for _ in range(given.repetitions):
-        times["ours"].append(seconds(ours, STEPS, device))
-        times["bare"].append(seconds(bare, STEPS, device))
-        times["small"].append(seconds(ours_small, STEPS, device))
+        for key, kinds in (("ours", ours), ("bare", bare), ("small", ours_small)):
+            times[key].append(kinds.mean(lambda run: seconds(run, STEPS, device)))
         times["warm"].append(seconds(warm, STEPS, device))
     for _ in range(given.rival_repetitions):
-        times["rival"].append(rival_seconds(rival, real, device))
+        times["rival"].append(theirs.mean(lambda run: seconds(run, 1, device)))
     median = {key: float(np.median(value)) for key, value in times.items()}
     reached, bound = flops / median["ours"], bare_flops / median["bare"]
     networks = {"G": t.generator, "encoder": t.encoder, **t.discriminators}
@@ -215,7 +247,7 @@ def measure(size: int, given: argparse.Namespace) -> dict[str, Any]:
         "images_per_second_lightweight_gan": speed(times["rival"], small),
         "gflops_per_image": round(flops / batch / 1e9, 3),
         "gflops_per_second": {"reached": round(reached / 1e9, 1), "bound": round(bound / 1e9, 1)},
-        "convolutions_recorded": len(recorder.calls),
+        "convolutions_recorded": {"penalised": len(penalised.calls), "plain": len(plain.calls)},
         "parameters": {k: sum(p.numel() for p in n.parameters()) for k, n in networks.items()},
         "parameters_lightweight_gan": {
             k: sum(p.numel() for p in n.parameters())

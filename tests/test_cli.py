@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
@@ -86,6 +88,36 @@ def test_a_value_out_of_range_says_so(capsys: pytest.CaptureFixture[str]) -> Non
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(sonobalance.errors.InputError):
         cli.main(["run", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--debug"])
+
+
+@pytest.mark.parametrize("letters", [10, 1_000_000])
+def test_a_reader_who_leaves_hears_nothing(letters: int) -> None:
+    """As with `| head`, who leaves while a command writes or before its last words."""
+    code = (
+        "from sonobalance import cli\n"
+        f"cli.app = lambda *_, **__: print('x' * {letters})\n"
+        "cli.main([])\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), "Cannot read or write (No space left); check"),
+        (OSError("odd"), "Cannot read or write (odd); check"),
+        (OSError(errno.ENOSPC, "No space left", "a.png"), "Cannot use a.png (No space left)"),
+    ],
+)
+def test_a_failure_of_the_system_names_what_is_known(error: OSError, text: str) -> None:
+    assert cli.sentence(error).startswith(text)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

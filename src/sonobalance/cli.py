@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -57,8 +58,16 @@ def main(argv: list[str] | None = None) -> None:
     arguments = [word for word in arguments if word != "--debug"]
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
+        if isinstance(result, Path):
+            print(result)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         fail("Interrupted; give the same command again to go on.", INTERRUPTED)
+    except BrokenPipeError:  # such as `| head`: nobody reads on
+        if debug:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else flushed at exit
+        sys.exit(1)
     except (SonobalanceError, CycloptsError, ValidationError, OSError) as error:
         if debug:
             raise
@@ -67,8 +76,6 @@ def main(argv: list[str] | None = None) -> None:
         if debug:
             raise
         fail(f"Unexpected {type(error).__name__}: {error}. Please report it with --debug.", 1)
-    if isinstance(result, Path):
-        print(result)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -92,5 +99,6 @@ def sentence(error: Exception) -> str:
             f"did you mean {near}?" if near != "--" else "see --help."
         )
     if isinstance(error, OSError):
-        return f"Cannot use {error.filename} ({error.strerror}); check the path and the free space."
+        what = "read or write" if error.filename is None else f"use {error.filename}"
+        return f"Cannot {what} ({error.strerror or error}); check the path and the free space."
     return " ".join(str(error).split())

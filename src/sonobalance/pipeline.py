@@ -130,12 +130,13 @@ def check_source(folder: Path) -> None:
 
 def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
-    from sonobalance.plan import estimate, images_below
+    from sonobalance.data.extent import count_images
+    from sonobalance.plan import estimate
 
     check_source(folder)
     console.print_json(settings.model_dump_json())
     table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
-    for row in estimate(images_below(folder, settings.data), settings):
+    for row in estimate(count_images(folder, settings.data), settings):
         table.add_row(
             row.stage, f"{row.minutes:.1f}", f"{row.memory_gib:.1f}", f"{row.disk_mib:.0f}"
         )

@@ -8,10 +8,10 @@ reach; it and the seconds per image of the other stages come from
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sonobalance.arms import arms_of, need_generator
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.config import DataSettings, GanSettings, Settings
-from sonobalance.data.extent import count_images
+from sonobalance.config import GanSettings, Settings
 from sonobalance.enlarging import enlarges
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
@@ -45,11 +44,6 @@ class Cost:
     minutes: float
     memory_gib: float
     disk_mib: float
-
-
-def images_below(source: Path, data: DataSettings | None = None) -> int:
-    """How many images a folder, table or archive seems to hold, without decoding one."""
-    return count_images(source, data or DataSettings())
 
 
 def estimate(images: int, settings: Settings) -> list[Cost]:
@@ -131,7 +125,8 @@ def enlarger_flops(settings: Settings) -> tuple[float, float]:
 def _gan(settings: Settings, speed: float, images: int) -> Cost:
     gan, rounds = settings.gan, settings.synthesis.rounds
     warmup, game = gan_flops(gan)
-    kimg = gan.total_kimg + settings.synthesis.gan_kimg_per_round * (rounds - 1)
+    later = _whole_snapshots(settings.synthesis.gan_kimg_per_round, gan)
+    kimg = _whole_snapshots(gan.total_kimg, gan) + later * (rounds - 1)
     flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
     native, enlarged = frozen_flops(settings)
     frozen = 1000 * (gan.autoencoder_kimg * native + kimg * enlarged)
@@ -143,6 +138,11 @@ def _gan(settings: Settings, speed: float, images: int) -> Cost:
         BASE_MEMORY_GIB + 1.2 + gan.batch_size * gan.base_channels * gan.image_size_px**2 * 4e-8
     )
     return Cost("train-gan and synthesize", seconds / 60, memory, 100)
+
+
+def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
+    """What is trained where `kimg` is asked for: up to the next snapshot."""
+    return gan.snapshot_kimg * math.ceil(kimg / gan.snapshot_kimg - 1e-6)
 
 
 def _classifier(settings: Settings, images: float, speed: float) -> Cost:

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,8 +135,8 @@ def test_nothing_there(tmp_path):
     refused(tmp_path, "model.json")
 
 
-def write_zip(path, members, mode="w"):
-    with zipfile.ZipFile(path, mode, zipfile.ZIP_DEFLATED) as archive:
+def write_zip(path, members, mode="w", packed=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, mode, packed) as archive:
         for name, content in members:
             archive.writestr(name, content)
     return path
@@ -183,6 +185,73 @@ def test_a_zip_with_a_flipped_byte_is_refused(tmp_path, whole):
     content[len(content) // 2] ^= 4
     (tmp_path / "flipped.zip").write_bytes(content)
     refused(tmp_path / "flipped.zip", "whole bundle")
+
+
+def declaring(path, size):
+    """Let a ZIP of one file declare another size of it, where it is stored and in the index."""
+    content = path.read_bytes()
+    for magic, offset in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
+        at = content.index(magic) + offset
+        content = content[:at] + size.to_bytes(4, "little") + content[at + 4 :]
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("packed", "match"),
+    [
+        (zipfile.ZIP_DEFLATED, "whole bundle"),
+        (zipfile.ZIP_BZIP2, "stored or deflated"),
+        (zipfile.ZIP_LZMA, "stored or deflated"),
+    ],
+)
+def test_no_more_is_unpacked_than_a_file_declares(tmp_path, packed, match):
+    path = write_zip(tmp_path / "bomb.zip", [("model.json", bytes(2**25))], packed=packed)
+    declaring(path, 1000)
+    tracemalloc.start()
+    try:
+        refused(path, match)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_shorter_than_it_declares_is_refused(tmp_path):
+    path = write_zip(tmp_path / "short.zip", [("model.json", b"{}")])
+    refused(declaring(path, 1000), "Expected 1000 bytes in model.json .*, but got 2;")
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_interrupted_bundle_leaves_nothing_and_can_be_written_again(
+    tmp_path, monkeypatch, number, late
+):
+    """Ctrl-C before or after each of the moves that make folder and ZIP appear."""
+    replace, moved = Path.replace, []
+
+    def interrupted(path, target):
+        moved.append(target)
+        stop = len(moved) == number + 1
+        if stop and not late:
+            raise KeyboardInterrupt
+        replace(path, target)
+        if stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_bundle(tmp_path / "b", {"a": b"1"})
+    assert list(tmp_path.iterdir()) == []
+    write_bundle(tmp_path / "b", {"a": b"1"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "b.zip"]
+
+
+def test_a_bundle_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="choose another --out"):
+        write_bundle(tmp_path / "file" / "b", {"a": b"1"})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_nothing_is_overwritten(whole):

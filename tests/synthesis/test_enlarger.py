@@ -151,7 +151,7 @@ def test_saved_and_read_it_gives_the_same_pixels(learnt, tmp_path):
 @pytest.mark.parametrize("tree", [{}, {"small": 32, "large": 64, "name": "", "weights": {}}])
 def test_another_file_is_refused_with_a_sentence(tmp_path, tree):
     save_state(tmp_path / "e.safetensors", tree)
-    with pytest.raises(InputError, match=r"Expected an enlarger .* --redo"):
+    with pytest.raises(InputError, match=r"Expected an enlarger .* remove the folder"):
         load_enlarger(tmp_path / "e.safetensors")
 
 

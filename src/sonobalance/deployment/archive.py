@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from sonobalance.data.unpack import check_members
 from sonobalance.errors import InputError
-from sonobalance.files import atomic, unwritable
+from sonobalance.files import atomic, remove, unwritable
 
 SUMS = "SHA256SUMS"
 DESCRIPTION, CARD, WEIGHTS, GOLDEN = (
@@ -30,6 +31,7 @@ LARGEST_TEXT_BYTES = 32 * 2**20  # of any other file
 TENSORS = ".safetensors"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt", ".npy", ".npz")
 PICKLE_MAGICS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack more than they are asked for
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.-]+)")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a ZIP of the same files has the same bytes
 
@@ -80,19 +82,29 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
     for path in (folder, archive):
         if path.exists():
             raise InputError(f"Expected no {path} yet, but there is one; choose another --out.")
-    whole = dict(files) | {SUMS: sums_of(files)}
-    with atomic(archive) as temporary:
-        temporary.write_bytes(zipped(whole))
-    staging = folder.with_name(f".{folder.name}.part")
     try:
-        staging.mkdir(parents=True)
-        for name, content in whole.items():
-            (staging / name).write_bytes(content)
-        staging.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as staging:
+            _write(dict(files) | {SUMS: sums_of(files)}, Path(staging, "whole"), folder, archive)
     except OSError as error:
-        archive.unlink(missing_ok=True)
         raise unwritable(folder, error) from error
     return folder
+
+
+def _write(files: Mapping[str, bytes], staged: Path, folder: Path, archive: Path) -> None:
+    """Write the files to `staged`, move that to `folder`, and let the ZIP appear last."""
+    staged.mkdir()
+    for name, content in files.items():
+        (staged / name).write_bytes(content)
+    try:
+        with atomic(archive) as temporary:
+            temporary.write_bytes(zipped(files))
+            staged.replace(folder)
+    except BaseException:
+        if not staged.exists():  # it became `folder`, which is nobody else's then
+            remove(folder)
+            remove(archive)
+        raise
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -161,13 +173,25 @@ def _from_zip(path: Path) -> dict[str, bytes]:
             files = {}
             for name, member in zip(names, members, strict=True):
                 _check_member(name, member, path)
-                files[name] = archive.read(member)
+                files[name] = _unpacked(archive, member, path)
                 _check_pickle(name, files[name], path)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeError) as error:
         raise InputError(f"Expected a whole bundle in {path}, but {error}; get it again.") from None
     except OSError as error:
         raise InputError(f"Expected to read {path}, but {error.strerror}.") from None
     return files
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> bytes:
+    """The content of a member, of which no more is unpacked than it declares."""
+    with archive.open(member) as opened:
+        content = opened.read(member.file_size + 1)
+    if len(content) != member.file_size:
+        raise InputError(
+            f"Expected {member.file_size} bytes in {member.filename} of the bundle {path}, but got "
+            f"{len(content)}; get it again."
+        )
+    return content
 
 
 def _check_count(count: int, path: Path) -> None:
@@ -190,6 +214,11 @@ def _check_member(name: str, member: zipfile.ZipInfo, path: Path) -> None:
     _check_size(name, member.file_size, path)
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"Expected only files in the bundle {path}, but {name} is a link.")
+    if member.compress_type not in BOUNDED:
+        raise InputError(
+            f"Expected {name} of the bundle {path} to be stored or deflated, but it is packed in "
+            "another way; pack it again."
+        )
 
 
 def _check_name(name: str, path: Path) -> None:
