@@ -201,8 +201,8 @@ def declaring(path, size):
     ("packed", "match"),
     [
         (zipfile.ZIP_DEFLATED, "whole bundle"),
-        (zipfile.ZIP_BZIP2, "stored or deflated"),
-        (zipfile.ZIP_LZMA, "stored or deflated"),
+        (zipfile.ZIP_BZIP2, "neither stored nor deflated"),
+        (zipfile.ZIP_LZMA, "neither stored nor deflated"),
     ],
 )
 def test_no_more_is_unpacked_than_a_file_declares(tmp_path, packed, match):

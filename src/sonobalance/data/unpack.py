@@ -17,6 +17,7 @@ LARGEST_BYTES = 20 * 2**30
 LARGEST_RATIO = 100  # unpacked to packed size, of archives that matter
 HARMLESS_BYTES = 100 * 2**20
 MOST_FILES = 500_000
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack more than they are asked for
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -73,4 +74,6 @@ def _danger(member: zipfile.ZipInfo) -> str | None:
         return "leads out of the folder"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "is a link"
+    if member.compress_type not in BOUNDED:
+        return "is neither stored nor deflated"
     return "is encrypted" if member.flag_bits & 1 else None

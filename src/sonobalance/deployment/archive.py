@@ -31,7 +31,6 @@ LARGEST_TEXT_BYTES = 32 * 2**20  # of any other file
 TENSORS = ".safetensors"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt", ".npy", ".npz")
 PICKLE_MAGICS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
-BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack more than they are asked for
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.-]+)")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # a ZIP of the same files has the same bytes
 
@@ -214,11 +213,6 @@ def _check_member(name: str, member: zipfile.ZipInfo, path: Path) -> None:
     _check_size(name, member.file_size, path)
     if stat.S_ISLNK(member.external_attr >> 16):
         raise InputError(f"Expected only files in the bundle {path}, but {name} is a link.")
-    if member.compress_type not in BOUNDED:
-        raise InputError(
-            f"Expected {name} of the bundle {path} to be stored or deflated, but it is packed in "
-            "another way; pack it again."
-        )
 
 
 def _check_name(name: str, path: Path) -> None:
