@@ -57,7 +57,9 @@ def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
     """Every image (H, W) uint8 in its own size, and its lesion (H, W) bool where one is marked."""
     originals = [read_gray(images.file(r), r.frame) for r in images]
     masks = [
-        read_mask(images.mask_files(r), *image.shape) if r.masks else None
+        read_mask(images.mask_files(r), image.shape[0], image.shape[1], r.frame)
+        if r.masks
+        else None
         for r, image in zip(images, originals, strict=True)
     ]
     return originals, masks

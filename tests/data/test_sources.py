@@ -9,6 +9,7 @@ from PIL import Image
 
 from sonobalance.config import DataSettings
 from sonobalance.data.images import read_mask
+from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import read_manifest
 from sonobalance.data.sources import index_folder
 from sonobalance.data.verify import spread
@@ -198,3 +199,62 @@ def test_the_real_busi():
         parts = [read_mask([path], *size) for path in manifest.mask_files(record)]
         assert all(0 < part.mean() < 0.5 for part in parts)
         assert np.array_equal(read_mask(manifest.mask_files(record), *size), parts[0] | parts[1])
+
+
+def stack(path, *frames):
+    """A TIFF of (H, W) uint8 frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    first.save(path, save_all=True, append_images=rest)
+    return path
+
+
+def lesions(n, side=32):
+    """Masks of `n` frames; the lesion of frame f fills row f."""
+    return np.eye(n, side, dtype=np.uint8)[:, :, None].repeat(side, 2) * 255
+
+
+def clips(root, frames=4):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for i in range(3):
+            stack(root / name / f"{i}.tif", *rng.integers(0, 256, (frames, 32, 32), np.uint8))
+            stack(root / name / f"{i}_mask.tif", *lesions(frames))
+    return root
+
+
+def test_each_frame_of_a_clip_has_its_own_frame_of_the_mask(tmp_path):
+    manifest, skipped = index(clips(tmp_path))
+    assert not skipped
+    assert {r.frame for r in manifest} == {0, 2, 3}
+    outlines = load_images(manifest, 32, manifest.classes, outlines=True).outlines
+    for record, mask in zip(manifest, outlines.masks, strict=True):
+        assert np.flatnonzero(mask[0].sum(1)).tolist() == [record.frame]
+
+
+def test_one_mask_is_that_of_every_frame_and_another_number_is_left_out(tmp_path):
+    clips(tmp_path)
+    stack(tmp_path / "a" / "0_mask.tif", *lesions(1))
+    stack(tmp_path / "a" / "1_mask.tif", *lesions(2))
+    manifest, skipped = index(tmp_path)
+    assert kinds(skipped) == {"a/1_mask.tif": "mask"}
+    assert len(skipped) == 1
+    assert "the 4 of its image, but it has 2" in skipped[0].reason
+    assert {r.id.split("#")[0] for r in manifest if not r.masks} == {"a/1"}
+    one = next(r for r in manifest if r.id == "a/0#3")
+    assert read_mask(manifest.mask_files(one), 32, 32, 3)[0].all()
+
+
+def test_pages_of_other_sizes_are_judged_one_by_one(tmp_path):
+    clips(tmp_path)
+    page = np.random.default_rng(1).integers(0, 256, (32, 32), np.uint8)
+    stack(tmp_path / "a" / "0.tif", page, page[:20, :10], page[:, :16])
+    stack(tmp_path / "a" / "0_mask.tif", *lesions(1))
+    manifest, skipped = index(tmp_path)
+    assert Counter((s.path, s.kind) for s in skipped) == Counter(
+        [("a/0.tif", "tiny"), ("a/0_mask.tif", "mask")]
+    )
+    assert "Its frame 1 is 10 x 20 pixels" in skipped[0].reason
+    pages = {r.id: (r.width, r.height, len(r.masks)) for r in manifest if r.path == "a/0.tif"}
+    assert pages == {"a/0#0": (32, 32, 1), "a/0#2": (16, 32, 0)}
+    load_images(manifest, 32, manifest.classes, outlines=True)

@@ -1,6 +1,7 @@
 """Index tables become the manifest that a hand count gives; odd rows are listed."""
 
 from collections import Counter
+from itertools import chain
 
 import pytest
 from made_up_folders import busi, draw, index, refused, write_index
@@ -89,3 +90,58 @@ def test_two_tables_that_fit_are_refused(tmp_path):
     (root / "b.csv").write_text("some,other\n1,2\n")
     refused(root, "at least two classes|independent")
     assert len(index(root, layout="busi")[0]) == 9
+
+
+def test_the_index_of_an_exported_set_keeps_its_masks(tmp_path):
+    rows = []
+    for i in range(6):
+        masks = [f"masks/{i}-{part}.png" for part in "ab"]
+        draw(tmp_path / "images" / f"{i}.png")
+        for mask in masks:
+            draw(tmp_path / mask, value=255)
+        rows.append((f"images/{i}.png", "ab"[i % 2], "|".join(masks)))
+    write_index(tmp_path, rows, header="path,label,masks")
+    manifest, skipped = index(tmp_path)
+    assert not skipped
+    assert manifest.records[0].masks == ("masks/0-a.png", "masks/0-b.png")
+    write_index(tmp_path, [(*row, "") for row in rows], header="path,label,masks,mask")
+    assert not any(r.masks for r in index(tmp_path)[0])
+
+
+def test_parquet_lists_of_masks(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = [f"{i}.png" for i in range(6)]
+    masks = [[f"m{i}{part}.png" for part in "ab"[: i % 3]] or None for i in range(6)]
+    for name in names:
+        draw(tmp_path / name)
+    for mask in chain.from_iterable(filter(None, masks)):
+        draw(tmp_path / mask, value=255)
+    table = pa.table({"path": names, "label": list("ababab"), "mask": masks})
+    parquet.write_table(table, tmp_path / "index.parquet")
+    manifest, skipped = index(tmp_path)
+    assert not skipped
+    assert [list(r.masks) or None for r in manifest] == masks
+
+
+@pytest.mark.parametrize("way", ["absolute", "relative"])
+def test_a_source_behind_a_link_finds_what_lies_outside(tmp_path, way):
+    real = tmp_path / "deep" / "er" / "real"
+    rows = []
+    for i in range(6):
+        path = draw(tmp_path / "deep" / "elsewhere" / f"{i}.png")
+        given = str(path) if way == "absolute" else f"../../elsewhere/{path.name}"
+        rows.append((given, "ab"[i % 2]))
+    odd = [(str(tmp_path / "no\0folder" / "x.png"), "a"), (str(real / "gone.png"), "a")]
+    real.mkdir(parents=True)
+    write_index(real, [*rows, *odd], header="path,label")
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    found, skipped = index(real)
+    assert found.records[0].path == "../../elsewhere/0.png"
+    assert sorted(s.kind for s in skipped) == ["missing", "name"]
+    for source in (link, link / "index.csv"):
+        manifest, left_out = index(source)
+        assert manifest.records == found.records
+        assert sorted(s.kind for s in left_out) == ["missing", "name"]

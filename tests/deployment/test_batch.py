@@ -72,6 +72,31 @@ def test_a_clip_gives_its_middle_frame_or_evenly_spaced_ones(folder, predictor):
     assert [r.frame.index for r in rows] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("masks", ["masks", "Masks"])
+def test_masks_directly_below_the_folder_are_passed_over(tmp_path, masks):
+    for name in ("images/1.png", f"{masks}/1.png", f"{masks}/deep/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / name)
+    assert find_files([tmp_path]) == [tmp_path / "images" / "1.png"]
+    assert len(find_files([tmp_path / masks])) == 2
+
+
+def test_every_image_of_an_archive_gets_a_row(tmp_path, predictor):
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
+    archive = tmp_path / "set.npz"
+    parts = {"train": images[:12], "test": images[12:]}
+    arrays = {f"{k}_images": v for k, v in parts.items()}
+    np.savez(archive, **arrays, **{f"{k}_labels": np.zeros((len(v), 1)) for k, v in parts.items()})
+    assert find_files([tmp_path]) == [archive]
+    rows = list(predict_files(predictor, [archive], batch_size=3))
+    assert [row.frame.index for row in rows] == list(range(20))
+    assert all(row.answer for row in rows)
+    assert np.array_equal(rows[13].frame.square, letterbox(images[13], SIDE))
+    archive.write_bytes(b"no archive")
+    (broken,) = predict_files(predictor, [archive])
+    assert broken.frame.error
+
+
 def test_the_table_on_standard_output(folder, whole, capsys, predictor):
     assert call("predict", whole, folder) == 3
     captured = capsys.readouterr()

@@ -2,13 +2,17 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sonobalance import explaining
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor
 from sonobalance.data.loading import LabelledImages
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.explaining import pictures_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,19 @@ def test_an_image_of_another_kind_is_strange(monkeypatch):
     rest = found.keys() - {"white", "test1"}
     assert all(0 <= found[key] < 0.65 for key in rest)
     assert explaining._strangeness(splits, predictor, speckled(3, "few"), images) == {}
+
+
+def test_each_frame_of_a_clip_is_explained_with_its_own_mask(tmp_path):
+    def stack(name, pages):
+        first, *others = [Image.fromarray(page) for page in pages]
+        first.save(tmp_path / name, save_all=True, append_images=others)
+
+    stack("clip.tiff", [np.full((20, 20), 40 * i, np.uint8) for i in range(3)])
+    stack("mask.tiff", [np.eye(20, k=i, dtype=np.uint8) * 255 for i in range(3)])
+    records = tuple(
+        Record(f"clip#{i}", "clip.tiff", "benign", masks=("mask.tiff",), frame=i) for i in range(3)
+    )
+    originals, masks = pictures_of(Manifest(records, tmp_path))
+    for i, (image, mask) in enumerate(zip(originals, masks, strict=True)):
+        assert (image == 40 * i).all()
+        assert np.array_equal(mask, np.eye(20, k=i) > 0)

@@ -133,6 +133,15 @@ def test_an_altered_image_is_told_by_the_exit_code(grown, tmp_path, capsys):
     assert "1 of 1024 pixels differ" in capsys.readouterr().out
 
 
+def test_brackets_in_a_name_hide_no_image(grown, tmp_path, capsys):
+    out = tmp_path / "out"
+    sonobalance.sample(grown.bundle, label="benign", n=1, out=out, gates=False)
+    path = next(out.rglob("s0-benign-00000.png"))
+    path.rename(path.with_name("s0-mal_ig[1]-00000.png"))
+    assert sonobalance.regenerate("s0-mal_ig[1]-00000", out, bundle=grown.bundle) == 0
+    assert "every pixel" in capsys.readouterr().out
+
+
 def test_without_its_generator_an_image_cannot_be_made_again(grown, tmp_path):
     out = tmp_path / "out"
     sonobalance.sample(grown.bundle, label="benign", n=1, out=out, gates=False)

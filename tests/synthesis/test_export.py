@@ -24,8 +24,10 @@ DEFAULT = {"layout": "folders", "real": "copy", "parts": "train", "every_round":
            "drawn": False, "licence": "", "name": "toy set"}  # fmt: skip
 
 
-def export(splits, grown, out, **changes):
-    return export_set(splits, grown.folder, out, Wish(**(DEFAULT | changes)), "2026-01-02")
+def export(splits, run_folder, out, **changes):
+    return export_set(
+        splits, run_folder / "synthesis", out, Wish(**(DEFAULT | changes)), "2026-01-02"
+    )
 
 
 def rows_of(folder):
@@ -34,9 +36,9 @@ def rows_of(folder):
 
 
 @pytest.fixture(scope="module")
-def exported(splits, grown, tmp_path_factory):
+def exported(splits, run_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("exported") / "set"
-    export(splits, grown, out)
+    export(splits, run_folder, out)
     return out
 
 
@@ -55,8 +57,8 @@ def test_names_are_busis_and_tell_synthetic_images(exported, grown):
             assert (image.info.get("synthetic") == "true") == (row["origin"] == "synthetic")
 
 
-def test_all_parts_keep_synthetic_images_in_train(splits, grown, tmp_path):
-    export(splits, grown, tmp_path / "set", parts="all", real="link", layout="index")
+def test_all_parts_keep_synthetic_images_in_train(splits, run_folder, tmp_path):
+    export(splits, run_folder, tmp_path / "set", parts="all", real="link", layout="index")
     rows = rows_of(tmp_path / "set")
     assert {r["part"] for r in rows if r["origin"] == "synthetic"} == {"train"}
     assert {r["part"] for r in rows} == {"train", "val", "test"}
@@ -159,8 +161,8 @@ def test_of_a_clip_only_the_frame_that_is_an_image_is_taken(tmp_path):
             assert np.array_equal(np.asarray(image), np.full((40, 30), 60 * i))
 
 
-def test_a_full_folder_is_left_alone(exported, splits, grown):
+def test_a_full_folder_is_left_alone(exported, splits, run_folder):
     before = sorted(exported.rglob("*"))
     with pytest.raises(InputError, match="new or empty"):
-        export(splits, grown, exported)
+        export(splits, run_folder, exported)
     assert sorted(exported.rglob("*")) == before

@@ -13,7 +13,7 @@ from sonobalance.data.phantoms import KINDS, phantom
 from sonobalance.errors import InputError
 from sonobalance.files import read_json
 from sonobalance.reporting.memorisation_page import write_memorisation_page
-from sonobalance.synthesis.image_folders import find_images
+from sonobalance.synthesis.image_folders import find_real
 
 REAL, STRANGERS = 36, 30
 
@@ -141,7 +141,7 @@ def test_the_page_calls_only_copies_copied(folders, audited, tmp_path):
 
 
 def test_images_inside_the_real_folder_are_not_compared_with_themselves(folders):
-    within = find_images(folders, without=folders / "synthetic")
+    within = find_real(folders, without=folders / "synthetic")
     assert len(within) == REAL
     assert not any(name.startswith("synthetic") or "_mask" in name for name in within.names)
 

@@ -18,7 +18,8 @@ def memorisation(synthetic: Path, *, real: Path, out: Path, seed: int = 0) -> Pa
     Args:
         synthetic: folder of synthetic images, with or without class folders; masks are ignored. Of
             a run or an exported set, its synthetic images.
-        real: folder of the real images that the generator was trained with.
+        real: the real images that the generator was trained with: whatever `index` reads, a run,
+            or any folder of images.
         out: folder for the results.
         seed: of the altered copies by which the threshold is set.
 

@@ -24,7 +24,9 @@ class DataSettings(Section):
     path_column: str = Field("path", description="Index table: column with the image path.")
     label_column: str = Field("label", description="Index table: column with the class name.")
     patient_column: str = Field("patient", description="Index table: column with the patient key.")
-    mask_column: str = Field("mask", description="Index table: column with the lesion-mask path.")
+    mask_column: str = Field(
+        "mask", description="Index table: column with the lesion-mask path; else `masks`."
+    )
     device_column: str = Field(
         "device", description="Index table: column with the scanner's name (optional)."
     )

@@ -32,8 +32,7 @@ def source_digest(source: Path, settings: DataSettings) -> str:
 
 
 def _looked_at(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    listing = suffix in SUFFIXES or suffix == medmnist.SUFFIX
+    listing = path.suffix.lower() in SUFFIXES or medmnist.is_archive(path)
     return listing or is_image(path) or is_unsupported(path)
 
 

@@ -49,9 +49,9 @@ def read_class_folders(root: Path, settings: DataSettings) -> Found:
     for folder in classes:
         before = len(images)
         for path in files_below(folder):
-            if (left_out := _unusable(path, root)) is not None:
+            if (left_out := _unusable(path, root, folder)) is not None:
                 skipped.append(left_out)
-            elif is_image(path) and is_mask(path, root):
+            elif is_image(path) and is_mask(path, folder):
                 masks[key_of(path, root)].append(path)
             elif is_image(path):
                 images.append((path, folder.name))
@@ -95,9 +95,9 @@ def class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def is_mask(path: Path, root: Path) -> bool:
-    """Whether a file is a mask by its name (`x_mask.png`, `x_mask_1.png`) or folder (`masks`)."""
-    parts = path.relative_to(root).parts[1:-1]
+def is_mask(path: Path, folder: Path) -> bool:
+    """Whether a file below `folder` is a mask: `x_mask.png`, `x_mask_1.png`, `masks/x.png`."""
+    parts = path.relative_to(folder).parts[:-1]
     return bool(MASK_NAME.fullmatch(path.stem)) or any(p.lower() in MASK_FOLDERS for p in parts)
 
 
@@ -122,12 +122,12 @@ def _loose(path: Path, root: Path) -> Skipped:
     return Skipped(printable(relative(path, root)), reason, "unlabelled")
 
 
-def _unusable(path: Path, root: Path) -> Skipped | None:
+def _unusable(path: Path, root: Path, folder: Path) -> Skipped | None:
     name = relative(path, root)
     if is_unsupported(path):
         reason = f"Images of the kind {path.suffix.lower()} are not read; convert it to PNG."
         return Skipped(printable(name), reason, "unsupported")
-    if is_image(path) and not storable(Path(name), as_mask=is_mask(path, root)):
+    if is_image(path) and not storable(Path(name), as_mask=is_mask(path, folder)):
         return Skipped(printable(name), "Its name has characters that no list can hold.", "name")
     return None
 

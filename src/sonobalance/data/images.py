@@ -94,7 +94,7 @@ def image_shape(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Shape:
         LeakError: a guard forbids this file here.
     """
     check_allowed(path)
-    if path.suffix.lower() == medmnist.SUFFIX:
+    if medmnist.is_archive(path):
         return medmnist.shape_of(path, max_megapixels)
     if dicom.is_dicom(path):
         return dicom.shape_of(path, max_megapixels)
@@ -145,9 +145,10 @@ def read_color(path: Path, frame: int = 0) -> Color:
     return pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
 
 
-def read_mask(paths: list[Path], height: int, width: int) -> Mask:
+def read_mask(paths: list[Path], height: int, width: int, frame: int = 0) -> Mask:
     """The union of mask files as (height, width) bool; all False when there is no file.
 
+    Of a mask with several frames the one at `frame` counts; a mask with one is that of every frame.
     A pixel's value is its largest colour channel, transparency composited on black. In a lossless
     mask of at most 8 different values (0/1, 0/255, labels, colour codes) every non-zero value is
     lesion; in shaded or lossy masks, values above half of the mask's maximum. A mask of another
@@ -159,7 +160,8 @@ def read_mask(paths: list[Path], height: int, width: int) -> Mask:
     """
     union: Mask = np.zeros((height, width), np.bool_)
     for path in paths:
-        union |= _fit(_lesion(*_read(path, 0)), height, width, path)
+        page = frame if frame and image_shape(path).frames > 1 else 0
+        union |= _fit(_lesion(*_read(path, page)), height, width, path)
     return union
 
 
@@ -206,7 +208,7 @@ def _gray(pixels: NDArray[np.uint8], path: Path | None = None) -> Gray:
 
 def _read(path: Path, frame: int) -> tuple[NDArray[np.uint8], bool]:
     check_allowed(path, frame)
-    if path.suffix.lower() == medmnist.SUFFIX:
+    if medmnist.is_archive(path):
         return medmnist.decode(path, frame), False
     if dicom.is_dicom(path):
         return dicom.decode(path, frame, MAX_MEGAPIXELS), False

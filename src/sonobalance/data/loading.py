@@ -105,7 +105,8 @@ def load_images(
         gray = read_gray(manifest.file(record), record.frame)
         pixels[i, 0] = letterbox(gray, size_px)
         if outlines and record.masks:
-            mask = read_mask(manifest.mask_files(record), *gray.shape)
+            height, width = gray.shape
+            mask = read_mask(manifest.mask_files(record), height, width, record.frame)
             masks[i, 0] = letterbox(mask.astype(np.uint8) * 255, size_px)
     known = torch.tensor([bool(r.masks) for r in manifest])
     return LabelledImages(

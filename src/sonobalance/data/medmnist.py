@@ -48,6 +48,11 @@ class Archive:
         return sum(len(part) for part in self.images)
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file claims to be an archive, by its suffix."""
+    return path.suffix.lower() == SUFFIX
+
+
 def read_medmnist(path: Path) -> Found:
     """List every image of an archive; its class is the name or number of its label.
 

@@ -9,9 +9,8 @@ parts stay exactly as published.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from sonobalance.config import SplitSettings
 from sonobalance.data.dealing import deal, deal_images, tabulate
 from sonobalance.data.manifest import Manifest
-from sonobalance.data.relatives import names_of, read_columns, read_csv
+from sonobalance.data.relatives import by_name, read_columns, read_csv
 from sonobalance.errors import InputError
 from sonobalance.randomness import numpy_generator
 
@@ -137,21 +136,24 @@ def kept_whole(
 
 
 def _column(manifest: Manifest, settings: SplitSettings, column: str) -> list[str]:
-    """The value of a column for each image, found by id, path, or file name."""
+    """The value of a column for each image, whose own id goes before its other names."""
     path = _path(settings)
     rows = read_columns(path, (settings.official_id_column, column))
     value = {row[0]: row[1] for row in rows}
-    stems = Counter(PurePosixPath(r.path).stem for r in manifest)
-    found = [
-        next((value[name] for name in names_of(r, stems) if name in value), None) for r in manifest
-    ]
-    missing = [r.id for r, text in zip(manifest, found, strict=True) if text is None]
+    found = {
+        r.id: value[name]
+        for name, images in by_name(manifest).items()
+        if name in value and len({r.path for r in images}) == 1
+        for r in images
+    }
+    found |= {key: value[key] for key in manifest.ids if key in value}
+    missing = [key for key in manifest.ids if key not in found]
     if missing:
         raise InputError(
-            f"Expected every image in column {settings.official_id_column!r} of {path}, but "
-            f"{len(missing)} are missing there, first {missing[0]!r}."
+            f"Expected every image in column {settings.official_id_column!r} of {path} by id, path "
+            f"or unique file name, but {len(missing)} are missing there, first {missing[0]!r}."
         )
-    return [text.strip() for text in found if text is not None]
+    return [found[key].strip() for key in manifest.ids]
 
 
 def _header(settings: SplitSettings) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -76,32 +76,46 @@ def relabelled(manifest: Manifest, path: Path) -> Manifest:
 
 
 def in_subset(manifest: Manifest, path: Path) -> Manifest:
-    """The images that the first column of a CSV names by id, path, file name or its stem.
+    """The images that the first column of a CSV names; see `by_name`.
 
     Raises:
-        InputError: the file is missing or malformed, or names an image that is not there.
+        InputError: the file is missing or malformed, or names no image or several files.
     """
-    wanted = set(read_csv(path).iloc[:, 0])
-    stems = Counter(PurePosixPath(r.path).stem for r in manifest)
-    found = {name: r.id for r in manifest for name in names_of(r, stems)}
+    wanted, found = set(read_csv(path).iloc[:, 0]), by_name(manifest)
     unknown = sorted(wanted - found.keys())
     if unknown:
         raise InputError(
             f"Expected the first column of {path} to name images by id, path or file name, but "
             f"{len(unknown)} are unknown, first {unknown[0]!r}."
         )
-    return manifest.select(found[name] for name in wanted)
+    for name in sorted(wanted):
+        if len(files := sorted({r.path for r in found[name]})) > 1:
+            raise InputError(
+                f"Expected the first column of {path} to name one file each, but {name!r} may be "
+                f"{files[0]} or {files[1]}; give ids or paths."
+            )
+    return manifest.select(r.id for name in wanted for r in found[name])
 
 
-def names_of(record: Record, stems: Mapping[str, int]) -> tuple[str, ...]:
-    """What a CSV may call an image: its id, its path, and its file name where that is unique.
+def by_name(manifest: Manifest) -> dict[str, list[Record]]:
+    """Name → the images that it means in a CSV: all frames of a clip, all images of an archive.
 
-    Args:
-        record: the image.
-        stems: how many images of the manifest have each file name without its suffix.
+    A name is an id; else the id of a clip (its frames are `id#frame`); else a path; else a file
+    name; else one without suffix. A file name may stand for several files.
     """
-    file = PurePosixPath(record.path)
-    return (record.id, record.path, *((file.name, file.stem) if stems[file.stem] == 1 else ()))
+    found: dict[str, list[Record]] = {}
+    for names in zip(*map(_names_of, manifest), strict=True):
+        kind: dict[str, list[Record]] = defaultdict(list)
+        for name, record in zip(names, manifest, strict=True):
+            kind[name].append(record)
+        found = kind | found
+    return found
+
+
+def _names_of(record: Record) -> tuple[str, ...]:
+    """What an image may be called, the surest first."""
+    clip, file = record.id.removesuffix(f"#{record.frame}"), PurePosixPath(record.path)
+    return record.id, clip, record.path, file.name, file.stem
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sonobalance.data.dicom import is_dicom
@@ -82,8 +83,16 @@ def exists(path: Path) -> bool:
 
 
 def relative(path: Path, root: Path) -> str:
-    """POSIX path of `path` relative to `root`; it may lead out of `root` by `..`."""
-    return Path(os.path.relpath(path, root)).as_posix()
+    """POSIX path of `path` relative to `root`; it may lead out of `root` by `..`.
+
+    A `..` leads to the parent of what a link points to, so that for a root behind a link the way
+    is that between the true places.
+    """
+    way, true_root = Path(os.path.relpath(path, root)), root.resolve()
+    if way.parts[:1] == ("..",) and str(true_root) != os.path.normpath(root.absolute()):
+        with suppress(ValueError):  # a name that no file system takes
+            way = Path(os.path.relpath(path.parent.resolve() / path.name, true_root))
+    return way.as_posix()
 
 
 def printable(path: str) -> str:

@@ -92,10 +92,9 @@ def _detect(folder: Path, settings: DataSettings) -> str:
 
 
 def _layout_of_file(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix in tables.SUFFIXES:
+    if path.suffix.lower() in tables.SUFFIXES:
         return "csv"
-    if suffix == medmnist.SUFFIX:
+    if medmnist.is_archive(path):
         return "medmnist"
     raise InputError(
         f"Expected a folder of images, an index table or an .npz archive, but {path} is "
@@ -122,7 +121,7 @@ def table_of(folder: Path, settings: DataSettings) -> Path:
 
 
 def _archives(folder: Path) -> list[Path]:
-    return [path for path in visible(folder) if path.suffix.lower() == medmnist.SUFFIX]
+    return [path for path in visible(folder) if medmnist.is_archive(path)]
 
 
 def archive_of(folder: Path) -> Path:

@@ -1,7 +1,8 @@
 """Index tables: CSV and Parquet files with a row per image, columns named in the settings.
 
 Paths are relative to the table; they may lead elsewhere (`../images/a.png`) or be absolute.
-Several masks of one image are separated by `|` or `;`.
+Several masks of one image are separated by `|` or `;`, or are a list in Parquet; where there is no
+mask column, `masks` is one, as `export` writes it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from sonobalance.config import DataSettings
 from sonobalance.data.candidates import Candidate, Found, Skipped
 from sonobalance.data.folders import patient_of
+from sonobalance.data.manifest import MASK_SEPARATOR
 from sonobalance.data.scan import (
     exists,
     files_below,
@@ -27,6 +29,7 @@ from sonobalance.errors import InputError
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet"))
 DELIMITERS = ",;\t"
+MASKS = "masks"  # the column of manifests and exported sets
 Row = dict[str, str]
 
 
@@ -127,7 +130,13 @@ def _parquet_rows(table: Path) -> list[Row]:
         rows = parquet.read_table(table).to_pylist()
     except (ArrowException, ValueError) as error:
         raise InputError(f"Expected a Parquet file at {table}, but {error}.") from None
-    return [{k: "" if v is None else str(v).strip() for k, v in row.items()} for row in rows]
+    return [{name: _text(value) for name, value in row.items()} for row in rows]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return MASK_SEPARATOR.join(map(_text, value))
+    return "" if value is None else str(value).strip()
 
 
 def _columns(table: Path) -> list[str]:
@@ -140,7 +149,7 @@ def _columns(table: Path) -> list[str]:
 
 def _candidate(row: Row, root: Path, settings: DataSettings) -> Candidate:
     path = _resolved(row.get(settings.path_column, ""), root)
-    masks = re.split(r"[|;]", row.get(settings.mask_column, ""))
+    masks = re.split(r"[|;]", row.get(settings.mask_column, row.get(MASKS, "")))
     return Candidate(
         path=path,
         label=row.get(settings.label_column, ""),

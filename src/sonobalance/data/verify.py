@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 from sonobalance.config import DataSettings
@@ -20,6 +22,8 @@ from sonobalance.progress import track
 SYNTHETIC = (
     "Its own text says that it is synthetic; such an image might end in VAL or TEST (promise P2)."
 )
+
+Size = tuple[int, int]  # height and width, pixels
 
 
 @dataclass
@@ -74,25 +78,36 @@ class Verification:
 
     def _frames(self, candidate: Candidate) -> list[Record]:
         path = self.root / candidate.path
-        shape = image_shape(path, self.settings.max_megapixels)
-        if min(shape.width, shape.height) < self.settings.min_side_px:
+        frames = image_shape(path, self.settings.max_megapixels).frames
+        if candidate.frame is not None:
+            wanted = [candidate.frame]
+        else:
+            wanted = list(spread(frames, self.settings.frames_per_clip))
+        sizes = {frame: _size(path, frame) for frame in wanted}
+        usable = {f: size for f, size in sizes.items() if self._is_large(candidate, f, size)}
+        masks = self._masks(candidate, frames, usable)
+        return [
+            self._record(candidate, f, len(wanted) > 1, size, masks[f])
+            for f, size in usable.items()
+        ]
+
+    def _is_large(self, candidate: Candidate, frame: int, size: Size) -> bool:
+        height, width = size
+        large = min(size) >= self.settings.min_side_px
+        if not large:
+            what = f"Its frame {frame}" if frame else "It"
             reason = (
-                f"It is {shape.width} x {shape.height} pixels, "
+                f"{what} is {width} x {height} pixels, "
                 f"and its shorter side should be at least {self.settings.min_side_px}."
             )
             self.skipped.append(Skipped(candidate.path, reason, "tiny"))
-            return []
-        wanted = [candidate.frame]
-        if candidate.frame is None:
-            wanted = list(spread(shape.frames, self.settings.frames_per_clip))
-        masks = self._masks(candidate, shape.width, shape.height)
-        return [self._record(candidate, f or 0, len(wanted) > 1, masks) for f in wanted]
+        return large
 
     def _record(
-        self, candidate: Candidate, frame: int, one_of_many: bool, masks: tuple[str, ...]
-    ) -> Record:
-        path = self.root / candidate.path
-        height, width = read_gray(path, frame).shape
+        self, candidate: Candidate, frame: int, one_of_many: bool, size: Size,
+        masks: tuple[str, ...],
+    ) -> Record:  # fmt: skip
+        path, (height, width) = self.root / candidate.path, size
         if candidate.path not in self.hashes:
             self.hashes[candidate.path] = sha256_of(path)
         return Record(
@@ -109,16 +124,36 @@ class Verification:
             device=candidate.device,
         )
 
-    def _masks(self, candidate: Candidate, width: int, height: int) -> tuple[str, ...]:
-        usable = []
-        for mask in candidate.masks:
+    def _masks(
+        self, candidate: Candidate, frames: int, sizes: Mapping[int, Size]
+    ) -> dict[int, tuple[str, ...]]:
+        """Frame → its usable masks."""
+        usable: dict[int, tuple[str, ...]] = dict.fromkeys(sizes, ())
+        reasons: dict[Skipped, None] = {}
+        for mask, (frame, size) in product(candidate.masks, sizes.items()):
             try:
-                read_mask([self.root / mask], height, width)
+                _check_frames(self.root / mask, frames)
+                read_mask([self.root / mask], *size, frame)
             except InputError as error:
-                self.skipped.append(Skipped(mask, str(error), "mask"))
+                reasons[Skipped(mask, str(error), "mask")] = None
             else:
-                usable.append(mask)
-        return tuple(usable)
+                usable[frame] += (mask,)
+        self.skipped += reasons
+        return usable
+
+
+def _size(path: Path, frame: int) -> Size:
+    height, width = read_gray(path, frame).shape
+    return height, width
+
+
+def _check_frames(mask: Path, frames: int) -> None:
+    own = image_shape(mask).frames
+    if own not in {1, frames}:
+        raise InputError(
+            f"Expected the mask {mask} to have one frame or the {frames} of its image, "
+            f"but it has {own}; replace or remove it."
+        )
 
 
 def verify(found: Found, root: Path, settings: DataSettings) -> tuple[list[Record], list[Skipped]]:

@@ -1,5 +1,7 @@
 """Predictions of many files: decoded ahead in threads, predicted in batches, one row per frame.
 
+Of an archive (`.npz`) every image is a frame of its own; of a clip some frames stand for it.
+
 A file that cannot be read becomes a row that says why, and never stops the rest.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 from sonobalance.classify.colour import with_colour
 from sonobalance.data.folders import is_mask
 from sonobalance.data.images import image_shape, letterbox, read_gray
+from sonobalance.data.medmnist import is_archive
 from sonobalance.data.scan import files_below, is_image, is_unsupported
 from sonobalance.data.verify import spread
 from sonobalance.deployment.answers import Answer
@@ -65,7 +69,7 @@ class Row:
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """Every file that was named, and every image, but no mask, below a folder that was named.
+    """Every file that was named, and every image or archive, but no mask, below a named folder.
 
     Raises:
         InputError: a path does not exist, or nothing was found.
@@ -73,8 +77,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files = [p for p in files_below(path) if is_image(p) or is_unsupported(p)]
-            inside = [p for p in files if not is_mask(p, path)]
+            inside = [p for p in files_below(path) if _looked_at(p) and not is_mask(p, path)]
             if not inside:
                 raise InputError(f"Expected images below {path}, but there are none.")
             found += inside
@@ -83,6 +86,10 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
         else:
             raise InputError(f"Expected an image or a folder at {path}, but there is none.")
     return found
+
+
+def _looked_at(path: Path) -> bool:
+    return is_image(path) or is_unsupported(path) or is_archive(path)
 
 
 def predict_files(
@@ -115,23 +122,45 @@ def predict_files(
 
 
 def _ahead(
-    files: Iterable[Path], read: Callable[[Path], list[Frame]], workers: int, depth: int
+    files: Iterable[Path], read: Callable[..., list[Frame]], workers: int, depth: int
 ) -> Iterator[Frame]:
     waiting: deque[Future[list[Frame]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for path in files:
-            waiting.append(pool.submit(read, path))
+        for path, frames in _portions(files):
+            waiting.append(pool.submit(read, path, frames=frames))
             if len(waiting) >= depth:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-def read_frames(path: Path, side: int, frames_per_clip: int, *, clean: bool = False) -> list[Frame]:
-    """The frames of a file as (side, side) squares; of a broken one, one frame with the reason."""
+def _portions(files: Iterable[Path]) -> Iterator[tuple[Path, Sequence[int] | None]]:
+    """Each file as a whole, but a readable archive image by image, since it may hold very many."""
+    for path in files:
+        frames = 0
+        with suppress(SonobalanceError):
+            frames = image_shape(path).frames if is_archive(path) else 0
+        yield from ((path, (i,)) for i in range(frames))
+        if not frames:
+            yield path, None
+
+
+def read_frames(
+    path: Path, side: int, frames_per_clip: int, *, clean: bool = False,
+    frames: Sequence[int] | None = None,
+) -> list[Frame]:  # fmt: skip
+    """The frames of a file as (side, side) squares; of a broken one, one frame with the reason.
+
+    Args:
+        path: the file.
+        side: pixels.
+        frames_per_clip: how many evenly spaced frames are taken.
+        clean: whether burnt-in marks are painted over.
+        frames: take these instead.
+    """
     try:
         shape = image_shape(path)
-        chosen = spread(shape.frames, frames_per_clip)
+        chosen = spread(shape.frames, frames_per_clip) if frames is None else frames
         read = [with_colour(partial(read_gray, path, i), clean=clean) for i in chosen]
         return [
             Frame(str(path), i, shape.width, shape.height, letterbox(gray, side), colour)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sonobalance.data.relatives import content_key
 from sonobalance.deployment.description import FORMAT, NOTICE, Description
 from sonobalance.environment import environment
 from sonobalance.version import BUNDLE_FORMAT, __version__
@@ -119,8 +120,8 @@ def describe(
 
 
 def training_hash(splits: Splits) -> str:
-    """SHA-256 over the sorted digests of the real TRAIN files."""
-    digests = sorted(record.sha256 for record in splits.of("train"))
+    """SHA-256 over the sorted digests and frames of the real TRAIN images."""
+    digests = sorted(content_key(record) for record in splits.of("train"))
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

@@ -101,7 +101,7 @@ class TrainingData(Section):
     """What the network learned from.
 
     Attributes:
-        sha256: over the sorted SHA-256 digests of the real TRAIN files.
+        sha256: over the sorted SHA-256 digests and frames of the real TRAIN images.
         counts: part (real, synthetic, validation, test) → class → images.
     """
 

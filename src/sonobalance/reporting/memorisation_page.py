@@ -8,11 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sonobalance.data.images import read_gray
+from sonobalance.data.images import Gray
 from sonobalance.files import write_text
 from sonobalance.reporting.formatting import filters
 from sonobalance.reporting.pictures import Picture, embed, fit
 from sonobalance.reporting.style import stylesheet
+from sonobalance.synthesis.image_folders import read_named, root_of
 from sonobalance.version import __version__
 
 PAGE = "memorisation.html"
@@ -27,7 +28,7 @@ def write_memorisation_page(
     Args:
         document: content of `memorisation.json`.
         synthetic: folder of the synthetic images.
-        real: folder of the real images.
+        real: the real images, as they were given to the audit.
         folder: where the page is written.
 
     Returns:
@@ -40,7 +41,7 @@ def write_memorisation_page(
     environment.filters.update(filters())
     page = environment.get_template("memorisation.html.j2").render(
         version=__version__, style=stylesheet(), document=document,
-        pairs=[_pair(row, synthetic, real) for row in document["closest"]],
+        pairs=[_pair(row, synthetic, root_of(real)) for row in document["closest"]],
     )  # fmt: skip
     write_text(folder / PAGE, page)
     return folder / PAGE
@@ -50,11 +51,11 @@ def _pair(row: Mapping[str, Any], synthetic: Path, real: Path) -> dict[str, Any]
     return {
         "row": row,
         "shots": [
-            _picture(synthetic / row["file"], f"Synthetic image {row['file']}", row["file"]),
-            _picture(real / row["nearest"], f"Real image {row['nearest']}", row["nearest"]),
+            _picture(read_named(synthetic, row["file"]), "Synthetic image", row["file"]),
+            _picture(read_named(real, row["nearest"]), "Real image", row["nearest"]),
         ],
     }
 
 
-def _picture(path: Path, alt: str, caption: str) -> Picture:
-    return embed(fit(read_gray(path), THUMBNAIL_PX), alt, caption)
+def _picture(image: Gray, kind: str, name: str) -> Picture:
+    return embed(fit(image, THUMBNAIL_PX), f"{kind} {name}", name)

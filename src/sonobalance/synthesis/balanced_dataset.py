@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sonobalance.artefacts import as_seen
+from sonobalance.artefacts import as_seen, splits_of
+from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray
-from sonobalance.data.manifest import Manifest, Record, read_manifest
-from sonobalance.data.split import Part, check_no_synthetic, read_splits
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.data.split import Part, check_no_synthetic
 from sonobalance.errors import InputError
-from sonobalance.files import read_json
+from sonobalance.runs import open_run
 from sonobalance.synthesis.summary import training_images
 
 
@@ -23,7 +24,8 @@ class BalancedDataset(Dataset[tuple[Any, int]]):
     """Images of one part of a finished run; TRAIN comes with the accepted synthetic images.
 
     An item is an image, (1, S, S) float32 in [0, 1] unless `transform` makes something else of it,
-    and the index of its class.
+    and the index of its class. With `clean_marks`, real images come without their burnt-in marks,
+    as the networks of the run saw them.
 
     Args:
         run: run folder.
@@ -54,24 +56,19 @@ class BalancedDataset(Dataset[tuple[Any, int]]):
         synthetic: bool = True,
         every_round: bool = False,
     ) -> None:
-        folder = Path(run)
-        record = read_json(folder / "run.json")
-        source = Path(record["source"])
-        manifest = read_manifest(
-            folder / "manifest.csv", source if source.is_dir() else source.parent
-        )
-        leaky = bool(record["settings"]["split"]["leaky"])
-        splits = read_splits(folder / "splits.csv", manifest, leaky=leaky)
+        opened = open_run(Path(run))
+        splits = splits_of(opened)
+        self._clean, self._made = opened.settings.clean_marks, opened.path("synthesis")
         self._images: list[tuple[Manifest, Record]] = [
             (splits.manifest, r) for r in splits.of(part)
         ]
         if part == "train" and synthetic:
-            made = as_seen(training_images(folder / "synthesis", every_round=every_round))
+            made = as_seen(training_images(self._made, every_round=every_round))
             self._images += [(made, r) for r in made]
         else:
             check_no_synthetic(r for _, r in self._images)
         if not self._images:
-            raise InputError(f"Expected images in the part {part!r} of {folder}, but got none.")
+            raise InputError(f"Expected images in the part {part!r} of {run}, but got none.")
         self.classes = splits.manifest.classes
         self.ids = tuple(r.id for _, r in self._images)
         self.targets = torch.tensor([self.classes.index(r.label) for _, r in self._images])
@@ -83,6 +80,7 @@ class BalancedDataset(Dataset[tuple[Any, int]]):
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         manifest, record = self._images[index]
-        pixels = letterbox(read_gray(manifest.file(record), record.frame), self._size)
+        with cleaned(self._clean, leave=[self._made]):
+            pixels = letterbox(read_gray(manifest.file(record), record.frame), self._size)
         image = torch.from_numpy(pixels)[None].float() / 255
         return (self._transform(image) if self._transform else image), int(self.targets[index])

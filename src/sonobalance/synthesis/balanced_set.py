@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -13,11 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sonobalance.data import dicom
-from sonobalance.data.images import image_shape, read_gray, write_png
+import numpy as np
+from PIL import Image
+
+from sonobalance.data.cleaning import cleaning
+from sonobalance.data.images import image_shape, read_gray, read_mask, write_png
 from sonobalance.data.manifest import COLUMNS, MASK_SEPARATOR, Manifest, Record
-from sonobalance.data.raster import SUFFIXES
+from sonobalance.data.raster import FORMATS, ORIENTATION, SUFFIXES, Shape, translated
 from sonobalance.data.split import Part, Splits, check_no_synthetic
+from sonobalance.errors import InputError
 from sonobalance.files import atomic, sha256_of, write_text
 from sonobalance.progress import track
 
@@ -26,6 +31,7 @@ Real = Literal["copy", "link", "leave-out"]
 INDEX = "index.csv"
 EXTRA = ("part", "group")
 BUSI_NAME = r"{label} \(\d+\)"
+PLAIN_MODES = frozenset(("L", "RGB"))  # 8 bits, as every reader shows them
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class Item:
     Attributes:
         record: as it stands in the set; path and masks are relative to the set's folder.
         file: where the image comes from.
-        frame: which of the file's frames it is; None: the file itself is the image.
+        frame: which of the file's frames is written as PNG; None: the file itself is handed on.
         masks: where its lesion masks come from.
+        plain_masks: for each of them, whether the file itself is handed on.
         part: train, val or test; synthetic images are in train only.
         group: key of relatives; empty for synthetic images.
     """
@@ -45,6 +52,7 @@ class Item:
     file: Path
     frame: int | None
     masks: tuple[Path, ...]
+    plain_masks: tuple[bool, ...]
     part: Part
     group: str
 
@@ -54,14 +62,19 @@ def plan_set(
 ) -> list[Item]:
     """Name every image of the set.
 
+    Files that readers show as `read_gray` does are handed on; of others, and inside `cleaned` of
+    every real image, the pixels are written as PNG.
+
     Args:
         splits: real images and their parts.
         synthetic: accepted images; they join TRAIN.
         parts: which parts are exported; with more than one, each has a folder of its own.
-        layout: class folders with BUSI's names, or one folder `images` with the ids as names.
+        layout: class folders with BUSI's names, or one folder `images` with the ids as names (and
+            a hash where two ids make one name).
         real: whether real images are there at all.
 
     Raises:
+        InputError: a file is missing or is not an image.
         LeakError: a synthetic image stands in VAL or TEST.
     """
     items = []
@@ -79,21 +92,28 @@ def plan_set(
 
 def _real(top: str, images: Manifest, splits: Splits, part: Part, layout: Layout) -> list[Item]:
     records = images.records
-    names = _busi_names(records) if layout == "folders" else {r.id: _flat(r.id) for r in records}
+    names = _busi_names(records) if layout == "folders" else _flat_names(records)
     out = []
     for r in records:
         folder = r.label if layout == "folders" else "images"
-        stem = f"{top}{folder}/{names[r.id]}"
-        frame = None if _is_plain(images.file(r)) else r.frame
-        suffix = Path(r.path).suffix.lower() if frame is None else ".png"
-        masks = tuple(
-            f"{stem}_mask{f'_{i}' if i else ''}{Path(m).suffix.lower()}"
-            for i, m in enumerate(r.masks)
+        file, sources = images.file(r), tuple(images.mask_files(r))
+        whole = _is_plain(file) and not cleaning()
+        plain = tuple(_is_plain(mask) for mask in sources)
+        path, *masks = (
+            f"{top}{folder}/{stem}{source.suffix.lower() if kept else '.png'}"
+            for stem, source, kept in zip(
+                _stems(names[r.id], r), (file, *sources), (whole, *plain), strict=True
+            )
         )
-        record = replace(r, path=stem + suffix, masks=masks, frame=0)
-        sources = tuple(images.mask_files(r))
-        out.append(Item(record, images.file(r), frame, sources, part, splits.group[r.id]))
+        record = replace(r, path=path, masks=tuple(masks), frame=0)
+        frame = None if whole else r.frame
+        out.append(Item(record, file, frame, sources, plain, part, splits.group[r.id]))
     return out
+
+
+def _stems(name: str, record: Record) -> list[str]:
+    """Names of an image and its masks, without suffixes."""
+    return [name, *(f"{name}_mask{f'_{i}' if i else ''}" for i in range(len(record.masks)))]
 
 
 def _synthetic(top: str, records: Sequence[Record], images: Manifest, layout: Layout) -> list[Item]:
@@ -103,7 +123,7 @@ def _synthetic(top: str, records: Sequence[Record], images: Manifest, layout: La
         count[r.label] += 1
         stem = f"{r.label}/{r.label} (synthetic {count[r.label]})"
         path = f"{top}{stem if layout == 'folders' else f'images/synthetic-{r.id}'}.png"
-        out.append(Item(replace(r, path=path), images.file(r), None, (), "train", ""))
+        out.append(Item(replace(r, path=path), images.file(r), None, (), (), "train", ""))
     return out
 
 
@@ -123,18 +143,32 @@ def _busi_names(records: Sequence[Record]) -> dict[str, str]:
     return names
 
 
-def _flat(key: str) -> str:
-    """An id as the name of a file."""
-    return re.sub(r"[^\w .()#-]", "_", key)
+def _flat_names(records: Sequence[Record]) -> dict[str, str]:
+    """Id → itself as the name of a file, with its hash where that or a mask's name is taken."""
+    names = {r.id: re.sub(r"[^\w .()#-]", "_", r.id) for r in records}
+    stems = {r.id: [stem.casefold() for stem in _stems(names[r.id], r)] for r in records}
+    taken = Counter(stem for both in stems.values() for stem in both)
+    return {
+        key: f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        if any(taken[stem] > 1 for stem in stems[key])
+        else name
+        for key, name in names.items()
+    }
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether a file is one plain image; of others (DICOM, clips, archives) only pixels are taken.
+    """Whether any reader sees in a file what `read_gray` sees: one upright 8-bit opaque image.
 
-    Headers of DICOM files may identify a patient.
+    Of others only pixels are taken; headers of DICOM files may identify a patient.
     """
-    plain = path.suffix.lower() in SUFFIXES and not dicom.is_dicom(path)
-    return plain and image_shape(path).frames == 1
+    if path.suffix.lower() not in SUFFIXES or image_shape(path).frames > 1:
+        return False
+    try:
+        with translated(path), Image.open(path, formats=FORMATS) as image:
+            opaque = image.mode in PLAIN_MODES and not image.has_transparency_data
+            return opaque and bool(image.getexif().get(ORIENTATION, 1) == 1)
+    except InputError:  # its metadata are damaged; `read_gray` tells whether its pixels are
+        return False
 
 
 def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
@@ -144,24 +178,46 @@ def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
         items: from `plan_set`.
         folder: of the set.
         real: copy real files or link to them.
+
+    Raises:
+        InputError: two files have one name, or one cannot be read or written.
     """
     records = []
     for item in track(items, "exporting", len(items)):
-        target = folder / item.record.path
+        target = _new(folder / item.record.path)
         linked = real == "link" and item.record.origin == "real"
         if item.frame is None:
             _place(item.file, target, linked=linked)
         else:
             write_png(target, read_gray(item.file, item.frame))
-        for source, name in zip(item.masks, item.record.masks, strict=True):
-            _place(source, folder / name, linked=linked)
-        record = replace(item.record, sha256=sha256_of(target))
-        if record.origin == "synthetic":  # enlarged ones differ from those that were drawn
-            height, width = read_gray(target).shape
-            record = replace(record, width=width, height=height)
-        records.append(record)
+        shape = image_shape(target)  # enlarged images differ from those that were drawn
+        _write_masks(item, folder, shape, linked=linked)
+        records.append(replace(
+            item.record, sha256=sha256_of(target), width=shape.width, height=shape.height
+        ))  # fmt: skip
     _write_index(items, records, folder / INDEX)
     return Manifest(tuple(records), folder)
+
+
+def _write_masks(item: Item, folder: Path, shape: Shape, *, linked: bool) -> None:
+    masks = zip(item.masks, item.record.masks, item.plain_masks, strict=True)
+    for source, name, plain in masks:
+        target = _new(folder / name)
+        if plain:
+            _place(source, target, linked=linked)
+        else:
+            mask = read_mask([source], shape.height, shape.width, item.frame or 0)
+            write_png(target, mask.astype(np.uint8) * 255)
+
+
+def _new(path: Path) -> Path:
+    """A path at which nothing stands yet."""
+    if os.path.lexists(path):
+        raise InputError(
+            f"Expected a name for each file of the set, but two are named {path.name!r}; "
+            "change the id of one image."
+        )
+    return path
 
 
 def _place(source: Path, target: Path, *, linked: bool) -> None:

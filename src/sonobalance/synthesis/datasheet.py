@@ -14,8 +14,12 @@ DOCUMENT = "DATASHEET.md"
 UNKNOWN_LICENCE = "Not stated. Ask the owner of the source set before you pass this set on."
 UNKNOWN_SOURCE = "The user's own set; describe its acquisition, devices and patients here."
 PRESENCE = {
-    "copy": "Real images are copies of the source files.",
-    "link": "Real images are links into the source folder and vanish with it.",
+    "copy": "Real images are copies of the source files, or of their pixels as PNG where readers "
+    "differ about a file.",
+    "link": "Real images are links into the source folder and vanish with it; where readers differ "
+    "about a file, its pixels as PNG.",
+    "cleaned": "Real images, of every part, are PNG files in which burnt-in marks (calipers, text, "
+    "colour) were painted over, as in the images that the generator learnt from.",
     "leave-out": "Real images are left out: this folder holds the synthetic ones alone.",
 }
 LIMITS = (
@@ -55,7 +59,7 @@ def datasheet(
         licence: terms of the source set.
         counts: (class, origin) → images in TRAIN.
         parts: exported parts.
-        real: copy, link or leave-out.
+        real: copy, link, leave-out, or cleaned: written without burnt-in marks.
         synthesis: content of `synthesis.json`.
         enlarged: whether synthetic images were brought to the classifier's side.
         date: ISO 8601.

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from sonobalance.artefacts import LARGE, as_seen
+from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, unwritable, write_json, write_text
+from sonobalance.runs import open_run
 from sonobalance.synthesis import croissant, datasheet
 from sonobalance.synthesis.balanced_set import (
     Item,
@@ -52,9 +56,12 @@ class Wish:
 def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str) -> str:
     """Write the set; the folder is whole or absent.
 
+    Real images of a run with `clean_marks` are cleaned: marks on them alone would tell real from
+    synthetic.
+
     Args:
         splits: real images and their parts.
-        synthesis: RUN/synthesis.
+        synthesis: RUN/synthesis; the settings of that run are read.
         out: new or empty folder.
         wish: how.
         date: ISO 8601, of the run.
@@ -63,7 +70,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         What was written, one sentence.
 
     Raises:
-        InputError: `out` is not empty, or no synthesis was done.
+        InputError: `out` is not empty, no synthesis was done, or a file cannot be used.
         LeakError: a synthetic image stands in VAL or TEST.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -72,20 +79,29 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
     made = training_images(synthesis, every_round=wish.every_round)
     made = made if wish.drawn else as_seen(made)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
-    items = plan_set(splits, made, parts, wish.layout, wish.real)
-    if not items:
-        raise InputError(
-            "Expected images to export, but the harm guard keeps none and real ones are left out; "
-            "give --every-round."
-        )
+    with cleaned(open_run(synthesis.parent).settings.clean_marks, leave=[synthesis]):
+        items = plan_set(splits, made, parts, wish.layout, wish.real)
+        if not items:
+            raise InputError(
+                "Expected images to export, but the harm guard keeps none and real ones are left "
+                "out; give --every-round."
+            )
+        with _whole(out) as staging:
+            write_set(items, staging, wish.real)
+            _describe(
+                staging, items, source=splits.manifest, summary=summary, wish=wish, parts=parts,
+                date=date,
+            )  # fmt: skip
+    return _sentence(items, summary, wish)
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out`; on success it replaces `out`, on failure it vanishes."""
     staging = out.with_name(f".{out.name}.part")
     _clear(staging)
     try:
-        write_set(items, staging, wish.real)
-        _describe(
-            staging, items, source=splits.manifest, summary=summary, wish=wish, parts=parts,
-            date=date,
-        )  # fmt: skip
+        yield staging
         if out.exists():
             out.rmdir()
         staging.replace(out)
@@ -93,7 +109,6 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         raise unwritable(out, error) from error
     finally:
         _clear(staging)
-    return _sentence(items, summary, wish)
 
 
 def _describe(
@@ -110,7 +125,8 @@ def _describe(
     licence = wish.licence or (known.licence if known else datasheet.UNKNOWN_LICENCE)
     sheet = datasheet.datasheet(
         name=wish.name, source=known, licence=licence, counts=counts_of(items), parts=parts,
-        real=wish.real, synthesis=summary, date=date,
+        real="cleaned" if cleaning() and wish.real != "leave-out" else wish.real,
+        synthesis=summary, date=date,
         enlarged=any(item.file.parent.parent.name == LARGE for item in items),
     )  # fmt: skip
     write_text(folder / datasheet.DOCUMENT, sheet)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,40 +12,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonobalance.data.folders import MASK_FOLDERS, MASK_NAME
+from sonobalance.artefacts import manifest_of
+from sonobalance.config import DataSettings
+from sonobalance.data.candidates import Candidate, Found
+from sonobalance.data.folders import is_mask
 from sonobalance.data.images import Gray, letterbox, read_gray
-from sonobalance.data.manifest import read_manifest
-from sonobalance.data.scan import RUN_FILE, files_below, is_image, relative
+from sonobalance.data.manifest import Record, read_manifest
+from sonobalance.data.scan import RUN_FILE, exists, files_below, is_image, relative
+from sonobalance.data.sources import read_source
+from sonobalance.data.verify import verify
 from sonobalance.errors import InputError
 from sonobalance.progress import track
+from sonobalance.runs import open_run
 
 SIDE_PX = 64
 LISTS = ("manifest.csv", "index.csv")  # of folders that our commands write
+Place = tuple[Path, int, str]  # file, frame, group
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The images below a folder.
+    """The images of a source.
 
     Attributes:
-        names: N POSIX paths below the folder.
+        names: N POSIX paths below the folder; of several frames of a file, `path#frame`.
         squares: (N, 1, 64, 64) uint8, each image stretched over the square.
         boxed: (N, 1, 64, 64) uint8, each image letterboxed.
+        groups: N keys that images of one clip or patient share.
         unreadable: path → why it was left out.
     """
 
     names: tuple[str, ...]
     squares: Tensor
     boxed: Tensor
+    groups: tuple[str, ...]
     unreadable: dict[str, str]
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def find_images(
-    folder: Path, *, synthetic_only: bool = False, without: Path | None = None
-) -> FoundImages:
+def find_images(folder: Path, *, synthetic_only: bool = False) -> FoundImages:
     """Read every image below a folder at any depth; lesion masks are left out.
 
     Masks are files named `*_mask*` or in folders named `mask` or `masks`.
@@ -52,7 +61,6 @@ def find_images(
         folder: with or without class folders, any sizes and file formats.
         synthetic_only: of a folder that our own commands wrote (a run, its synthesis, a sample, an
             exported set), only the synthetic images.
-        without: a folder whose images are passed over.
 
     Raises:
         InputError: the folder is missing or holds no readable image, or it is ours and lists no
@@ -62,14 +70,83 @@ def find_images(
         raise InputError(f"Expected a folder of images at {folder}, but there is none.")
     files = _listed(folder) if synthetic_only else None
     if files is None:
-        files = [p for p in files_below(folder) if is_image(p) and not _is_mask(p, folder)]
-    if without is not None:
-        files = [p for p in files if without.resolve() not in p.resolve().parents]
-    names, squares, boxed, unreadable = [], [], [], {}
-    for path in track(files, "reading images", len(files)):
-        name = relative(path, folder)
+        files = _images_below(folder)
+    names = [relative(path, folder) for path in files]
+    return _read(folder, {n: (path, 0, n) for n, path in zip(names, files, strict=True)}, {})
+
+
+def find_real(source: Path, *, without: Path | None = None) -> FoundImages:
+    """Read the images that `index` takes of a source, with all their frames, but no mask.
+
+    Args:
+        source: whatever `index` reads; a run, of which its manifest counts (TRAIN and the rest); or
+            any other folder, of which every image below counts.
+        without: a folder whose images are passed over.
+
+    Raises:
+        InputError: the source is missing or holds no readable image.
+    """
+    if not exists(source):
+        raise InputError(f"Expected a folder of images at {source}, but there is none.")
+    root, (records, unreadable) = root_of(source), _indexed(source)
+    inside = without.resolve() if without is not None else None
+    kept = [r for r in records if inside not in (root / r.path).resolve().parents]
+    shared = Counter(r.path for r in kept)
+    names = [f"{r.path}#{r.frame}" if r.frame or shared[r.path] > 1 else r.path for r in kept]
+    places = [(root / r.path, r.frame, r.patient or r.id) for r in kept]
+    return _read(source, dict(zip(names, places, strict=True)), unreadable)
+
+
+def root_of(source: Path) -> Path:
+    """The folder that the names of `find_real` start from."""
+    if _is_run(source):
+        return manifest_of(open_run(source)).root
+    return source if source.is_dir() else source.parent
+
+
+def read_named(root: Path, name: str) -> Gray:
+    """The image (H, W) uint8 that is called so below a root; raises as `read_gray`."""
+    path, _, frame = name.rpartition("#")
+    if path and frame.isdigit() and not exists(root / name):
+        return read_gray(root / path, int(frame))
+    return read_gray(root / name)
+
+
+def _is_run(source: Path) -> bool:
+    return (source / RUN_FILE).is_file()
+
+
+def _images_below(folder: Path) -> list[Path]:
+    return [p for p in files_below(folder) if is_image(p) and not is_mask(p, folder)]
+
+
+def _indexed(source: Path) -> tuple[Iterable[Record], dict[str, str]]:
+    """The images of a source as `index` takes them, and path → why a file was left out."""
+    if _is_run(source):
+        return manifest_of(open_run(source)), {}
+    settings = DataSettings()
+    found = _found(source, settings)
+    bare = replace(found, candidates=[replace(c, masks=()) for c in found.candidates])
+    records, skipped = verify(bare, root_of(source), settings)
+    left_out = {s.path: s.reason for s in (*found.skipped, *skipped) if s.kind != "mask"}
+    return sorted(records, key=lambda r: (r.path, r.frame)), left_out
+
+
+def _found(source: Path, settings: DataSettings) -> Found:
+    try:
+        return read_source(source, settings)
+    except InputError:
+        if not source.is_dir():
+            raise
+    files = _images_below(source)
+    return Found("images", [Candidate(relative(path, source), "") for path in files])
+
+
+def _read(source: Path, places: dict[str, Place], left_out: dict[str, str]) -> FoundImages:
+    names, squares, boxed, unreadable = [], [], [], dict(left_out)
+    for name, (path, frame, _) in track(places.items(), "reading images", len(places)):
         try:
-            image = read_gray(path)
+            image = read_gray(path, frame)
         except InputError as error:
             unreadable[name] = str(error)
             continue
@@ -78,13 +155,14 @@ def find_images(
         boxed.append(letterbox(image, SIDE_PX))
     if not names:
         why = f" ({len(unreadable)} cannot be read)" if unreadable else ""
-        raise InputError(f"Expected images below {folder}, but there are none{why}.")
-    return FoundImages(tuple(names), _stacked(squares), _stacked(boxed), unreadable)
+        raise InputError(f"Expected images below {source}, but there are none{why}.")
+    groups = tuple(places[name][2] for name in names)
+    return FoundImages(tuple(names), _stacked(squares), _stacked(boxed), groups, unreadable)
 
 
 def _listed(folder: Path) -> list[Path] | None:
     """The synthetic images of a folder that our commands wrote; None where it is not ours."""
-    is_run = (folder / RUN_FILE).is_file()
+    is_run = _is_run(folder)
     home = folder / "synthesis" if is_run else folder
     for name in LISTS:
         try:
@@ -112,11 +190,6 @@ def stretched(image: Gray) -> Gray:
         image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
     )
     return square
-
-
-def _is_mask(path: Path, root: Path) -> bool:
-    folders = {part.lower() for part in path.relative_to(root).parts[:-1]}
-    return bool(MASK_NAME.fullmatch(path.stem)) or bool(folders & MASK_FOLDERS)
 
 
 def _stacked(images: list[Gray]) -> Tensor:

@@ -16,7 +16,7 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import write_json, write_text
-from sonobalance.synthesis.image_folders import FoundImages, find_images
+from sonobalance.synthesis.image_folders import FoundImages, find_images, find_real
 from sonobalance.synthesis.likeness import compare, describe, without_bars
 from sonobalance.synthesis.neighbours import Neighbours, by_features, by_pixels, by_structure
 from sonobalance.synthesis.novelty import Novelty
@@ -31,7 +31,8 @@ class Nearest:
 
     Attributes:
         file: its path below the synthetic folder.
-        nearest: path of the nearest real image below the real folder.
+        nearest: path of the nearest real image below the real folder, of a clip `path#frame`; of a
+            run, a table or an archive, below the folder that its paths start from.
         distance: 1 - likeness, in [0, 1]; 0 for a copy.
         ratio: distance over the median distance of real images to their nearest other one.
         copy: whether the distance is below the threshold.
@@ -59,7 +60,8 @@ def audit_memorisation(
 
     Args:
         synthetic: folder of images, searched below; lesion masks are left out.
-        real: folder of the images that the generator was trained with.
+        real: the images that the generator was trained with: whatever `index` reads, a run, or any
+            folder of images.
         out: where the files are written.
         seed: of the altered copies that the threshold is checked with.
         device: where likeness is computed.
@@ -68,12 +70,13 @@ def audit_memorisation(
         The content of `memorisation.json`.
 
     Raises:
-        InputError: a folder holds no readable image, or the real one fewer than two.
+        InputError: a folder holds no readable image, or the real one fewer than two of different
+            clips and patients.
     """
     made = find_images(synthetic, synthetic_only=True)
-    known = find_images(real, without=synthetic)
-    if len(known) < 2:
-        raise InputError(f"Expected at least two real images in {real}, but got {len(known)}.")
+    known = find_real(real, without=synthetic)
+    if (unrelated := len(set(known.groups))) < 2:
+        raise InputError(f"Expected two or more unrelated real images in {real}, not {unrelated}.")
     novelty = _calibrated(known, seed, device)
     measures = _measured(made, known, novelty)
     rows = _rows(made, known, measures[0], novelty.threshold.value)
@@ -90,7 +93,7 @@ def _calibrated(known: FoundImages, seed: int, device: torch.device | str) -> No
     images = LabelledImages(known.squares, targets, known.names, ("image",))
     usual = SynthesisSettings()
     return Novelty.calibrated(
-        images, known.names, caught_copies=usual.caught_copies, false_copies=usual.false_copies,
+        images, known.groups, caught_copies=usual.caught_copies, false_copies=usual.false_copies,
         seed=seed, device=device,
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,14 +87,14 @@ def _file_of(folder: Path, name: str) -> Path | None:
     if (folder / INDEX).is_file():
         manifest = read_manifest(folder / INDEX, folder).select([name])
         return next((manifest.file(r) for r in manifest), None)
-    found = sorted(folder.rglob(f"{name}.png")) if _plain(name) else []
+    found = sorted(folder.rglob(f"{glob.escape(name)}.png")) if _plain(name) else []
     # masks and enlarged images have the same names
     found.sort(key=lambda path: path.relative_to(folder).parts[0] in {LARGE, "masks"})
     return found[0] if found else None
 
 
 def _plain(name: str) -> bool:
-    return bool(name) and not set(name) & set("*?[]/\\")
+    return bool(name) and not set(name) & set("/\\")
 
 
 def text_of(path: Path) -> dict[str, str]:
