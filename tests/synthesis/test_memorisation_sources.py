@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sonobalance import api, memorisation
@@ -13,6 +14,7 @@ from sonobalance.data.phantoms import KINDS, make_phantoms, phantom
 from sonobalance.errors import InputError
 from sonobalance.reporting import memorisation_page
 from sonobalance.synthesis.image_folders import find_real, read_named, root_of
+from sonobalance.synthesis.neighbours import by_features, by_pixels
 
 CLIPS, FRAMES = 8, 5
 
@@ -116,3 +118,13 @@ def test_images_that_say_they_are_synthetic_are_not_real(tmp_path):
     found = find_real(tmp_path)
     assert len(found) == 5
     assert "synthetic" in found.unreadable["5.png"]
+
+
+def test_relatives_do_not_make_real_images_look_alike():
+    """Two frames of a clip are nearly one picture; how close strangers are is another matter."""
+    first, second = (torch.from_numpy(p)[None, None] for p in pictures(3, 2))
+    known = torch.cat([first, first.clamp(max=250), second])
+    for measure in (by_pixels, by_features):
+        apart = measure(first, known[[0, 2]], ["a", "b"]).usual
+        assert measure(first, known, ["a", "a", "b"]).among_real[0] == pytest.approx(apart, rel=0.3)
+        assert measure(first, known, ["a", "b", "c"]).among_real[0] < 0.1 * apart

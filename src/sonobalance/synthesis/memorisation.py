@@ -110,8 +110,8 @@ def _measured(made: FoundImages, known: FoundImages, novelty: Novelty) -> tuple[
     table = compare(queries, references, novelty.device, "comparing")
     return (
         by_structure(table, novelty.real),
-        by_pixels(bare, known_bare),
-        by_features(bare, known_bare),
+        by_pixels(bare, known_bare, known.groups),
+        by_features(bare, known_bare, known.groups),
     )
 
 

@@ -25,7 +25,7 @@ class Neighbours:
         measure: ``structural``, ``pixel`` or ``feature``.
         distance: (N,) of each synthetic image to its nearest real one.
         nearest: (N,) position of that image.
-        among_real: (M,) of each real image to its nearest other one.
+        among_real: (M,) of each real image to the nearest of another group.
     """
 
     measure: str
@@ -35,7 +35,7 @@ class Neighbours:
 
     @property
     def usual(self) -> float:
-        """Median distance of real images to their nearest other one."""
+        """Median distance of real images to their nearest unrelated one."""
         return float(np.median(self.among_real))
 
     @property
@@ -45,12 +45,13 @@ class Neighbours:
         return out
 
 
-def by_pixels(made: Tensor, known: Tensor) -> Neighbours:
+def by_pixels(made: Tensor, known: Tensor, groups: Sequence[str]) -> Neighbours:
     """Root mean square difference of grey values at 32 x 32, the better of both mirrors.
 
     Args:
         made: (N, 1, S, S) uint8.
         known: (M, 1, S, S) uint8.
+        groups: M keys of relatives, two at least; relatives are not compared with each other.
     """
 
     def values(pixels: Tensor) -> Distances:
@@ -58,15 +59,16 @@ def by_pixels(made: Tensor, known: Tensor) -> Neighbours:
         return small.flatten(1).double().numpy() / PIXEL_SIDE  # a distance is then the RMS
 
     sides = [values(made), values(made.flip(3))], [values(known), values(known.flip(3))]
-    return _nearest("pixel", *sides)
+    return _nearest("pixel", *sides, groups)
 
 
-def by_features(made: Tensor, known: Tensor) -> Neighbours:
+def by_features(made: Tensor, known: Tensor, groups: Sequence[str]) -> Neighbours:
     """Euclidean distance of standardised `classify.descriptor` features, the better mirror.
 
     Args:
         made: (N, 1, S, S) uint8.
         known: (M, 1, S, S) uint8.
+        groups: M keys of relatives, two at least; relatives are not compared with each other.
     """
 
     def values(pixels: Tensor) -> Distances:
@@ -76,7 +78,7 @@ def by_features(made: Tensor, known: Tensor) -> Neighbours:
     mean, spread = real.mean(0), np.maximum(real.std(0), 1e-6)
     made_sides = [(values(x) - mean) / spread for x in (made, made.flip(3))]
     known_sides = [(real - mean) / spread, (values(known.flip(3)) - mean) / spread]
-    return _nearest("feature", made_sides, known_sides)
+    return _nearest("feature", made_sides, known_sides, groups)
 
 
 def by_structure(table: Tensor, among_real: Distances) -> Neighbours:
@@ -85,8 +87,11 @@ def by_structure(table: Tensor, among_real: Distances) -> Neighbours:
     return Neighbours("structural", distances.min(1), distances.argmin(1), among_real)
 
 
-def _nearest(measure: str, made: Sequence[Distances], known: Sequence[Distances]) -> Neighbours:
+def _nearest(
+    measure: str, made: Sequence[Distances], known: Sequence[Distances], groups: Sequence[str]
+) -> Neighbours:
     distances = np.minimum(*(cdist(side, known[0]) for side in made))
     own = np.minimum(*(cdist(side, known[0]) for side in known))
-    np.fill_diagonal(own, np.inf)
+    keys = np.asarray(groups)
+    own[keys[:, None] == keys] = np.inf
     return Neighbours(measure, distances.min(1), distances.argmin(1), own.min(1))
