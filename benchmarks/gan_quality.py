@@ -3,13 +3,13 @@
     python benchmarks/gan_quality.py RUN --weights WEIGHTS --minutes 10 --out FILE.json
 
 RUN is a folder with the stages index, audit and split done; only its TRAIN part is read. The budget
-is processor time of one thread, the warm-up, snapshots and their judgement included: it means the
-same on a busy machine (on a GPU it is wall time). `lightweight-gan` is not conditional, so that
-each class gets a third (one over the number of classes) of the budget. Each class is generated
-`DRAWS` times over, each time as many images as TRAIN has: KID compares TRAIN with all of them, the
-rest is the mean over the draws, so that it counts less which latents were drawn. Calls for single
-seeds or methods add their rows to the same file, if budget, TRAIN, weights and kind of device are
-the same.
+is processor time of one thread, the warm-up, snapshots and their judgement included (on a GPU it is
+wall time); rows compare where it is near to wall time, for neighbours on a core slow it down, too.
+`lightweight-gan` is not conditional, so that each class gets a third (one over the number of
+classes) of the budget. Each class is generated `DRAWS` times over, each time as many images as
+TRAIN has: KID compares TRAIN with all of them, the rest is the mean over the draws, so that it
+counts less which latents were drawn. Calls for single seeds or methods add their rows to the same
+file, if budget, TRAIN, weights and kind of device are the same.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
