@@ -7,7 +7,7 @@ from pathlib import Path
 from sonobalance.config import DataSettings
 from sonobalance.data import medmnist
 from sonobalance.data.busuclm import image_files
-from sonobalance.data.scan import files_below, is_image, is_unsupported, relative
+from sonobalance.data.scan import files_below, may_hold_images, relative
 from sonobalance.data.sources import TABLES, archive_of, layout_of, read_source, table_of
 from sonobalance.data.tables import SUFFIXES, files_named
 from sonobalance.files import digest_of
@@ -32,8 +32,7 @@ def source_digest(source: Path, settings: DataSettings) -> str:
 
 
 def _looked_at(path: Path) -> bool:
-    listing = path.suffix.lower() in SUFFIXES or medmnist.is_archive(path)
-    return listing or is_image(path) or is_unsupported(path)
+    return path.suffix.lower() in SUFFIXES or may_hold_images(path)
 
 
 def count_images(source: Path, settings: DataSettings) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sonobalance.data.dicom import is_dicom
 from sonobalance.data.manifest import MASK_SEPARATOR
+from sonobalance.data.medmnist import is_archive
 from sonobalance.data.raster import SUFFIXES
 from sonobalance.errors import InputError
 
@@ -61,6 +62,11 @@ def subfolders(folder: Path) -> list[Path]:
 def is_image(path: Path) -> bool:
     """Whether a file claims to be an image that can be read: by suffix, or by DICOM's magic."""
     return path.suffix.lower() in SUFFIXES or is_dicom(path)
+
+
+def may_hold_images(path: Path) -> bool:
+    """Whether a file claims to be an image, of a kind that is read or not, or an archive."""
+    return is_image(path) or is_unsupported(path) or is_archive(path)
 
 
 def is_unsupported(path: Path) -> bool:

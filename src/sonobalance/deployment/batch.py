@@ -24,7 +24,7 @@ from sonobalance.classify.colour import with_colour
 from sonobalance.data.folders import is_mask
 from sonobalance.data.images import image_shape, letterbox, read_gray
 from sonobalance.data.medmnist import is_archive
-from sonobalance.data.scan import files_below, is_image, is_unsupported
+from sonobalance.data.scan import files_below, may_hold_images
 from sonobalance.data.verify import spread
 from sonobalance.deployment.answers import Answer
 from sonobalance.deployment.predictor import BundlePredictor
@@ -77,7 +77,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in files_below(path) if _looked_at(p) and not is_mask(p, path)]
+            inside = [p for p in files_below(path) if may_hold_images(p) and not is_mask(p, path)]
             if not inside:
                 raise InputError(f"Expected images below {path}, but there are none.")
             found += inside
@@ -86,10 +86,6 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
         else:
             raise InputError(f"Expected an image or a folder at {path}, but there is none.")
     return found
-
-
-def _looked_at(path: Path) -> bool:
-    return is_image(path) or is_unsupported(path) or is_archive(path)
 
 
 def predict_files(
