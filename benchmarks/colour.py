@@ -33,7 +33,8 @@ def main() -> None:
         print(folder.name, rows[folder.name], flush=True)
     names = " ".join(folder.name for folder in folders)
     write_json(target, {
-        "what": __doc__, "command": f"python benchmarks/colour.py docs/results/{target.name} {names}",
+        "what": __doc__,
+        "command": f"python benchmarks/colour.py docs/results/{target.name} {names}",
         "limit": COLOUR_LIMIT, "chroma": CHROMA, "sets": rows, "environment": environment(),
     })  # fmt: skip
 
