@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from sonobalance.version import __version__
@@ -24,9 +25,31 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: package_version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages * page / 2**30, 1),
-        **({"accelerator": accelerator()} if "torch" in sys.modules else {}),
+        **(_seen_by_torch() if "torch" in sys.modules else {}),
+    }
+
+
+def processor() -> str:
+    """The model of the processor as the system names it, or `unknown`."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or "unknown"
+
+
+def _seen_by_torch() -> dict[str, Any]:
+    """What decides speed and the last digits: instructions, bfloat16 convolutions, accelerator."""
+    import torch  # noqa: PLC0415 - takes seconds
+
+    from sonobalance.precision import has_bf16  # noqa: PLC0415 - imports torch
+
+    return {
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": has_bf16(torch.device("cpu")),
+        "accelerator": accelerator(),
     }
 
 
