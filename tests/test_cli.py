@@ -80,6 +80,25 @@ def test_an_option_of_another_command_is_not_its_own_nearest(
     assert "did you mean" not in text
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("audit", "x"), "Expected a value for --out, but got none; see sonobalance audit --help."),
+        (("run",), "Expected a value for FOLDER, but got none"),
+        (("train", "x", "--classifier.epochs"), "Expected a value for --classifier.epochs"),
+        (("split", "my", "run"), "Expected nothing more, but got 'run'; put a name with spaces"),
+        (("predict", "--images"), "There is no option --images; see --help."),
+        (("predict", "x", "--ot", "y"), "There is no option --ot; did you mean --out?"),
+        (("run", "x", "--out", "y", "--latent-dim", "3"), "did you mean --gan.latent-dim?"),
+    ],
+)
+def test_words_that_do_not_fit_are_named(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*words) == cli.BAD_INPUT
+    assert told in capsys.readouterr().err
+
+
 def test_a_value_out_of_range_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("run", "x", "--out", "y", "--gan.alpha", "-4") == cli.BAD_INPUT
     assert "'gan.alpha': Input should be greater than 0" in capsys.readouterr().err

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 import docstring_parser
-from cyclopts import App, CycloptsError, UnknownOptionError
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownOptionError,
+)
+from cyclopts.exceptions import UnusedCliTokensError
 from pydantic import ValidationError
 
 from sonobalance import api
@@ -91,14 +100,43 @@ def sentence(error: Exception) -> str:
         if isinstance(candidate, ValidationError):
             return validation_sentence(candidate)
     if isinstance(error, UnknownOptionError):
-        given = str(error.token.keyword if error.token else "")
-        near = "--" + (nearest_name(given.lstrip("-")) or "").replace("_", "-")
-        if near == given:
-            return f"This command has no option {given}, other commands do; see --help."
-        return f"There is no option {given}; " + (
-            f"did you mean {near}?" if near != "--" else "see --help."
-        )
+        return _of_option(error)
+    if isinstance(error, MissingArgumentError | UnusedCliTokensError):
+        return _of_words(error)
     if isinstance(error, OSError):
         what = "read or write" if error.filename is None else f"use {error.filename}"
         return f"Cannot {what} ({error.strerror or error}); check the path and the free space."
     return " ".join(str(error).split())
+
+
+def _of_option(error: UnknownOptionError) -> str:
+    """An option that the command does not have, with the one that may have been meant."""
+    given = str((error.token.keyword or error.token.value) if error.token else "")
+    setting = "--" + (nearest_name(given.lstrip("-")) or "").replace("_", "-")
+    if setting == given:
+        return f"This command has no option {given}, other commands do; see --help."
+    own = [name for argument in _arguments_of(error.command_chain or ()) for name in argument.names]
+    near = [*get_close_matches(given, own, 1), *({setting} & set(own))]
+    return f"There is no option {given}; " + (f"did you mean {near[0]}?" if near else "see --help.")
+
+
+def _arguments_of(command: Iterable[str]) -> ArgumentCollection:
+    of = app
+    for name in command:
+        of = of[name]
+    return of.assemble_argument_collection()
+
+
+def _of_words(error: MissingArgumentError | UnusedCliTokensError) -> str:
+    """A value is missing, or there is one too many."""
+    command = " ".join(("sonobalance", *(error.command_chain or ())))
+    if isinstance(error, MissingArgumentError):
+        name = error.argument.name if error.argument else "an option"
+        if error.argument and error.argument.field_info.is_positional:
+            name = name.lstrip("-").upper()
+        return f"Expected a value for {name}, but got none; see {command} --help."
+    extra = " ".join(error.unused_tokens or ())
+    return (
+        f"Expected nothing more, but got {extra!r}; put a name with spaces in quotes, "
+        f"or see {command} --help."
+    )
