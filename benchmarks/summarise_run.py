@@ -18,7 +18,7 @@ def summary(folder: Path, command: str) -> dict[str, Any]:
     run = open_run(folder)
     record = run.record
     stages = {
-        name: {"seconds": stage["seconds"], "peak_memory_mib": stage["peak_memory_mib"]}
+        name: {key: stage[key] for key in ("seconds", "processor_seconds", "peak_memory_mib")}
         for name, stage in record["stages"].items()
     }
     settings = run.settings.model_dump(mode="json")
@@ -28,7 +28,7 @@ def summary(folder: Path, command: str) -> dict[str, Any]:
     return {
         "command": command,
         "data": record["name"],
-        "environment": record["environment"],
+        "environment": list(record["stages"].values())[-1]["environment"],
         "settings": settings,
         "minutes": round(sum(stage["seconds"] for stage in stages.values()) / 60, 1),
         "peak_memory_mib": max(stage["peak_memory_mib"] for stage in stages.values()),

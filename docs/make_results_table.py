@@ -57,9 +57,10 @@ def of_run(run: dict[str, Any]) -> str:
         if row["metric"] in ("macro_f1", "recall_malignant")
         and (row["arm"], row["against"]) == ("dual-iterative", against)
     ]
-    cores = f"{environment['cores']} core" + "s" * (environment["cores"] != 1)
-    return f"""One run on BUSI, {cores} without a GPU that other work shared, {run["minutes"]}
-minutes, {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST
+    spent = sum(stage["processor_seconds"] for stage in run["stages"].values()) / 60
+    cost = f"{spent:.0f} minutes of processor time ({run['minutes']:.0f} by the clock, shared)"
+    return f"""One run on BUSI, one core ({environment["processor"]}) without a GPU:
+{cost}, {run["peak_memory_mib"] / 1024:.1f} GiB; grouped hold-out, {run["n"]} TEST
 images of {run["groups"]} independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sonobalance import pipeline, runs
+from sonobalance import api, pipeline, runs
 from sonobalance.config import Settings
-from sonobalance.errors import CollapseError, SettingsError
+from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.files import write_text
 from sonobalance.layers import parse
 from sonobalance.runs import Run, Stage
@@ -103,3 +103,19 @@ def test_a_setting_for_later_stages_is_kept_where_the_stage_was_finished(tmp_pat
         for wanted in (True, False):
             pipeline.begin(tmp_path, tmp_path, "audit", {"clean_marks": wanted}, redo=False)
             assert runs.open_run(tmp_path).settings.clean_marks == wanted
+
+
+def test_weights_given_to_the_generator_are_those_of_later_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.create(tmp_path, tmp_path, parse({"gan": {"total_kimg": 1}}), None).save()
+    stage = Stage("train-gan", (), (), ("gan.txt",), writes("gan.txt"))
+    monkeypatch.setitem(pipeline.STAGES, "train-gan", stage)
+    weights = tmp_path / "weights.safetensors"
+    with pytest.raises(InputError, match="Expected weights at"):
+        api.train_gan(tmp_path, weights=weights)
+    weights.write_bytes(b"")
+    api.train_gan(tmp_path, weights=weights)
+    settings = runs.open_run(tmp_path).settings
+    assert settings.classifier.weights == weights
+    assert settings.gan.total_kimg == 1

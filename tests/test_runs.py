@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +48,14 @@ def test_a_finished_stage_is_not_repeated(source: Path, out: Path) -> None:
     assert runs.create(out, source, Settings(), "cpu").perform(make(log))
     assert not runs.create(out, source, Settings(), "cpu").perform(make(log))
     assert log == ["worked"]
+
+
+def test_a_cheap_stage_is_made_anew(source: Path, out: Path) -> None:
+    log: list[str] = []
+    stage = replace(make(log), cheap=True)
+    for _ in range(2):
+        assert runs.create(out, source, Settings(), "cpu").perform(stage)
+    assert log == ["worked", "worked"]
 
 
 def test_a_damaged_result_is_made_again(source: Path, out: Path) -> None:

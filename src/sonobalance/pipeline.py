@@ -11,7 +11,7 @@ from rich.table import Table
 from sonobalance import runs
 from sonobalance.arms import need_generator
 from sonobalance.artefacts import collapsed, device_of, manifest_of
-from sonobalance.config import Preset, Section, Settings
+from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
@@ -29,12 +29,16 @@ def resolve_all(
 
     resolved = resolve(preset, config, given)
     if weights is not None:
-        if not weights.is_file():
-            raise InputError(f"Expected weights at {weights}, but there is no such file.")
-        classifier = resolved.classifier.model_copy(update={"weights": weights.absolute()})
-        resolved = resolved.model_copy(update={"classifier": classifier})
+        resolved = resolve(base=resolved, given=Settings(classifier=classifier_from(weights)))
     check_start(resolved.classifier)
     return resolved
+
+
+def classifier_from(weights: Path) -> ClassifierSettings:
+    """The classifier's settings with nothing but its pretrained weights set."""
+    if not weights.is_file():
+        raise InputError(f"Expected weights at {weights}, but there is no such file.")
+    return ClassifierSettings(weights=weights.absolute())
 
 
 def begin(

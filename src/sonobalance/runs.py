@@ -34,6 +34,7 @@ class Stage:
             `@source` stands for the images themselves.
         writes: files it leaves; all are there exactly when it finished.
         work: does it.
+        cheap: whether it is done anew each time, so that a newer version shows what it can.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     work: Callable[[Run], None]
+    cheap: bool = False
 
 
 class Run:
@@ -88,7 +90,7 @@ class Run:
                     "give --redo to repeat it and what follows, or choose another --out."
                 )
             self.forget(stage)
-        elif done.get("status") == "finished" and self._intact(stage):
+        elif done.get("status") == "finished" and not stage.cheap and self._intact(stage):
             return False
         self._work(stage, fingerprint)
         return True

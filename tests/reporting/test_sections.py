@@ -73,6 +73,17 @@ def test_the_effect_is_that_of_balanced_accuracy(whole_run):
     assert shown["others"][0] == "Macro-F1 +0.020 (−0.010 to 0.050)"
 
 
+def test_a_clear_change_of_another_metric_is_called_clear(own_run):
+    def fall(document):
+        for row in document["paired"]:
+            if row["metric"] == "macro_auc":
+                row.update(difference=-0.013, low=-0.025, high=-0.003)
+
+    shown = effect(change(own_run, "evaluation.json", fall), "dual-iterative")
+    assert shown["judged"] == "no clear difference"
+    assert shown["others"][1] == "AUC (macro) −0.013 (−0.025 to −0.003, clearly worse)"
+
+
 def between(own_run, before, after):
     def edit(document):
         document["before_after"].update(before=before, after=after)

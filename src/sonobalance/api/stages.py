@@ -92,21 +92,32 @@ def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) 
     return pipeline.continue_run(run, "split", {"split": split}, redo=redo) / "splits.csv"
 
 
-def train_gan(run: Path, *, gan: GanSettings | None = None, redo: bool = False) -> Path:
+def train_gan(
+    run: Path,
+    *,
+    weights: Path | None = None,
+    gan: GanSettings | None = None,
+    redo: bool = False,
+) -> Path:
     """Train the class-conditional generator and its discriminators on TRAIN only.
 
     Writes `gan/snapshot.safetensors`, `gan/stats.jsonl` and sample grids.
 
     Args:
         run: run folder with splits.
+        weights: backbone weights, safetensors in timm's names, of the frozen features and of the
+            classifier of later stages; by default as recorded in the run.
         gan: objective, size, length.
         redo: repeat the stage even if its inputs or settings changed.
 
     Raises:
+        InputError: there are no such weights.
         LeakError: an image outside TRAIN would be opened.
         CollapseError: the generator collapsed before any good snapshot.
     """
-    return pipeline.continue_run(run, "train-gan", {"gan": gan}, redo=redo) / "gan"
+    classifier = None if weights is None else pipeline.classifier_from(weights)
+    given = {"gan": gan, "classifier": classifier}
+    return pipeline.continue_run(run, "train-gan", given, redo=redo) / "gan"
 
 
 def synthesize(

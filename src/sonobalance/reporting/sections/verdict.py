@@ -109,12 +109,7 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
     if not row:
         return {}
     metric = str(row.get("metric"))
-    others = [
-        f"{metric_name(m)} {signed(rows[m].get('difference'))} "
-        f"({interval(rows[m].get('low'), rows[m].get('high'))})"
-        for m in HEADLINE
-        if m in rows and m != metric
-    ]
+    others = [_changed(m, rows[m]) for m in HEADLINE if m in rows and m != metric]
     return {
         "arm": arm,
         "against": against,
@@ -124,3 +119,12 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
         "row": row,
         "others": others,
     }
+
+
+def _changed(metric: str, row: dict[str, Any]) -> str:
+    """By how much a metric changed, and whether that is clear."""
+    low, high = row.get("low"), row.get("high")
+    judged = judge(metric, low, high)
+    clearly = "" if judged == "no clear difference" else f", clearly {judged}"
+    changed = signed(row.get("difference"))
+    return f"{metric_name(metric)} {changed} ({interval(low, high)}{clearly})"
