@@ -1,0 +1,262 @@
+"""What generated pairs of image and lesion mask are worth to a network that outlines lesions.
+
+    sonobalance index BUSI --out RUN; sonobalance audit BUSI --out RUN; sonobalance split RUN
+    sonobalance train-gan RUN --weights WEIGHTS --gan.synthesize-masks
+    python benchmarks/mask_value.py RUN --weights WEIGHTS --out FILE.json
+
+Pairs are drawn from the GAN, as many of each class as TRAIN has, without any gate. The network is
+the classifier's outline decoder on its pretrained backbone, `SIDE` px; each training takes the same
+number of steps with
+
+    real                the images of TRAIN
+    synthetic           the pairs alone, brought from the generator's side to `SIDE`
+    real shrunk         TRAIN through the generator's side and back: what its pixels can give
+    real + synthetic    both, half of each batch from either
+
+and is measured on VAL and TEST, which neither GAN nor network has seen and on which nothing is
+chosen: Dice (0 to 1) of each image with a lesion at a threshold of one half, the mean over seeds;
+intervals by resampling groups. `false_alarm` is the share of images without a lesion in which
+something is outlined. Beside it, of real and of generated pairs: how much of the image the mask
+fills, the share of it in its largest piece, and by how much the inside is darker than a ring of the
+same width as the lesion's radius, in grey levels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from sonobalance.artefacts import splits_of
+from sonobalance.classify.augment import augment_both
+from sonobalance.classify.lesion import outline_loss
+from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.schedule import cosine_factor, training_mode
+from sonobalance.classify.weights import load_backbone
+from sonobalance.data.guard import reading_only
+from sonobalance.data.images import write_png
+from sonobalance.data.loading import LabelledImages, Outlines, load_images, to_pixels, to_unit
+from sonobalance.environment import environment
+from sonobalance.evaluation.intervals import group_weights, mean_interval
+from sonobalance.files import write_json
+from sonobalance.gan.framing import resize
+from sonobalance.gan.sampling import Sampler
+from sonobalance.progress import track
+from sonobalance.randomness import numpy_generator, seed_torch, torch_generator
+from sonobalance.runs import open_run
+
+SIDE, BATCH = 160, 16
+OUTLINE_LR, BACKBONE_LR, DECAY, WARMUP = 1e-3, 1e-4, 0.01, 0.05
+RESAMPLES, CONFIDENCE = 2000, 0.95
+Pairs = list[tuple[LabelledImages, float]]  # sets, and the share of each batch from each
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
+    parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--sheet", type=Path, help="PNG of pairs, to look at")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def brought(images: LabelledImages, side: int) -> LabelledImages:
+    """Images and masks at another side, bicubic."""
+    truth = images.known_outlines()
+    masks = to_pixels(resize(to_unit(truth.masks), side, side))
+    pixels = to_pixels(resize(to_unit(images.pixels), side, side))
+    return replace(images, pixels=pixels, outlines=Outlines(masks, truth.known))
+
+
+def generated(run: Any, like: LabelledImages) -> LabelledImages:
+    """As many pairs of each class as there are in `like`, at the generator's side."""
+    sampler = Sampler.load(run.path("gan/snapshot.safetensors"), torch.device("cpu"))
+    made = sampler.sample(like.targets, seed=run.settings.seed)
+    if made.masks is None:
+        raise SystemExit(f"The GAN of {run.folder} makes no masks; train it with them.")
+    ids = tuple(f"synthetic-{i}" for i in range(len(like)))
+    known = torch.ones(len(like), dtype=torch.bool)
+    return LabelledImages(made.pixels, like.targets, ids, like.classes, Outlines(made.masks, known))
+
+
+def inside(images: LabelledImages) -> NDArray[np.bool_]:
+    """(N, S, S): where the lesion is."""
+    return np.asarray((images.known_outlines().masks[:, 0] > 127).numpy())
+
+
+def plausibility(images: LabelledImages) -> dict[str, Any]:
+    """What the masks look like, of each class: medians over the images that have one."""
+    masks, out = inside(images), {}
+    for k, label in enumerate(images.classes):
+        mine = np.flatnonzero((images.targets == k).numpy())
+        seen = [_look(images.pixels[i, 0].numpy(), masks[i]) for i in mine if masks[i].any()]
+        medians = np.median(seen, axis=0).tolist() if seen else [None] * 3
+        names = ("area_share", "largest_piece", "darker_inside")
+        with_one = len(seen) / len(mine)
+        out[label] = {
+            "n": len(mine),
+            "with_mask": with_one,
+            **dict(zip(names, medians, strict=True)),
+        }
+    return out
+
+
+def _look(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Share of the image, share in the largest piece, grey levels that a ring is lighter by."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    radius = max(1, round(float(np.sqrt(mask.sum() / np.pi))))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
+    ring = cv2.dilate(mask.astype(np.uint8), kernel).astype(bool) & ~mask
+    lighter = pixels[ring].mean() - pixels[mask].mean() if ring.any() else np.nan
+    return mask.mean(), stats[1:, cv2.CC_STAT_AREA].max() / mask.sum(), lighter
+
+
+def outliner(pairs: Pairs, given: argparse.Namespace, seed: int, name: str) -> AttentiveClassifier:
+    """A network that has learnt to outline lesions from these pairs."""
+    seed_torch(seed, "outliner")
+    classes = len(pairs[0][0].classes)
+    model = AttentiveClassifier(given.backbone, classes, "none", SIDE, lesion_attention=True)
+    load_backbone(model, given.weights)
+    assert model.lesion is not None
+    optimiser = torch.optim.AdamW(
+        [{"params": [*model.lesion.parameters()], "peak": OUTLINE_LR},
+         {"params": [*model.backbone.parameters()], "peak": BACKBONE_LR}],
+        weight_decay=DECAY,
+    )  # fmt: skip
+    training_mode(model, frozen_statistics=True)
+    for step in track(range(given.steps), f"{name}, seed {seed}", given.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * cosine_factor(step, given.steps, WARMUP)
+        images, masks = _batch(pairs, torch_generator(seed, "outliner", step))
+        _, outline = model.decide(images)
+        assert outline is not None
+        loss = outline_loss(outline, masks, torch.ones(len(images), dtype=torch.bool))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return model.eval()
+
+
+def _batch(pairs: Pairs, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Augmented images (B, 1, S, S) in [-1, 1] and masks in [0, 1]."""
+    images, masks = [], []
+    for part, share in pairs:
+        rows = torch.randint(len(part), (round(share * BATCH),), generator=random)
+        images.append(part.pixels[rows])
+        masks.append(part.known_outlines().masks[rows])
+    return augment_both(to_unit(torch.cat(images)), torch.cat(masks) / 255, "medium", random)
+
+
+@torch.no_grad()
+def drawn(model: AttentiveClassifier, images: LabelledImages) -> NDArray[np.bool_]:
+    """(N, S, S) outlines."""
+    found = []
+    for part in to_unit(images.pixels).split(BATCH):
+        _, outline = model.decide(part)
+        assert outline is not None
+        found.append(interpolate(outline, size=(SIDE, SIDE), mode="bilinear")[:, 0] > 0)
+    return torch.cat(found).numpy()
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N, S, S) twice → (N,), Dice 1945; 0 where only one is empty."""
+    shared, both = (a & b).sum((1, 2)), a.sum((1, 2)) + b.sum((1, 2))
+    return np.asarray(2 * shared / np.maximum(both, 1), np.float64)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Images that nobody has seen."""
+
+    images: LabelledImages
+    groups: NDArray[np.str_]
+
+    def of(self, models: list[AttentiveClassifier]) -> dict[str, NDArray[np.float64]]:
+        """Dice of each image with a lesion, and the false alarms in the others; over seeds."""
+        truth = inside(self.images)
+        lesion = truth.any((1, 2))
+        found = [drawn(model, self.images) for model in models]
+        return {
+            "dice": np.mean([dice(f[lesion], truth[lesion]) for f in found], 0),
+            "false_alarm": np.mean([f[~lesion].any((1, 2)) for f in found], 0),
+        }
+
+    def weights(self) -> NDArray[np.float64]:
+        """Resamples of the groups of the images with a lesion."""
+        lesion = inside(self.images).any((1, 2))
+        return group_weights(self.groups[lesion], RESAMPLES, numpy_generator(0, "masks"))
+
+
+def interval(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
+    """The mean and its interval over groups."""
+    return mean_interval(values, weights, CONFIDENCE).as_json()
+
+
+def sheet(sets: list[LabelledImages], path: Path) -> None:
+    """A row of images above a row of their masks for each set."""
+    rows = []
+    for images in sets:
+        lesion = np.flatnonzero(inside(images).any((1, 2)))
+        some = lesion[np.linspace(0, len(lesion) - 1, 12).astype(int)]
+        pictures = (images.pixels[some, 0], images.known_outlines().masks[some, 0])
+        rows += [np.concatenate([*picture.numpy()], 1) for picture in pictures]
+    write_png(path, np.concatenate(rows))
+
+
+def main() -> None:
+    """Train on each kind of pairs, and measure."""
+    given = arguments()
+    run = open_run(given.run)
+    splits = splits_of(run)
+    small, classes = run.settings.gan.image_size_px, splits.manifest.classes
+    train = splits.of("train")
+    unseen = splits.manifest.select(r.id for part in ("val", "test") for r in splits.of(part))
+    with reading_only(train):
+        real, shrunk = (load_images(train, s, classes, outlines=True) for s in (SIDE, small))
+    with reading_only(unseen):
+        held = load_images(unseen, SIDE, classes, outlines=True)
+    made = generated(run, real)
+    if given.sheet:
+        sheet([shrunk, made], given.sheet)
+    synthetic = brought(made, SIDE)
+    sources: dict[str, Pairs] = {
+        "real": [(real, 1.0)],
+        "synthetic": [(synthetic, 1.0)],
+        "real shrunk": [(brought(shrunk, SIDE), 1.0)],
+        "real + synthetic": [(real, 0.5), (synthetic, 0.5)],
+    }
+    judge = Judge(held, np.array([splits.group[key] for key in held.ids]))
+    weights, found = judge.weights(), {}
+    for name, pairs in sources.items():
+        found[name] = judge.of([outliner(pairs, given, seed, name) for seed in given.seeds])
+        print(name, {key: round(float(value.mean()), 4) for key, value in found[name].items()})
+    write_json(given.out, {
+        "what": __doc__,
+        "command": " ".join(["python benchmarks/mask_value.py", *sys.argv[1:]]),
+        "gan": run.settings.gan.model_dump(mode="json"),
+        "images": {"train": len(train), "unseen": len(held), "lesions": weights.shape[1]},
+        "side": SIDE, "seeds": given.seeds, "steps": given.steps, "environment": environment(),
+        "pairs": {"real": plausibility(shrunk), "synthetic": plausibility(made)},
+        "dice": {name: interval(value["dice"], weights) for name, value in found.items()},
+        "less_than_real": {
+            name: interval(found["real"]["dice"] - value["dice"], weights)
+            for name, value in found.items() if name != "real"
+        },
+        "false_alarm": {n: float(v["false_alarm"].mean()) for n, v in found.items()},
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
