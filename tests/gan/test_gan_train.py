@@ -9,6 +9,7 @@ from sonobalance.errors import CollapseError, InputError, StaleError
 from sonobalance.files import read_json, read_lines
 from sonobalance.gan import judging
 from sonobalance.gan import steps as module
+from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.train import train_gan
 from sonobalance.state import load_state
 
@@ -114,6 +115,18 @@ def test_other_images_settings_or_seed_are_refused(tmp_path, images, cpu, settin
     for others in ((changed, settings, 0), (images, tiny(alpha=0.9), 0), (images, settings, 1)):
         with pytest.raises(StaleError, match="of others"):
             train_gan(others[0], others[1], seed=others[2], folder=tmp_path, device=cpu)
+
+
+def test_other_weights_of_the_same_backbone_are_refused(tmp_path, images, cpu, settings):
+    def train(weights):
+        torch.manual_seed(weights)
+        eyes = FrozenFeatures("test_resnet", settings.image_size_px)
+        return train_gan(images, settings, seed=0, folder=tmp_path, device=cpu, eyes=eyes)
+
+    train(weights=0)
+    train(weights=0)
+    with pytest.raises(StaleError, match="weights"):
+        train(weights=1)
 
 
 def test_collapse_stops_with_a_sentence_and_keeps_the_best_snapshot(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -43,6 +44,7 @@ class FrozenFeatures(nn.Module):
         size: side S of the images.
 
     Attributes:
+        digest: SHA-256 of the weights as they were given.
         shapes: (channels, side) of each map, finest first, for images of `size`.
     """
 
@@ -55,6 +57,7 @@ class FrozenFeatures(nn.Module):
         self.name = name
         self.model = make_backbone(name, 0, size) if model is None else model
         self.model.reset_classifier(0)
+        self.digest = _digest(self.model)
         statistics = self.model.pretrained_cfg
         for key in ("mean", "std"):
             self.register_buffer(key, torch.tensor(statistics[key]).view(1, 3, 1, 1))
@@ -95,6 +98,14 @@ class FrozenFeatures(nn.Module):
     def _rgb(self, images: Tensor) -> Tensor:
         rgb = ((images[:, :1] + 1) / 2 - self.mean) / self.std
         return rgb.contiguous(memory_format=torch.channels_last)
+
+
+def _digest(model: nn.Module) -> str:
+    found = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        found.update(name.encode())
+        found.update(value.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _resized(images: Tensor) -> Tensor:

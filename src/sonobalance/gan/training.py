@@ -111,19 +111,9 @@ class Training:
     def identity(self) -> str:
         """Hash of all that the result depends on, except how long it is trained."""
         settings = self.settings.model_dump(mode="json", exclude={"total_kimg", *APART})
-        seen = None if self.eyes is None else self.eyes.name
-        text = json.dumps(
-            [
-                FORMAT,
-                self.train_hash,
-                self.images.ids,
-                settings,
-                self.seed,
-                seen,
-                self.started_from,
-            ],
-            sort_keys=True,
-        )
+        seen = None if self.eyes is None else [self.eyes.name, self.eyes.digest]
+        learnt = [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from]
+        text = json.dumps([FORMAT, *learnt], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def present_targets(self) -> Tensor:
@@ -183,14 +173,14 @@ def resume(path: Path, t: Training) -> None:
     """Bring a fresh training to the state of a checkpoint.
 
     Raises:
-        StaleError: the checkpoint is of other images, settings or another seed.
+        StaleError: the checkpoint is of other images, settings, weights or another seed.
         InputError: the file is damaged.
     """
     tree = load_state(path)
     if tree.get("identity") != t.identity:
         raise StaleError(
-            f"Expected {path} to be of these images, settings and seed, but it is of others; "
-            "use another --out or remove that folder."
+            f"Expected {path} to be of these images, settings, weights and seed, but it is of "
+            "others; use another --out or remove that folder."
         )
     t.counters = Counters(**tree["counters"])
     for name, network in (
