@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from sonobalance.data.audit import audit
 from sonobalance.data.images import write_png
 from sonobalance.data.phantoms import KINDS, phantom
 from sonobalance.data.sources import index_folder
-from sonobalance.environment import environment
+from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.files import read_json, write_json
 from sonobalance.progress import track
 from sonobalance.randomness import numpy_generator
@@ -109,7 +108,7 @@ def measure(folder: Path, workers: int) -> dict[str, float]:
         "wall_ms_per_image": round(1000 * wall / n, 2),
         "processor_ms_per_image": round(1000 * cpu / n, 2),
         "load_of_the_machine": round(os.getloadavg()[1], 1),
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "peak_gib": round(peak_memory_mib() / 1024, 2),
         "planted": len(planted),
         "recall": round(len(planted & pairs) / max(1, len(planted)), 4),
         "strangers_joined": len([pair for pair in pairs if len({seed_of(p) for p in pair}) > 1]),

@@ -22,11 +22,11 @@ little.
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.weights import load_backbone
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages, to_unit
-from sonobalance.environment import environment
+from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.files import write_json
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.latents import encode_bank
@@ -183,20 +183,36 @@ def flops_of(run: Callable[[], None]) -> float:
     return recorded(run).flops
 
 
-def peak_mib(run: Callable[[], None], device: str) -> float:
-    """Highest memory while running: of the whole process on the CPU, of tensors on the GPU."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats()
-        run()
+def memory_of(networks: str, size: int, given: argparse.Namespace) -> float:
+    """Peak memory in MiB of a few steps of one GAN, in a fresh process that does nothing else."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak_mib, (networks, size, given))
+
+
+def peak_mib(networks: str, size: int, given: argparse.Namespace) -> float:
+    """Highest memory of this process: of all it holds on the CPU, of tensors on the GPU."""
+    torch.set_num_threads(1)
+    device = torch.device(given.device)
+    if networks == "ours":
+        steps = ours_of(training(size, given.batch, given))
+    else:
+        steps = theirs_of(Rival(size, given.rival_batch, 0, device), size, given)
+    for _ in range(SETTLE):
+        steps.penalised()
+    if given.device != "cpu":
         return float(torch.cuda.max_memory_allocated() / 2**20)
-    reset = Path("/proc/self/clear_refs")
-    if reset.is_file():
-        reset.write_text("5")
-        run()
-        text = Path("/proc/self/status").read_text()
-        return int(next(x for x in text.split("\n") if x.startswith("VmHWM")).split()[1]) / 1024
-    run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory_mib()
+
+
+def ours_of(t: Training) -> Lazy:
+    """The steps of our game."""
+    return Lazy.of(stepper(t), t.counters, t.settings.r1_interval)
+
+
+def theirs_of(rival: Rival, size: int, given: argparse.Namespace) -> Lazy:
+    """The steps of the package on random images."""
+    real = torch.rand(given.rival_batch, 1, size, size, device=given.device)
+    return Lazy.of(lambda: rival.step(real), rival, PENALTY_INTERVAL)
 
 
 def speed(times: list[float], images: int) -> dict[str, float]:
@@ -214,13 +230,9 @@ def measure(size: int, given: argparse.Namespace) -> dict[str, Any]:
     device, batch, small = given.device, given.batch, given.rival_batch
     t, same = training(size, batch, given), training(size, small, given)
     rival, every = Rival(size, small, 0, torch.device(device)), t.settings.r1_interval
-    real = torch.rand(small, 1, size, size, device=device)
-    ours = Lazy.of(stepper(t), t.counters, every)
-    ours_small = Lazy.of(stepper(same), same.counters, every)
-    theirs = Lazy.of(lambda: rival.step(real), rival, PENALTY_INTERVAL)
+    ours, ours_small, theirs = ours_of(t), ours_of(same), theirs_of(rival, size, given)
     warm = stepper(t, warmup_step)
-    memory = {"ours": peak_mib(ours.penalised, device),
-              "lightweight_gan": peak_mib(theirs.penalised, device)}  # fmt: skip
+    memory = {name: memory_of(name, size, given) for name in ("ours", "lightweight_gan")}
     flops = ours.mean(flops_of)
     penalised, plain = recorded(ours.penalised), recorded(ours.plain)
     bare = Lazy(penalised.replay(), plain.replay(), every)

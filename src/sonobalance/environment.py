@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +39,19 @@ def processor() -> str:
     lines = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or "unknown"
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has held, in MiB.
+
+    Linux counts what a process held before it became another program as `ru_maxrss`, too, and with
+    it the memory of whoever started it; `VmHWM` does not.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    kibibytes = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(kibibytes, whole / 1024 if sys.platform == "darwin" else whole) / 1024
 
 
 def _seen_by_torch() -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sonobalance.config import Settings
-from sonobalance.environment import environment
+from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, remove, sha256_of, tree_digest, unwritable, write_json
 from sonobalance.layers import parse
@@ -117,7 +116,7 @@ class Run:
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)
         entry["processor_seconds"] = round(time.process_time() - worked, 2)
         entry["environment"] = environment()
-        entry["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        entry["peak_memory_mib"] = round(peak_memory_mib())
         entry["outputs"] = {name: sha256_of(self.path(name)) for name in stage.writes}
         self.save()
 

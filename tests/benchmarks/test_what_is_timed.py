@@ -40,6 +40,13 @@ def test_a_penalised_step_of_ours_has_more_convolutions(module):
     assert throughput.flops_of(step.plain) < step.mean(throughput.flops_of)
 
 
+def test_memory_is_that_of_a_process_of_its_own(module):
+    throughput = module("gan_throughput")
+    given = SimpleNamespace(device="cpu", weights=None, batch=2, rival_batch=2)
+    ballast = np.ones(3 * 2**27)  # 3 GiB, more than such a step needs
+    assert 0 < throughput.memory_of("ours", 32, given) < ballast.nbytes / 2**20
+
+
 def test_flops_are_those_that_torch_counts(module):
     throughput = module("gan_throughput")
     network = torch.nn.Sequential(

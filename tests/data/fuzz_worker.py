@@ -13,15 +13,10 @@ from pathlib import Path
 from sonobalance.config import DataSettings
 from sonobalance.data.images import image_shape, read_color, read_gray, read_mask
 from sonobalance.data.sources import index_folder
+from sonobalance.environment import peak_memory_mib
 from sonobalance.errors import InputError
 
 PROCESSOR_SECONDS, BLOCKED_SECONDS = 10, 60
-
-
-def peak_memory_mib() -> int:
-    """Of this process alone: unlike ru_maxrss it forgets what the parent held before exec."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) // 1024
 
 
 def main(root):
