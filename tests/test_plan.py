@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sonobalance import plan
+from sonobalance import pipeline, plan, runs
 from sonobalance.config import Settings
+from sonobalance.files import write_text
+from sonobalance.runs import Stage
 
 
 def minutes_of_gan(monkeypatch, kimg, snapshot_kimg):
@@ -22,3 +24,33 @@ def test_later_rounds_train_up_to_whole_snapshots(monkeypatch):
     none, some, whole = (minutes_of_gan(monkeypatch, kimg, 2.0) for kimg in (0.0, 0.5, 2.0))
     assert none < some == pytest.approx(whole)
     assert minutes_of_gan(monkeypatch, 0.5, 0.5) < some
+
+
+def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch):
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    settings = Settings.model_validate({"gan": {"image_size_px": 32, "total_kimg": 1.0}})
+
+    def minutes(generators, trainings):
+        return plan.minutes_of_units(100, settings, generators=generators, trainings=trainings)
+
+    assert minutes(0, 0) == 0
+    assert minutes(1, 0) > 0
+    assert minutes(2, 0) == pytest.approx(2 * minutes(1, 0))
+    assert minutes(0, 1) > 0
+    assert minutes(1, 3) == pytest.approx(minutes(1, 0) + 3 * minutes(0, 1))
+
+
+def test_a_generator_trained_by_itself_is_announced(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(pipeline, "manifest_of", lambda _: range(100))
+    stage = Stage(
+        "train-gan", (), (), ("done.txt",), lambda run: write_text(run.path("done.txt"), "")
+    )
+    monkeypatch.setitem(pipeline.STAGES, "train-gan", stage)
+    runs.create(tmp_path, tmp_path, Settings(), None).save()
+    (tmp_path / "splits.csv").touch()
+    for told in (True, False):
+        pipeline.continue_run(tmp_path, "train-gan", {}, redo=False)
+        assert (
+            "memory for train-gan and synthesize" in " ".join(capsys.readouterr().err.split())
+        ) is told

@@ -65,6 +65,9 @@ def continue_run(
         STAGES[stage].work(run)  # the first machine holds the folder and keeps the record
         return folder
     with runs.locked(folder):
+        done = run.record["stages"].get(stage, {}).get("status") == "finished"
+        if stage == "train-gan" and not done and run.path("splits.csv").is_file():
+            _announce(run, "train-gan and synthesize")
         run.perform(STAGES[stage], redo=redo)
     return folder
 
@@ -83,7 +86,7 @@ def run_all(
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
             if stage.name == "audit" and "audit" not in run.record["stages"]:
-                _announce(run)
+                _announce(run, "together")
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
             if reason := _reason_to_skip(stage.name, run):
                 console.print(f"  skipped: {reason}")
@@ -109,15 +112,17 @@ def _reason_to_skip(stage: str, run: Run) -> str:
     return "there is no generator" if stage == "synthesize" and collapsed(run) else ""
 
 
-def _announce(run: Run) -> None:
-    """What the rest of a run will take on the CPU, once the images are counted."""
+def _announce(run: Run, stage: str) -> None:
+    """What a row of the estimate will take on the CPU, once the images are counted."""
     from sonobalance.plan import estimate
 
     if device_of(run).type == "cpu":
-        total = estimate(len(manifest_of(run)), run.settings)[-1]
+        rows = {row.stage: row for row in estimate(len(manifest_of(run)), run.settings)}
+        what = "" if stage == "together" else f" for {stage}"
         console.print(
-            f"About {max(1, round(total.minutes))} minutes and {total.memory_gib:.1f} GiB of memory"
-            " on this machine as busy as it is now; `--dry-run` tells what takes how long."
+            f"About {max(1, round(rows[stage].minutes))} minutes and {rows[stage].memory_gib:.1f} "
+            f"GiB of memory{what} on this machine as busy as it is now; `run --dry-run` tells what "
+            "takes how long."
         )
 
 
@@ -139,7 +144,9 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
 
     check_source(folder)
     console.print_json(settings.model_dump_json())
-    table = Table("stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine")
+    table = Table(
+        "stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine's CPU"
+    )
     for row in estimate(count_images(folder, settings.data), settings):
         table.add_row(
             row.stage, f"{row.minutes:.1f}", f"{row.memory_gib:.1f}", f"{row.disk_mib:.0f}"

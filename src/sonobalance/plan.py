@@ -53,7 +53,7 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
     costs = [
         Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
         *([_gan(settings, speed, images)] if need_generator(settings) else []),
-        _classifier(settings, train, speed),
+        _classifier(settings, train, speed, len(arms_of(settings))),
         _explanation(settings, images * settings.split.test_fraction, speed),
     ]
     total = Cost(
@@ -61,6 +61,14 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
         sum(c.disk_mib for c in costs),
     )  # fmt: skip
     return [*costs, total]
+
+
+def minutes_of_units(images: int, settings: Settings, *, generators: int, trainings: int) -> float:
+    """What so many generators with their synthesis and so many classifiers take, one by one."""
+    speed = convolution_flops_per_second()
+    train = images * (1 - 1 / settings.split.folds)
+    gan = _gan(settings, speed, images).minutes if generators else 0.0
+    return generators * gan + trainings * _classifier(settings, train, speed, 1).minutes
 
 
 def convolution_flops_per_second(seconds: float = 1.0) -> float:
@@ -145,17 +153,13 @@ def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
     return gan.snapshot_kimg * math.ceil(kimg / gan.snapshot_kimg - 1e-6)
 
 
-def _classifier(settings: Settings, images: float, speed: float) -> Cost:
+def _classifier(settings: Settings, images: float, speed: float, arms: int) -> Cost:
     classifier = settings.classifier
     flops, tuning = _classifier_flops(settings), classifier.epochs * classifier.members
-    passes = (
-        images
-        * len(arms_of(settings))
-        * (3 * tuning + classifier.head_epochs + classifier.outline_epochs)
-    )
+    passes = images * arms * (3 * tuning + classifier.head_epochs + classifier.outline_epochs)
     minutes = passes * flops / speed / SHARE_OF_BOUND["classifier"] / 60
     memory = BASE_MEMORY_GIB + classifier.batch_size * (classifier.image_size_px / 224) ** 2 * 0.1
-    return Cost("train", minutes, memory, 40 * len(arms_of(settings)))
+    return Cost("train", minutes, memory, 40 * arms)
 
 
 def _explanation(settings: Settings, images: float, speed: float) -> Cost:

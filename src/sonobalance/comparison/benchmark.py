@@ -11,7 +11,7 @@ from rich.live import Live
 
 from sonobalance import runs
 from sonobalance.arms import CHEAP
-from sonobalance.artefacts import splits_of
+from sonobalance.artefacts import device_of, manifest_of, splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.guarded import with_guarded
@@ -130,6 +130,7 @@ def _perform_all(
     left = [unit for unit in units if unit not in done]
     if done:
         console.print(f"{len(done)} of {len(units)} units were finished before.")
+    _announce(left, base)
     for unit in left:
         prepare(unit, base)
     with Live(table_of(done, units, arms), console=console, auto_refresh=False) as live:
@@ -137,6 +138,22 @@ def _perform_all(
             done.append(unit)
             console.print(f"[bold]{len(done)}/{len(units)}[/bold] {unit.title}")
             live.update(table_of(done, units, arms), refresh=True)
+
+
+def _announce(left: Sequence[Unit], base: Run) -> None:
+    """What is left to do, were it done here on the CPU."""
+    from sonobalance.plan import minutes_of_units  # noqa: PLC0415 - imports torch
+
+    if left and device_of(base).type == "cpu":
+        generators = sum(unit.arm is None for unit in left)
+        minutes = minutes_of_units(
+            len(manifest_of(base)), base.settings,
+            generators=generators, trainings=len(left) - generators,
+        )  # fmt: skip
+        console.print(
+            f"{len(left)} units are left: about {max(1, round(minutes))} minutes one by one on "
+            "this machine as busy as it is now."
+        )
 
 
 def _executor(kind: Executor, external: External | None, unit_cpus: int) -> Execute:
