@@ -5,8 +5,8 @@
     python benchmarks/mask_value.py RUN --weights WEIGHTS --out FILE.json
 
 Pairs are drawn from the GAN, as many of each class as TRAIN has, without any gate. The network is
-the classifier's outline decoder on its pretrained backbone, `SIDE` px; each training takes the same
-number of steps with
+the classifier's outline decoder, at `SIDE` px, on its pretrained backbone, which stays as it is;
+each training takes the same number of steps with
 
     real                the images of TRAIN
     synthetic           the pairs alone, brought from the generator's side to `SIDE`
@@ -54,7 +54,7 @@ from sonobalance.randomness import numpy_generator, seed_torch, torch_generator
 from sonobalance.runs import open_run
 
 SIDE, BATCH = 160, 16
-OUTLINE_LR, BACKBONE_LR, DECAY, WARMUP = 1e-3, 1e-4, 0.01, 0.05
+OUTLINE_LR, DECAY, WARMUP = 1e-3, 0.01, 0.05
 RESAMPLES, CONFIDENCE = 2000, 0.95
 Pairs = list[tuple[LabelledImages, float]]  # sets, and the share of each batch from each
 
@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--sheet", type=Path, help="PNG of pairs, to look at")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
@@ -130,15 +130,12 @@ def outliner(pairs: Pairs, given: argparse.Namespace, seed: int, name: str) -> A
     model = AttentiveClassifier(given.backbone, classes, "none", SIDE, lesion_attention=True)
     load_backbone(model, given.weights)
     assert model.lesion is not None
-    optimiser = torch.optim.AdamW(
-        [{"params": [*model.lesion.parameters()], "peak": OUTLINE_LR},
-         {"params": [*model.backbone.parameters()], "peak": BACKBONE_LR}],
-        weight_decay=DECAY,
-    )  # fmt: skip
-    training_mode(model, frozen_statistics=True)
+    model.backbone.requires_grad_(False)
+    optimiser = torch.optim.AdamW(model.lesion.parameters(), OUTLINE_LR, weight_decay=DECAY)
+    training_mode(model, frozen_statistics=True, learning=("outline",))
     for step in track(range(given.steps), f"{name}, seed {seed}", given.steps):
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * cosine_factor(step, given.steps, WARMUP)
+            group["lr"] = OUTLINE_LR * cosine_factor(step, given.steps, WARMUP)
         images, masks = _batch(pairs, torch_generator(seed, "outliner", step))
         _, outline = model.decide(images)
         assert outline is not None
