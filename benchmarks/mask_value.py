@@ -5,8 +5,8 @@
     python benchmarks/mask_value.py RUN --weights WEIGHTS --out FILE.json
 
 Pairs are drawn from the GAN, as many of each class as TRAIN has, without any gate. The network is
-the classifier's outline decoder, at `SIDE` px, on its pretrained backbone, which stays as it is;
-each training takes the same number of steps with
+the classifier's outline decoder, at `SIDE` px, on its pretrained backbone, which stays as it is and
+is asked once for each image and its mirror image; each training takes the same number of steps with
 
     real                the images of TRAIN
     synthetic           the pairs alone, brought from the generator's side to `SIDE`
@@ -24,6 +24,7 @@ same width as the lesion's radius, in grey levels.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,10 +37,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from sonobalance.artefacts import splits_of
-from sonobalance.classify.augment import augment_both
-from sonobalance.classify.lesion import outline_loss
+from sonobalance.classify.lesion import LesionHead, outline_loss
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.schedule import cosine_factor, training_mode
+from sonobalance.classify.schedule import cosine_factor
 from sonobalance.classify.weights import load_backbone
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import write_png
@@ -54,9 +54,23 @@ from sonobalance.randomness import numpy_generator, seed_torch, torch_generator
 from sonobalance.runs import open_run
 
 SIDE, BATCH = 160, 16
-OUTLINE_LR, DECAY, WARMUP = 1e-3, 0.01, 0.05
+OUTLINE_LR, DECAY, WARMUP = 2e-3, 0.01, 0.05
 RESAMPLES, CONFIDENCE = 2000, 0.95
-Pairs = list[tuple[LabelledImages, float]]  # sets, and the share of each batch from each
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the backbone says of images: feature maps (N, C_i, h_i, w_i), masks (N, 1, S, S)."""
+
+    levels: list[torch.Tensor]
+    masks: torch.Tensor
+
+    def rows(self, index: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Maps and masks in [0, 1] of these images."""
+        return [level[index] for level in self.levels], self.masks[index] / 255
+
+
+Pairs = list[tuple[Seen, float]]  # sets, and the share of each batch from each
 
 
 def arguments() -> argparse.Namespace:
@@ -66,7 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--sheet", type=Path, help="PNG of pairs, to look at")
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
@@ -123,48 +137,45 @@ def _look(pixels: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[float, fl
     return mask.mean(), stats[1:, cv2.CC_STAT_AREA].max() / mask.sum(), lighter
 
 
-def outliner(pairs: Pairs, given: argparse.Namespace, seed: int, name: str) -> AttentiveClassifier:
-    """A network that has learnt to outline lesions from these pairs."""
+@torch.no_grad()
+def seen(network: AttentiveClassifier, images: LabelledImages, *, mirror: bool = True) -> Seen:
+    """Feature maps of images and, where asked for, of their mirror images."""
+    pixels, masks = images.pixels, images.known_outlines().masks
+    if mirror:
+        pixels, masks = (torch.cat([x, x.flip(3)]) for x in (pixels, masks))
+    parts = track(to_unit(pixels).split(BATCH), "features", math.ceil(len(pixels) / BATCH))
+    maps = [network._look(part).levels for part in parts]
+    return Seen([torch.cat(level) for level in zip(*maps, strict=True)], masks)
+
+
+def outliner(network: AttentiveClassifier, pairs: Pairs, steps: int, seed: int) -> LesionHead:
+    """A decoder that has learnt to outline lesions from these pairs."""
     seed_torch(seed, "outliner")
-    classes = len(pairs[0][0].classes)
-    model = AttentiveClassifier(given.backbone, classes, "none", SIDE, lesion_attention=True)
-    load_backbone(model, given.weights)
-    assert model.lesion is not None
-    model.backbone.requires_grad_(False)
-    optimiser = torch.optim.AdamW(model.lesion.parameters(), OUTLINE_LR, weight_decay=DECAY)
-    training_mode(model, frozen_statistics=True, learning=("outline",))
-    for step in track(range(given.steps), f"{name}, seed {seed}", given.steps):
+    assert network.lesion is not None
+    head = LesionHead(network.lesion.channels[:-1], network.lesion.channels[-1], 1)
+    optimiser = torch.optim.AdamW(head.parameters(), OUTLINE_LR, weight_decay=DECAY)
+    for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = OUTLINE_LR * cosine_factor(step, given.steps, WARMUP)
-        images, masks = _batch(pairs, torch_generator(seed, "outliner", step))
-        _, outline = model.decide(images)
-        assert outline is not None
-        loss = outline_loss(outline, masks, torch.ones(len(images), dtype=torch.bool))
+            group["lr"] = OUTLINE_LR * cosine_factor(step, steps, WARMUP)
+        random = torch_generator(seed, "outliner", step)
+        drawn = [
+            of.rows(torch.randint(len(of.masks), (round(share * BATCH),), generator=random))
+            for of, share in pairs
+        ]
+        levels = [torch.cat(level) for level in zip(*(maps for maps, _ in drawn), strict=True)]
+        masks = torch.cat([masks for _, masks in drawn])
+        loss = outline_loss(head.outline(levels), masks, torch.ones(BATCH, dtype=torch.bool))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return model.eval()
-
-
-def _batch(pairs: Pairs, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Augmented images (B, 1, S, S) in [-1, 1] and masks in [0, 1]."""
-    images, masks = [], []
-    for part, share in pairs:
-        rows = torch.randint(len(part), (round(share * BATCH),), generator=random)
-        images.append(part.pixels[rows])
-        masks.append(part.known_outlines().masks[rows])
-    return augment_both(to_unit(torch.cat(images)), torch.cat(masks) / 255, "medium", random)
+    return head.eval()
 
 
 @torch.no_grad()
-def drawn(model: AttentiveClassifier, images: LabelledImages) -> NDArray[np.bool_]:
-    """(N, S, S) outlines."""
-    found = []
-    for part in to_unit(images.pixels).split(BATCH):
-        _, outline = model.decide(part)
-        assert outline is not None
-        found.append(interpolate(outline, size=(SIDE, SIDE), mode="bilinear")[:, 0] > 0)
-    return torch.cat(found).numpy()
+def outlined(head: LesionHead, of: Seen) -> NDArray[np.bool_]:
+    """(N, S, S)."""
+    logits = head.outline(of.levels)
+    return (interpolate(logits, size=(SIDE, SIDE), mode="bilinear")[:, 0] > 0).numpy()
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -175,25 +186,25 @@ def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Judge:
-    """Images that nobody has seen."""
+    """Images that nobody has seen: which have a lesion, and where."""
 
-    images: LabelledImages
+    of: Seen
+    truth: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
-    def of(self, models: list[AttentiveClassifier]) -> dict[str, NDArray[np.float64]]:
+    def measure(self, heads: list[LesionHead]) -> dict[str, NDArray[np.float64]]:
         """Dice of each image with a lesion, and the false alarms in the others; over seeds."""
-        truth = inside(self.images)
-        lesion = truth.any((1, 2))
-        found = [drawn(model, self.images) for model in models]
+        lesion = self.truth.any((1, 2))
+        found = [outlined(head, self.of) for head in heads]
         return {
-            "dice": np.mean([dice(f[lesion], truth[lesion]) for f in found], 0),
+            "dice": np.mean([dice(f[lesion], self.truth[lesion]) for f in found], 0),
             "false_alarm": np.mean([f[~lesion].any((1, 2)) for f in found], 0),
         }
 
     def weights(self) -> NDArray[np.float64]:
         """Resamples of the groups of the images with a lesion."""
-        lesion = inside(self.images).any((1, 2))
-        return group_weights(self.groups[lesion], RESAMPLES, numpy_generator(0, "masks"))
+        mine = self.groups[self.truth.any((1, 2))]
+        return group_weights(mine, RESAMPLES, numpy_generator(0, "masks"))
 
 
 def interval(values: NDArray[np.float64], weights: NDArray[np.float64]) -> dict[str, Any]:
@@ -227,17 +238,22 @@ def main() -> None:
     made = generated(run, real)
     if given.sheet:
         sheet([shrunk, made], given.sheet)
-    synthetic = brought(made, SIDE)
+    network = AttentiveClassifier(given.backbone, 1, "none", SIDE, lesion_attention=True).eval()
+    load_backbone(network, given.weights)
+    whole = seen(network, real)
+    synthetic, soft = (seen(network, brought(images, SIDE)) for images in (made, shrunk))
     sources: dict[str, Pairs] = {
-        "real": [(real, 1.0)],
+        "real": [(whole, 1.0)],
         "synthetic": [(synthetic, 1.0)],
-        "real shrunk": [(brought(shrunk, SIDE), 1.0)],
-        "real + synthetic": [(real, 0.5), (synthetic, 0.5)],
+        "real shrunk": [(soft, 1.0)],
+        "real + synthetic": [(whole, 0.5), (synthetic, 0.5)],
     }
-    judge = Judge(held, np.array([splits.group[key] for key in held.ids]))
+    groups = np.array([splits.group[key] for key in held.ids])
+    judge = Judge(seen(network, held, mirror=False), inside(held), groups)
     weights, found = judge.weights(), {}
     for name, pairs in sources.items():
-        found[name] = judge.of([outliner(pairs, given, seed, name) for seed in given.seeds])
+        heads = [outliner(network, pairs, given.steps, seed) for seed in given.seeds]
+        found[name] = judge.measure(heads)
         print(name, {key: round(float(value.mean()), 4) for key, value in found[name].items()})
     write_json(given.out, {
         "what": __doc__,

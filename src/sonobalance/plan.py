@@ -2,7 +2,7 @@
 
 Each network's FLOPs are counted by one forward pass; this machine's speed is measured by one
 second of a typical convolution. `SHARE_OF_BOUND` says what share of that bare speed the real loops
-reach; it and the seconds per image of the other stages come from
+reach; it and the seconds per image of the other stages are those of runs on BUSI such as
 `docs/results/busi-run.json`. The estimate is meant to be right within a factor of two.
 """
 
@@ -29,7 +29,7 @@ from sonobalance.gan.snapshot import make_generator
 from sonobalance.synthesis.enlarger import Enlarger
 
 SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.4, "inference": 0.2}
-AUDIT_SECONDS_PER_IMAGE = 0.14
+AUDIT_SECONDS_PER_IMAGE = 0.2
 SYNTHESIS_SECONDS_PER_IMAGE = 0.07  # and round: features, likeness, gates
 EXPLAIN_PASSES = 140  # forward passes per explained image, curves and sanity checks included
 BASE_MEMORY_GIB = 1.2  # interpreter, torch and the other libraries

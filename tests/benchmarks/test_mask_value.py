@@ -37,9 +37,11 @@ def test_only_images_with_a_lesion_are_resampled(module):
         torch.from_numpy(np.stack([pixels] * 3)[:, None]), torch.tensor([0, 1, 0]), ("a", "b", "c"),
         ("benign", "normal"), Outlines(masks, torch.ones(3, dtype=torch.bool)),
     )  # fmt: skip
-    judge = module("mask_value").Judge(images, np.array(["x", "y", "z"]))
+    script = module("mask_value")
+    seen = script.Seen([torch.zeros(3, 4, 4, 4)], masks)
+    judge = script.Judge(seen, script.inside(images), np.array(["x", "y", "z"]))
     assert judge.weights().shape[1] == 2
-    told = module("mask_value").plausibility(images)
+    told = script.plausibility(images)
     assert told["benign"]["with_mask"] == 1.0
     assert told["normal"] == {
         "n": 1, "with_mask": 0.0, "area_share": None, "largest_piece": None, "darker_inside": None,

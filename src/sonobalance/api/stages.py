@@ -42,7 +42,8 @@ def index(
         redo: repeat the stage even if its inputs or settings changed.
 
     Raises:
-        InputError: the folder is missing, or a class has no or one readable image.
+        InputError: the folder is missing, or holds fewer than two classes or than three independent
+            images of a class.
     """
     return pipeline.begin(folder, out, "index", {"data": data}, redo=redo) / "manifest.csv"
 
@@ -141,7 +142,7 @@ def synthesize(
 
 
 def train(run: Path, *, classifier: ClassifierSettings | None = None, redo: bool = False) -> Path:
-    """Train the attention classifier of every arm; VAL, real images only, stops it.
+    """Train the attention classifier of every arm; VAL, real images only, calibrates and compares.
 
     Writes `classifier/ARM/`: weights, `model.json`, log.
 

@@ -162,7 +162,7 @@ def export(
         name: of the new set.
 
     Raises:
-        InputError: the run has no synthetic images, or `out` is not empty.
+        InputError: there is nothing to export, or `out` is not empty.
         LeakError: a synthetic image stands in VAL or TEST.
     """
     from sonobalance.artefacts import splits_of
