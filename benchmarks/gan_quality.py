@@ -13,10 +13,13 @@ file, if budget, TRAIN, weights and kind of device are the same.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
-same measure of one real half against the other, halves being made of whole groups. `held_back` is
-KID to the TRAIN images that the method never saw. The features of `--weights` also serve our GANs
-(branch, choice of the snapshot); those of `--referee`, where given, serve nothing but this table.
-Values depend on the backbone: compare them within one file only. Finished rows are kept.
+same measure of one real half against the other, halves being made of whole groups. Those halves
+have half of the images, or an eighth of the generated ones: KID compares nevertheless, its standard
+deviation and the AUC do so in the keys with `half` only, which are of as many images as the halves
+have (`gan_measures.py`). `held_back` is KID to the TRAIN images that the method never saw. The
+features of `--weights` also serve our GANs (branch, choice of the snapshot); those of `--referee`,
+safetensors of `--referee-backbone`, where given, serve nothing but this table. Values depend on the
+backbone: compare them within one file only. Finished rows are kept.
 """
 
 from __future__ import annotations
@@ -31,12 +34,11 @@ from typing import Any
 import numpy as np
 import torch
 from finished import rows_of
+from gan_measures import Features, floor_of, measures_of, standardised
 from lightweight import Rival
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from sonobalance.artefacts import splits_of
-from sonobalance.classify.features import cross_fitted, extract_features
+from sonobalance.classify.features import extract_features
 from sonobalance.data.guard import reading_only
 from sonobalance.data.images import write_png
 from sonobalance.data.loading import LabelledImages, load_images, to_pixels
@@ -52,17 +54,13 @@ from sonobalance.gan.snapshot import hash_images
 from sonobalance.gan.train import train_gan
 from sonobalance.randomness import torch_generator
 from sonobalance.runs import open_run
-from sonobalance.synthesis.fidelity import (
-    density_coverage,
-    split_halves,
-    subset_kernel_distance,
-)
 
+__all__ = ["REFEREE", "Features", "Study", "arguments_of_study", "look", "standardised"]
 METHODS = ("d2gan", "real_class", "single", "lightweight-gan")
-REFEREE = "mobilenet_edgetpu_100"  # its name in the tables; it looks as TensorFlow's, "tf_"
+REFEREE = "mobilenet_edgetpu_100"  # the default's name in the tables; it looks as TensorFlow's
+REFEREE_BACKBONE = f"tf_{REFEREE}"
 DRAWS = 4
 RIVAL_BATCH = 4  # its trainer's default; 16 takes 9 GB of memory at 64 px
-Features = NDArray[np.float64]
 
 
 def arguments_of_study(description: str) -> argparse.ArgumentParser:
@@ -71,7 +69,8 @@ def arguments_of_study(description: str) -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path)
     parser.add_argument("--weights", type=Path, required=True, help="safetensors of the backbone")
     parser.add_argument("--backbone", default="mobilenetv2_100", help="any timm name")
-    parser.add_argument("--referee", type=Path, help="safetensors of tf_mobilenet_edgetpu_100")
+    parser.add_argument("--referee", type=Path, help="safetensors of the referee's backbone")
+    parser.add_argument("--referee-backbone", default=REFEREE_BACKBONE, help="any timm name")
     parser.add_argument("--warmup-kimg", type=float, help="instead of the run's setting")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
@@ -127,72 +126,42 @@ class Study:
                        "referee": given.referee and sha256_of(given.referee),
                        "device": self.device.type},
             "backbone": given.backbone,
+            "referee_backbone": referee_of(given)[0],
             "images": {c: int((images.targets == k).sum()) for k, c in enumerate(images.classes)},
         }  # fmt: skip
 
     def floor(self) -> dict[str, Any]:
         """One half of TRAIN against the other, no group in both."""
-        return {key: self._floor(value) for key, value in self.real.items()}
-
-    def _floor(self, real: Features) -> dict[str, Any]:
-        real, out = standardised(real, real), {}
-        groups = np.asarray(self.groups)
-        for k, label in enumerate(self.images.classes):
-            mine = (self.images.targets == k).numpy()
-            first = split_halves(groups[mine].tolist(), 0)
-            a, b = real[mine][first], real[mine][~first]
-            kid, spread = subset_kernel_distance(a, b, 0)
-            density, coverage = density_coverage(a, b)
-            out[label] = {"n": [len(a), len(b)], "kid": kid, "kid_std": spread,
-                          "density": density, "coverage": coverage}  # fmt: skip
-        halves = split_halves(self.groups, 0)
-        told = cross_fitted(real, halves.astype(int), groups, seed=0)[:, 1]
-        return {"classes": out, "probe_auc": float(roc_auc_score(halves, told))}
+        return {key: floor_of(value, self.images, self.groups) for key, value in self.real.items()}
 
     def measure(self, fake: LabelledImages, held: LabelledImages, seed: int) -> dict[str, Any]:
         """A method's images against TRAIN and against what it never saw."""
-        seen = look(fake, self.given)
-        return {key: self._measure(self.real[key], seen[key], held, seed) for key in seen}
-
-    def _measure(
-        self, real: Features, fake: Features, held: LabelledImages, seed: int
-    ) -> dict[str, Any]:
-        fake, real, out = standardised(fake, real), standardised(real, real), {}
-        draws = np.split(fake, DRAWS)
-        groups, away = np.asarray(self.groups), np.isin(self.images.ids, held.ids)
-        for k, label in enumerate(self.images.classes):
-            mine = (self.images.targets == k).numpy()
-            every = np.concatenate([draw[mine] for draw in draws])
-            kid, spread = subset_kernel_distance(real[mine], every, seed)
-            apart, _ = subset_kernel_distance(real[mine & away], every, seed)
-            first = split_halves(groups[mine].tolist(), 0)
-            pairs = [density_coverage(real[mine][first], draw[mine][~first]) for draw in draws]
-            density, coverage = np.mean(pairs, 0).tolist()
-            out[label] = {"kid": kid, "kid_std": spread, "kid_held_back": apart,
-                          "density": density, "coverage": coverage}  # fmt: skip
-        return {"classes": out, "probe_auc": float(np.mean([
-            self._told_apart(real, draw, seed) for draw in draws
-        ]))}  # fmt: skip
-
-    def _told_apart(self, real: Features, fake: Features, seed: int) -> float:
-        """AUC of a cross-fitted probe of real against generated images."""
-        is_fake = np.repeat([0, 1], [len(real), len(fake)])
-        relatives = np.array([*self.groups, *(f"synthetic-{i}" for i in range(len(fake)))])
-        told = cross_fitted(np.concatenate([real, fake]), is_fake, relatives, seed=seed)[:, 1]
-        return float(roc_auc_score(is_fake, told))
+        seen, away = look(fake, self.given), np.isin(self.images.ids, held.ids)
+        return {
+            key: measures_of(
+                self.real[key], np.split(seen[key], DRAWS), self.images, self.groups,
+                away=away, seed=seed,
+            )
+            for key in seen
+        }  # fmt: skip
 
 
 def look(images: LabelledImages, given: argparse.Namespace) -> dict[str, Features]:
     """Features (N, F) by the name of the network: the backbone's, and the referee's where given."""
     found = {given.backbone: extract_features(images, given.backbone, given.weights)}
     if given.referee:
-        found[REFEREE] = extract_features(images, f"tf_{REFEREE}", given.referee)
+        backbone, name = referee_of(given)
+        found[name] = extract_features(images, backbone, given.referee)
     return {key: value.astype(np.float64) for key, value in found.items()}
 
 
-def standardised(x: Features, by: Features) -> Features:
-    """Centred and divided by one number: almost constant features must not decide."""
-    return np.asarray((x - by.mean(0)) / np.sqrt(by.var(0).mean()))
+def referee_of(given: argparse.Namespace) -> tuple[str, str]:
+    """The referee's backbone, the default where the script has no such option, and its name."""
+    backbone = getattr(given, "referee_backbone", REFEREE_BACKBONE)
+    name = REFEREE if backbone == REFEREE_BACKBONE else backbone
+    if given.referee and name == given.backbone:
+        sys.exit(f"Expected --referee-backbone to be another network than {name}.")
+    return backbone, name
 
 
 def clock(device: torch.device) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sonobalance.arms import CHEAP
+from sonobalance.comparison.verdict import verdicts
 from sonobalance.files import read_json, write_json
 from sonobalance.reporting.formatting import number
 
@@ -37,7 +38,11 @@ def main() -> None:
 
 
 def level(document: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of one benchmark, with the share and the side of generated images."""
+    """What is kept of one benchmark, with the share and the side of generated images.
+
+    Verdicts are taken anew, so that benchmarks of several versions answer the same questions.
+    """
+    document = document | {"verdicts": verdicts(document)}
     scarce = document["protocol"]["scarce"]
     return {
         "share": float(scarce["share"]) if scarce else 1.0,

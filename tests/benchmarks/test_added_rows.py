@@ -47,6 +47,7 @@ def test_rows_of_another_train_part_weights_or_device_are_not_added(module, head
         (header(replace(IMAGES, ids=("x", "z"))), "inputs"),
         (header(weights=b"2"), "inputs"),
         (header(referee=referee), "inputs"),
+        (header(referee_backbone="resnet18"), "referee_backbone"),
         (header(device="cuda"), "inputs"),
         (header(backbone="resnet18"), "backbone"),
         (header(minutes=2.0), "budget"),

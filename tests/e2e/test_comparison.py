@@ -177,9 +177,13 @@ def test_tables_are_ready_for_a_paper(finished: Path, document: dict[str, Any]) 
         rows = list(csv.DictReader(handle))
     value = document["arms"]["none"]["macro_f1"]["value"]
     assert {"arm", "metric", "value", "low", "high"} == set(rows[0])
+    with (finished / "benchmark-paired.csv").open(newline="") as handle:
+        assert len(list(csv.DictReader(handle))) == len(document["paired"])
     latex = (finished / "benchmark.tex").read_text()
     page = (finished / "benchmark.html").read_text()
-    assert latex.count(r"\\") == len(SHOWN) + 1
+    arms, pairs, _ = latex.split(r"\end{tabular}")
+    assert arms.count(r"\\") == len(SHOWN) + 1
+    assert pairs.count(r"\\") == 14 + 1  # each pair once: 6 of four references, 2 × 4 more
     assert f"{value:.3f}" in latex
     assert f"{value:.3f}" in page
     assert "http://" not in page.replace("http://www.w3.org", "")

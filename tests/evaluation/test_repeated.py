@@ -7,9 +7,12 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from sonobalance.config import EvaluationSettings
 from sonobalance.errors import InputError
+from sonobalance.evaluation.intervals import group_weights, percentile_interval
+from sonobalance.evaluation.metrics import metrics_of
 from sonobalance.evaluation.pairing import METHOD, corrected_resampled_t
 from sonobalance.evaluation.predictions import ArmPredictions
 from sonobalance.evaluation.repeated import evaluate_repeated
+from sonobalance.evaluation.resampled import drawn, metric_interval
 
 CLASSES = ("benign", "malignant", "normal")
 FAST = EvaluationSettings(resamples=300)
@@ -139,3 +142,27 @@ def test_arms_on_different_images_are_refused():
         evaluated({"none": blocks(1.0), "b": blocks(1.0, folds=2)})
     with pytest.raises(InputError, match="the same images of seed 0, fold 0"):
         evaluated({"none": blocks(1.0), "b": blocks(1.0, n=30)})
+
+
+def test_the_interval_of_ece_holds_its_value_in_run_and_benchmark_and_no_other_moves():
+    """Answers as right as they are confident, bin by bin: every resample is worse."""
+    n = 400
+    confidence = np.repeat([0.55, 0.65, 0.75, 0.85, 0.95], n // 5)
+    wrong = np.concatenate([np.arange(n // 5) < round((1 - c) * n / 5) for c in confidence[::80]])
+    ids = tuple(f"{i:03d}" for i in range(n))
+    p = np.stack([confidence, (1 - confidence) / 2, (1 - confidence) / 2], 1)
+    p[::3] = p[::3][:, [1, 0, 2]]
+    p[1::3] = p[1::3][:, [2, 1, 0]]
+    targets = np.where(wrong, (p.argmax(1) + 1) % 3, p.argmax(1))
+    data = ArmPredictions(ids, np.array(ids), targets, p)
+    weights = group_weights(data.groups, 300, np.random.default_rng(0), targets)
+    found = evaluated({"none": {(0, 0): data}})["arms"]["none"]["ece"]
+    assert 0 == found["low"] <= found["value"] < 0.001 < found["high"]
+    for metric in metrics_of(CLASSES, 10):
+        draw = drawn(metric, data, weights)
+        interval = metric_interval(metric, data, draw, 0.95)
+        plain = percentile_interval(draw.value, draw.resampled, 0.95)
+        if metric.name == "ece":
+            assert interval.low == 0 <= interval.value < plain.low
+        else:
+            assert interval == plain

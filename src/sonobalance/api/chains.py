@@ -70,8 +70,9 @@ def benchmark(
 ) -> Path:
     """Compare arms over grouped folds and seeds: is synthesis worth more than cheap rebalancing?
 
-    Writes `benchmark.json`, `benchmark.csv`, `.tex`, `.html` and `predictions.csv`. Resumable: each
-    arm on each fold with each seed is a run of its own in `units/`, and none is done twice.
+    Writes `benchmark.json`, `.csv`, `.tex`, `.html`, `benchmark-paired.csv` and `predictions.csv`.
+    Resumable: each arm on each fold with each seed is a run of its own in `units/`, and none is
+    done twice.
 
     Args:
         folder: class folders, a BUSI tree, or an index CSV.

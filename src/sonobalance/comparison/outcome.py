@@ -35,6 +35,7 @@ def write_outcome(
     if external:
         write_text(out / "external.csv", _csv(prediction_rows(units, external)))
     write_text(out / "benchmark.csv", _csv(pd.DataFrame(tables.long_rows(document))))
+    write_text(out / "benchmark-paired.csv", _csv(_paired(document)))
     write_text(out / "benchmark.tex", tables.latex(document))
     write_text(out / "benchmark.html", tables.html(document))
     write_json(out / BENCHMARK, document)
@@ -56,6 +57,12 @@ def environments(units: Sequence[Unit]) -> list[dict[str, Any]]:
     stages = (s for unit in units for s in open_run(unit.folder).record["stages"].values())
     found = [stage["environment"] for stage in stages if "environment" in stage]
     return [value for i, value in enumerate(found) if value not in found[:i]]
+
+
+def _paired(document: dict[str, Any]) -> pd.DataFrame:
+    """The paired differences; of a single arm the names of the columns alone."""
+    rows = tables.paired_rows(document)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=tables.PAIRED)
 
 
 def _csv(table: pd.DataFrame) -> str:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sonobalance.arms import TREATMENTS
 from sonobalance.comparison import guarded
-from sonobalance.reporting.formatting import filters, lower_is_better, metric_name, number
+from sonobalance.reporting.formatting import (
+    MINUS,
+    filters,
+    lower_is_better,
+    metric_name,
+    number,
+    signed,
+)
 from sonobalance.reporting.score_figures import forest_figure
 from sonobalance.reporting.style import stylesheet
 
 ESCAPED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+CLEAR = ("better", "worse")
+PAIRED = ("arm", "against", "metric", "difference", "low", "high", "verdict")
 
 
 def long_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -22,6 +31,14 @@ def long_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"arm": arm, "metric": name} | interval
         for arm, scores in document["arms"].items()
         for name, interval in scores.items()
+    ]
+
+
+def paired_rows(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per arm, what it is held against, and metric; without the sentence."""
+    return [
+        {key: value for key, value in row.items() if key != "sentence"}
+        for row in document["paired"]
     ]
 
 
@@ -42,28 +59,57 @@ def best_values(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def latex(document: Mapping[str, Any]) -> str:
-    """A booktabs table: value and interval, the best value of each metric in bold."""
+    """Two booktabs tables: each arm, and each arm against another on the same images.
+
+    Bold is the best value of a metric, and a difference whose interval leaves out zero.
+    """
+    paired = ["", _tex_paired(document)] if document["paired"] else []
+    return "\n".join([
+        "% needs \\usepackage{booktabs}", _tex_arms(document), *paired,
+        f"% {document['command']}", "",
+    ])  # fmt: skip
+
+
+def _tex_arms(document: Mapping[str, Any]) -> str:
     metrics, best = metrics_in(document), best_values(document)
-    head = " & ".join(_tex(metric_name(metric)) for metric in metrics)
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{tabular}{l" + "r" * len(metrics) + "}",
-        "\\toprule",
-        f"Arm & {head} \\\\",
-        "\\midrule",
-    ]
-    for arm, scores in document["arms"].items():
-        cells = [_tex_cell(scores[metric], best.get(metric) == arm) for metric in metrics]
-        lines.append(" & ".join([_tex(arm), *cells]) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", f"% {document['command']}", ""])
+    rows = {
+        arm: [
+            _tex_cell(scores[m], number(scores[m]["value"]), bold=best.get(m) == arm)
+            for m in metrics
+        ]
+        for arm, scores in document["arms"].items()
+    }
+    return _tabular("Arm", metrics, rows)
 
 
-def _tex_cell(interval: Mapping[str, Any], best: bool) -> str:
-    value = number(interval["value"])
-    shown = rf"\textbf{{{value}}}" if best else value
-    if interval["low"] is None:
-        return shown
-    return rf"{shown} {{\scriptsize [{number(interval['low'])}, {number(interval['high'])}]}}"
+def _tex_paired(document: Mapping[str, Any]) -> str:
+    """Of two arms that were compared either way round, the first comparison only."""
+    metrics = metrics_in(document)
+    by_pair: dict[tuple[str, str], dict[str, str]] = {}
+    for row in document["paired"]:
+        if (row["against"], row["arm"]) not in by_pair:
+            cell = _tex_cell(row, signed(row["difference"]), bold=row["verdict"] in CLEAR)
+            by_pair.setdefault((row["arm"], row["against"]), {})[row["metric"]] = cell
+    rows = {" against ".join(pair): [cells[m] for m in metrics] for pair, cells in by_pair.items()}
+    return _tabular("Difference", metrics, rows)
+
+
+def _tabular(first: str, metrics: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table of cells by the name of the row, one column per metric."""
+    head = " & ".join([first, *(_tex(metric_name(metric)) for metric in metrics)])
+    lines = [" & ".join([_tex(name), *cells]) + r" \\" for name, cells in rows.items()]
+    return "\n".join([
+        "\\begin{tabular}{l" + "r" * len(metrics) + "}", "\\toprule", head + r" \\", "\\midrule",
+        *lines, "\\bottomrule", "\\end{tabular}",
+    ])  # fmt: skip
+
+
+def _tex_cell(interval: Mapping[str, Any], value: str, *, bold: bool) -> str:
+    shown = rf"\textbf{{{value}}}" if bold else value
+    if interval["low"] is not None:
+        ends = f"{number(interval['low'])}, {number(interval['high'])}"
+        shown += rf" {{\scriptsize [{ends}]}}"
+    return shown.replace(MINUS, "$-$")
 
 
 def _tex(text: str) -> str:
@@ -83,7 +129,10 @@ def html(document: Mapping[str, Any]) -> str:
         document=document, style=stylesheet(),
         sentences=sentences(),
         forest=forest_figure(
-            [row | {"arm": f"against {row['against']}"} for row in document["verdicts"]]
+            [
+                row | {"compared": f"{row['arm']} − {row['against']}"}
+                for row in document["verdicts"]
+            ]
         ),
         references=list(dict.fromkeys(row["against"] for row in document["paired"])),
         shown=("macro_f1", *[m for m in metrics if m.startswith("recall_")]),

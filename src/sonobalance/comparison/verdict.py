@@ -20,7 +20,7 @@ def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     The best cheap arm is the one with the highest value on TEST: chosen with hindsight, which
     favours it, so that synthesis is not called better by luck. Asked of macro-F1 and of the recall
-    of the class that is rarest in TRAIN, or was made scarce.
+    of each class of `rarer`.
 
     Returns:
         Rows of `paired` with `question`, for the pairs that were trained; empty without them.
@@ -31,7 +31,7 @@ def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     if asked is None:
         return []
     out = []
-    for metric in ("macro_f1", f"recall_{rarest(document['protocol'])}"):
+    for metric in ("macro_f1", *(f"recall_{name}" for name in rarer(document["protocol"]))):
         best = _best(arms, cheap, metric)
         for question, arm, other in (
             ("best cheap arm", asked, best),
@@ -44,12 +44,16 @@ def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return out
 
 
-def rarest(protocol: Mapping[str, Any]) -> str:
-    """The class made scarce, else the one with the fewest TRAIN images."""
-    if protocol["scarce"]:
-        return str(protocol["scarce"]["class"])
+def rarer(protocol: Mapping[str, Any]) -> list[str]:
+    """The classes with fewer TRAIN images than the most frequent one, the rarest first.
+
+    What the protocol made scarce comes before them, whatever is left of it.
+    """
     counts = protocol["train_by_class"]
-    return min(counts, key=lambda name: counts[name])
+    scarce = [str(protocol["scarce"]["class"])] if protocol["scarce"] else []
+    most = max(counts.values())
+    few = sorted((name for name in counts if counts[name] < most), key=lambda name: counts[name])
+    return list(dict.fromkeys([*scarce, *few]))
 
 
 def _best(arms: Mapping[str, Any], names: Sequence[str], metric: str) -> str | None:

@@ -237,7 +237,8 @@ def _method(settings: EvaluationSettings) -> str:
     return (
         f"Intervals at {settings.confidence:.0%}: percentiles of {settings.resamples} bootstrap "
         "resamples of whole groups (patients and near-duplicates), the same resamples for every "
-        "arm; a resample that misses a class was drawn again. Shares of 0 or 1 have Wilson's "
+        "arm; a resample that misses a class was drawn again. That of ECE, which resampling "
+        "raises, holds the percentile and the basic interval. Shares of 0 or 1 have Wilson's "
         f"interval over groups; fewer than {LEAST_GROUPS} groups give no interval. Differences are "
         "not corrected for the number of comparisons. "
         "Temperature, thresholds and conformal sets were fitted on VAL and measured on TEST."

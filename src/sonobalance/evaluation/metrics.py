@@ -43,6 +43,7 @@ class Metric:
         counted: which images it rests on, as a function (targets, predicted) -> (M, N) bool: a row
             for each set of images without which it has no value. A share has one, its denominator.
         share: whether it is a share of images (accuracy, sensitivity, ...).
+        raised: whether noise, and so resampling, can only raise it: see `raised_interval`.
         ranks: whether scores are compared between images, which is meaningful within one model
             only: over folds such a metric is averaged, not pooled (Forman & Scholz 2010).
     """
@@ -53,6 +54,7 @@ class Metric:
     sentence: str
     counted: Counted = _everything
     share: bool = False
+    raised: bool = False
     ranks: bool = False
 
     def least_groups(self, targets: Integers, predicted: Integers, groups: NDArray[np.str_]) -> int:
@@ -90,7 +92,8 @@ def metrics_of(classes: tuple[str, ...], bins: int) -> tuple[Metric, ...]:
         Metric(
             "ece", partial(expected_calibration_error, bins=bins), False,
             "Mean gap between confidence and share of right answers (0 = well calibrated); small "
-            "samples and resamples raise it, so its interval leans high.",
+            "samples raise it, and so its interval is wide downwards.",
+            raised=True,
         ),
         Metric("brier", brier, False, "Mean squared error of the probabilities, 0 to 2."),
         Metric("log_loss", log_loss, False, "Mean surprise at the true class, in nats."),

@@ -21,13 +21,11 @@ from sonobalance.evaluation.intervals import (
     LEAST_GROUPS,
     Interval,
     group_weights,
-    percentile_interval,
-    share_interval,
 )
 from sonobalance.evaluation.metrics import Floats, Integers, Metric, metrics_of
 from sonobalance.evaluation.pairing import difference_row
 from sonobalance.evaluation.predictions import ArmPredictions
-from sonobalance.evaluation.resampled import CELLS_PER_BLOCK, Drawn
+from sonobalance.evaluation.resampled import CELLS_PER_BLOCK, Drawn, drawn_interval
 from sonobalance.randomness import numpy_generator
 
 Place = tuple[int, int]
@@ -199,12 +197,9 @@ def _mean(rows: Floats) -> Floats:
 
 
 def _interval(metric: Metric, images: Tested, draw: Drawn, level: float) -> Interval:
-    """The percentile interval; of a share, see `share_interval`."""
-    interval = percentile_interval(draw.value, draw.resampled, level)
-    if not metric.share:
-        return interval
-    (counted,) = metric.counted(images.targets, images.targets)
-    return share_interval(interval, images.groups[counted], level)
+    """The reported shares, accuracy and recall, do not rest on what was predicted."""
+    y = images.targets
+    return drawn_interval(metric, draw, level, targets=y, predicted=y, groups=images.groups)
 
 
 def _check_same(arms: Mapping[str, Blocks]) -> None:

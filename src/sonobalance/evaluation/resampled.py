@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonobalance.evaluation.intervals import (
     LEAST_GROUPS,
     Interval,
     number_or_none,
     percentile_interval,
+    raised_interval,
     share_interval,
 )
-from sonobalance.evaluation.metrics import Floats, Metric
+from sonobalance.evaluation.metrics import Floats, Integers, Metric
 from sonobalance.evaluation.predictions import ArmPredictions
 
 CELLS_PER_BLOCK = 4_000_000
@@ -41,12 +43,39 @@ def drawn(metric: Metric, data: ArmPredictions, weights: Floats) -> Drawn:
 def metric_interval(
     metric: Metric, data: ArmPredictions, draw: Drawn, confidence: float
 ) -> Interval:
-    """The metric with its clustered bootstrap interval; of a share, see `share_interval`."""
+    """The metric with its clustered bootstrap interval, see `drawn_interval`."""
+    predicted = data.probabilities.argmax(1)
+    return drawn_interval(
+        metric, draw, confidence, targets=data.targets, predicted=predicted, groups=data.groups
+    )
+
+
+def drawn_interval(
+    metric: Metric,
+    draw: Drawn,
+    confidence: float,
+    *,
+    targets: Integers,
+    predicted: Integers,
+    groups: NDArray[np.str_],
+) -> Interval:
+    """The percentile interval; see `share_interval` and `raised_interval` for the exceptions.
+
+    Args:
+        metric: what was drawn.
+        draw: its value and its resamples.
+        confidence: level, in (0, 1).
+        targets: (N,) true class of each image.
+        predicted: (N,) predicted class of each; recall and accuracy do not look at it.
+        groups: (N,) group of each.
+    """
+    if metric.raised:
+        return raised_interval(draw.value, draw.resampled, confidence)
     interval = percentile_interval(draw.value, draw.resampled, confidence)
     if not metric.share:
         return interval
-    (counted,) = metric.counted(data.targets, data.probabilities.argmax(1))
-    return share_interval(interval, data.groups[counted], confidence)
+    (counted,) = metric.counted(targets, predicted)
+    return share_interval(interval, groups[counted], confidence)
 
 
 def paired_difference(arm: Drawn, against: Drawn, confidence: float) -> Interval:
