@@ -10,6 +10,10 @@ from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.synthesis.copy_paste import copy_paste
 
+# Synthetic images come without outlines, also where the generator draws masks: no gate looks at
+# those masks, no setting asks for them, and nothing has shown that a lesion head learns from them.
+# To it these images are ones whose lesion is unknown.
+
 
 def added_images(run: Run, arm: Arm, train: LabelledImages) -> LabelledImages | None:
     """Accepted synthetic images, or ones composed here; None for an arm without any.

@@ -1,22 +1,25 @@
 """A tiny GAN that really trains, two rounds of synthesis with it, and the bundle of it."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from growth_stubs import TINY, WIDE, Lenient, toy_set
+from growth_stubs import DIVERSE, TINY, WIDE, Lenient, toy_set
 
 from sonobalance import runs
 from sonobalance.classify.features import extract_features
 from sonobalance.config import Settings
 from sonobalance.data.images import write_png
+from sonobalance.data.loading import Outlines
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.split import Splits
 from sonobalance.gan.train import train_gan
 from sonobalance.synthesis.generator_bundle import write_generator_bundle
 from sonobalance.synthesis.grow import grow
+from sonobalance.synthesis.masks import write_masks
 from sonobalance.synthesis.realism import realism_of
 
 CPU = torch.device("cpu")
@@ -85,3 +88,26 @@ def run_folder(splits, grown, tmp_path_factory):
     splits.write(folder / "splits.csv")
     shutil.copytree(grown.folder, folder / "synthesis")
     return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_masks(trained, tmp_path_factory):
+    """One round of synthesis with a tiny GAN that draws masks, and how many it wrote."""
+    gan, folder = tmp_path_factory.mktemp("gan"), tmp_path_factory.mktemp("drawn")
+    settings = TINY.model_copy(update={"synthesize_masks": True, "autoencoder_kimg": 0.5})
+    _, toy, groups = trained
+    masks = (toy.pixels > 145).byte() * 255
+    train = replace(toy, outlines=Outlines(masks, torch.ones(len(toy)).bool()))
+    train_gan(train, settings, seed=0, folder=gan, device=CPU)
+    generator = Lenient(train, settings, 0, gan, folder / "generators", 0.008, CPU, groups)
+    grow(train, groups, generator, extract_features, DIVERSE, seed=1, folder=folder)
+    write_png(folder / "masks/benign/of-another-synthesis.png", np.zeros((8, 8), np.uint8))
+    return SimpleNamespace(folder=folder, written=write_masks(folder, CPU))
+
+
+@pytest.fixture
+def masked_run(run_folder, drawn_masks, tmp_path):
+    """A run with masks at the generator's side."""
+    shutil.copytree(run_folder, tmp_path / "run", ignore=shutil.ignore_patterns("synthesis"))
+    shutil.copytree(drawn_masks.folder, tmp_path / "run/synthesis")
+    return tmp_path / "run"

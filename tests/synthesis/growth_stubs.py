@@ -29,6 +29,8 @@ WIDE = SETTINGS.model_copy(
         "typicality_pass": 0.999, "typicality_slack": 3.0,
     }
 )  # fmt: skip
+# Of a GAN that draws masks, more than one image that is no twin of another
+DIVERSE = WIDE.model_copy(update={"rounds": 1, "min_pool": 12, "truncation": 2.0})
 
 
 def toy_image(target: int, rng: np.random.Generator, side: int = SIDE) -> np.ndarray:

@@ -43,7 +43,8 @@ class Item:
         file: where the image comes from.
         frame: which of the file's frames is written as PNG; None: the file itself is handed on.
         masks: where its lesion masks come from.
-        plain_masks: for each of them, whether the file itself is handed on.
+        plain_masks: for each of them, whether the file itself is handed on; of others the pixels
+            are written, at the image's size.
         part: train, val or test; synthetic images are in train only.
         group: key of relatives; empty for synthetic images.
     """
@@ -67,7 +68,7 @@ def plan_set(
 
     Args:
         splits: real images and their parts.
-        synthetic: accepted images; they join TRAIN.
+        synthetic: accepted images, with their masks where there are any; they join TRAIN.
         parts: which parts are exported; with more than one, each has a folder of its own.
         layout: class folders with BUSI's names, or one folder `images` with the ids as names (and
             a hash where two ids make one name).
@@ -80,13 +81,13 @@ def plan_set(
     items = []
     for part in parts:
         images = splits.of(part)
-        made = synthetic.records if part == "train" else ()
         if part != "train":
             check_no_synthetic(images)
         top = f"{part}/" if len(parts) > 1 else ""
         if real != "leave-out":
             items += _real(top, images, splits, part, layout)
-        items += _synthetic(top, made, synthetic, layout)
+        if part == "train":
+            items += _synthetic(top, synthetic, layout)
     return items
 
 
@@ -116,14 +117,18 @@ def _stems(name: str, record: Record) -> list[str]:
     return [name, *(f"{name}_mask{f'_{i}' if i else ''}" for i in range(len(record.masks)))]
 
 
-def _synthetic(top: str, records: Sequence[Record], images: Manifest, layout: Layout) -> list[Item]:
+def _synthetic(top: str, images: Manifest, layout: Layout) -> list[Item]:
     count: Counter[str] = Counter()
     out = []
-    for r in records:
+    for r in images:
         count[r.label] += 1
-        stem = f"{r.label}/{r.label} (synthetic {count[r.label]})"
-        path = f"{top}{stem if layout == 'folders' else f'images/synthetic-{r.id}'}.png"
-        out.append(Item(replace(r, path=path), images.file(r), None, (), (), "train", ""))
+        named = f"{r.label}/{r.label} (synthetic {count[r.label]})"
+        stem = f"{top}{named if layout == 'folders' else f'images/synthetic-{r.id}'}"
+        path, *masks = (f"{name}.png" for name in _stems(stem, r))
+        record = replace(r, path=path, masks=tuple(masks))
+        file, sources = images.file(r), tuple(images.mask_files(r))
+        fitting = tuple(image_shape(mask) == image_shape(file) for mask in sources)
+        out.append(Item(record, file, None, sources, fitting, "train", ""))
     return out
 
 
@@ -240,6 +245,10 @@ def _write_index(items: Sequence[Item], records: Sequence[Record], path: Path) -
     write_text(path, text.getvalue())
 
 
-def counts_of(items: Sequence[Item]) -> Mapping[tuple[str, str], int]:
-    """(class, origin) → images in TRAIN."""
-    return Counter((i.record.label, i.record.origin) for i in items if i.part == "train")
+def counts_of(items: Sequence[Item], *, masked: bool = False) -> Mapping[tuple[str, str], int]:
+    """(class, origin) → images in TRAIN; on request only those with a lesion mask."""
+    return Counter(
+        (i.record.label, i.record.origin)
+        for i in items
+        if i.part == "train" and (i.record.masks or not masked)
+    )

@@ -78,6 +78,7 @@ def croissant(
     citation: str,
     date: str,
     limits: Sequence[str],
+    masks: str,
 ) -> dict[str, Any]:
     """The document for a set whose `index.csv` is written.
 
@@ -88,8 +89,11 @@ def croissant(
         licence: of the source set.
         citation: what to cite.
         date: ISO 8601.
-        limits: known limits, one sentence each.
+        limits: known limits, one sentence or more each.
+        masks: whose the masks of synthetic images are, in words; empty where there are no such
+            images.
     """
+    fields = FIELDS | {"masks": f"{FIELDS['masks']} {masks}".rstrip()}
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -122,7 +126,7 @@ def croissant(
                 "name": "images",
                 "description": "Every image of the set, real and synthetic.",
                 "key": {"@id": "images/id"},
-                "field": [_field(column, words) for column, words in FIELDS.items()],
+                "field": [_field(column, words) for column, words in fields.items()],
             }
         ],
     }

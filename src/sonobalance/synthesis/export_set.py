@@ -26,6 +26,7 @@ from sonobalance.synthesis.balanced_set import (
     plan_set,
     write_set,
 )
+from sonobalance.synthesis.masks import with_masks
 from sonobalance.synthesis.summary import SUMMARY, training_images
 
 LOADERS = ("load_torchvision.py", "load_monai.py", "load_datasets.py")
@@ -76,7 +77,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
     summary = read_json(synthesis / SUMMARY)
-    made = training_images(synthesis, every_round=wish.every_round)
+    made = with_masks(training_images(synthesis, every_round=wish.every_round))
     made = made if wish.drawn else as_seen(made)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
     with cleaned(open_run(synthesis.parent).settings.clean_marks, leave=[synthesis]):
@@ -123,15 +124,17 @@ def _describe(
 ) -> None:
     known = datasheet.known_source(source.counts)
     licence = wish.licence or (known.licence if known else datasheet.UNKNOWN_LICENCE)
+    counts, masked = counts_of(items), counts_of(items, masked=True)
     sheet = datasheet.datasheet(
-        name=wish.name, source=known, licence=licence, counts=counts_of(items), parts=parts,
+        name=wish.name, source=known, licence=licence, counts=counts, masked=masked, parts=parts,
         real="cleaned" if cleaning() and wish.real != "leave-out" else wish.real,
         synthesis=summary, date=date,
         enlarged=any(item.file.parent.parent.name == LARGE for item in items),
     )  # fmt: skip
     write_text(folder / datasheet.DOCUMENT, sheet)
     write_json(folder / croissant.DOCUMENT, croissant.croissant(
-        folder, name=wish.name, licence=licence, date=date, limits=datasheet.LIMITS,
+        folder, name=wish.name, licence=licence, date=date,
+        limits=datasheet.limits(counts, masked), masks=datasheet.whose_masks(counts, masked),
         description="Real images and, in TRAIN, synthetic ones that fill up the rare classes. "
         "Research data, not for clinical use.",
         citation=known.citation if known else "",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import torch
 
 from sonobalance.data.images import write_png
+from sonobalance.data.manifest import Manifest, Record
+from sonobalance.files import remove
 from sonobalance.gan.sampling import Sampler
 from sonobalance.synthesis.regenerate import generator_of, make_again, text_of
 
-MASKS = "masks"  # beside `images`, with the same names
+IMAGES, MASKS = "images", "masks"  # side by side, with the same names inside
 
 
 def write_masks(folder: Path, device: torch.device) -> int:
@@ -23,14 +26,29 @@ def write_masks(folder: Path, device: torch.device) -> int:
     Returns:
         How many masks were written, (S, S) uint8 PNG, 255 inside the lesion.
     """
+    remove(folder / MASKS)
     samplers: dict[Path, Sampler] = {}
     written = 0
-    for path in sorted((folder / "images").rglob("*.png")):
+    for path in sorted((folder / IMAGES).rglob("*.png")):
         row = text_of(path)
         source = generator_of(row, folder, None)
-        sampler = samplers.setdefault(source, Sampler.load(source, device))
-        masks = make_again(row, sampler).masks
+        if source not in samplers:
+            samplers[source] = Sampler.load(source, device)
+        masks = make_again(row, samplers[source]).masks
         if masks is not None:
-            write_png(folder / MASKS / path.parent.name / path.name, masks[0, 0].numpy())
+            write_png(folder / MASKS / path.relative_to(folder / IMAGES), masks[0, 0].numpy())
             written += 1
     return written
+
+
+def with_masks(accepted: Manifest) -> Manifest:
+    """Accepted images, as they were drawn, with the masks that `write_masks` left beside them.
+
+    Those that have none, as where the generator makes no masks, stay as they are.
+    """
+    return replace(accepted, records=tuple(_masked(r, accepted.root) for r in accepted))
+
+
+def _masked(record: Record, folder: Path) -> Record:
+    mask = PurePosixPath(MASKS, PurePosixPath(record.path).relative_to(IMAGES))
+    return replace(record, masks=(str(mask),)) if (folder / mask).is_file() else record
