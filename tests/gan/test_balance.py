@@ -52,3 +52,65 @@ def test_saturated_discriminators_stop_the_training_with_a_sentence(tmp_path, cp
     assert "nothing to follow" in report["stop"]
     assert report["kimg"] == pytest.approx(0.016)
     assert read_lines(tmp_path / "stats.jsonl")[-1]["pull_D1"] == 0.001
+
+
+def weighed(monkeypatch, tmp_path, rows, **changes):
+    """A training whose discriminators weigh as told, one snapshot after the other; its report."""
+    measured = iter(rows)
+    monkeypatch.setattr(judging, "weigh", lambda *_: next(measured))
+    settings = tiny(collapse_ticks=2, total_kimg=0.008 * len(rows), **changes)
+    train_gan(blobs(), settings, seed=0, folder=tmp_path, device=torch.device("cpu"))
+    return read_json(tmp_path / "gan.json")
+
+
+def test_one_idle_discriminator_is_warned_of_once_and_the_training_goes_on(
+    tmp_path, monkeypatch, capsys
+):
+    """Idle in one snapshot, then in two in a row, then once more after it recovered."""
+    idle, good = (
+        Balance({"D1": 0.001, "D2": 0.6}, 0.9, 0.1),
+        Balance({"D1": 0.6, "D2": 0.6}, 0.9, 0),
+    )
+    report = weighed(monkeypatch, tmp_path, [idle, good, idle, idle, good, idle, idle])
+    (warning,) = report["warnings"]
+    assert warning.startswith("D1 was sure of every generated image for 2 snapshots, up to 0.032 k")
+    assert "followed D2 alone" in warning
+    assert " ".join(capsys.readouterr().err.split()).count("D1 was sure of every") == 1
+    assert not report["collapsed"]
+    assert report["kimg"] == pytest.approx(0.056)
+
+
+@pytest.mark.parametrize(("agreement", "product"), [(0.05, 0.0), (0.9, 3.5), (0.9, -3.5)])
+def test_discriminators_that_disagree_are_warned_of(tmp_path, monkeypatch, agreement, product):
+    apart = Balance({"D1": 0.6, "D2": 0.6}, agreement, product)
+    report = weighed(monkeypatch, tmp_path, [apart, apart, apart])
+    (warning,) = report["warnings"]
+    assert "D1 and D2 disagreed" in warning
+    assert f"correlate by {agreement:.2f}" in warning
+    assert "up to 0.016 kimg" in warning
+    assert not report["collapsed"]
+
+
+def test_the_ratios_of_other_objectives_are_not_compared(tmp_path, monkeypatch):
+    apart = Balance({"C": 0.6, "R": 1.0}, -0.5, 9.0)
+    report = weighed(monkeypatch, tmp_path, [apart, apart], objective="real_class")
+    assert report["warnings"] == []
+
+
+@pytest.mark.parametrize("worst", [
+    Balance({"D1": 0.42, "D2": 0.55}, 0.86, -1.0),  # of d2gan on BUSI at 64 px, up to 18 kimg
+    Balance({"D1": 0.16, "D2": 0.63}, 0.41, -1.4),  # of 95 images at 32 px, without a backbone
+])  # fmt: skip
+def test_healthy_trainings_are_not_warned_of(tmp_path, monkeypatch, worst):
+    assert weighed(monkeypatch, tmp_path, [worst, worst, worst])["warnings"] == []
+
+
+def test_a_warning_is_said_once_over_a_resumed_training(tmp_path, monkeypatch, capsys):
+    idle = Balance({"D1": 0.6, "D2": 0.001}, 0.9, 0.0)
+    first = weighed(monkeypatch, tmp_path, [idle, idle])
+    capsys.readouterr()
+    given = {"seed": 0, "folder": tmp_path, "device": torch.device("cpu"), "total_kimg": 0.04}
+    monkeypatch.setattr(judging, "weigh", lambda *_: idle)
+    train_gan(blobs(), tiny(collapse_ticks=2), **given)
+    assert read_json(tmp_path / "gan.json")["warnings"] == first["warnings"]
+    assert "D2 was sure" not in capsys.readouterr().err

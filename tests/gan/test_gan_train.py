@@ -10,7 +10,8 @@ from sonobalance.files import read_json, read_lines
 from sonobalance.gan import judging
 from sonobalance.gan import steps as module
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.train import train_gan
+from sonobalance.gan.train import _quality, train_gan
+from sonobalance.gan.training import Counters
 from sonobalance.state import load_state
 
 
@@ -169,3 +170,16 @@ def test_autoencoder_learns_the_images(tmp_path, images, cpu):
     train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     losses = [r["loss_autoencoder"] for r in read_lines(tmp_path / "stats.jsonl")[:3]]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_bar_shows_the_present_kid_beside_the_best():
+    assert _quality(Counters(0.6)) == _quality(Counters(0.6, best=0.394)) == ""
+    assert _quality(Counters(0.6, kid=0.4213)) == " · KID 0.42"
+    counters = Counters(0.6, kid=0.4213, best=0.394, best_kimg=8.0)
+    assert _quality(counters) == " · KID 0.42, best 0.39 at 8 kimg"
+
+
+def test_the_present_kid_is_kept(tmp_path, images, cpu, settings):
+    train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
+    counters = load_state(tmp_path / "checkpoint.safetensors")["counters"]
+    assert counters["kid"] == read_lines(tmp_path / "stats.jsonl")[-1]["kid"]

@@ -101,12 +101,60 @@ def test_generator_losses_are_its_part_of_the_objective():
         lambda a, b: losses.d2gan_generator_fidelity_loss(a, BETA) + b.sum() * 0,
         losses.hinge_discriminator_loss,
         lambda a, b: losses.hinge_generator_loss(a) + b.sum() * 0,
+        lambda a, b: losses.d2gan_log_r1(a, ALPHA).sum() + b.sum() * 0,
+        lambda a, b: losses.d2gan_log_r2(a, BETA).sum() + b.sum() * 0,
     ],
 )
 def test_gradients(loss):
     a = torch.tensor([-20.0, -3.1, -0.2, 0.4, 2.3], dtype=torch.float64, requires_grad=True)
     b = torch.tensor([1.7, -17.0, 0.3, -0.6, 5.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(loss, (a, b))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.class_discriminator_loss,
+        lambda a, b, y: losses.class_generator_loss(a, y) + b.sum() * 0,
+        lambda a, b, y: losses.class_log_ratio(a, y).square().sum() + b.sum() * 0,
+    ],
+)
+def test_gradients_of_the_class_losses(loss):
+    """Three images, two classes: real ones, then generated ones."""
+    random = torch.Generator().manual_seed(0)
+    real, fake = 3 * torch.randn(2, 3, 4, generator=random, dtype=torch.float64)
+    targets = torch.tensor([0, 1, 1])
+    given = (real.requires_grad_(), fake.requires_grad_(), targets)
+    assert torch.autograd.gradcheck(loss, given)
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.reconstruction_loss, lambda a, b: losses.anchor_loss(a, b, side_px=4)]
+)
+def test_gradients_of_the_losses_of_images(loss):
+    """Two images of 8 px; no difference is near the kink of an absolute value."""
+    random = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 2, 1, 8, 8, generator=random, dtype=torch.float64) * 2 - 1
+    assert torch.autograd.gradcheck(loss, (first.requires_grad_(), second.requires_grad_()))
+
+
+def test_hinge_discriminator_is_the_sign_of_p_minus_q():
+    """Lim & Ye 2017: D* = 1 where p > q and -1 where q > p; the loss is then 2·Σ min(p, q)."""
+
+    def loss(logits):
+        spread = (Weighted.spread(logits, x) for x in (P, Q))
+        return float(losses.hinge_discriminator_loss(*spread))
+
+    best = (P - Q).sign()
+    assert loss(best) == pytest.approx(2 * float(torch.minimum(P, Q).sum()))
+    for place in range(4):  # the loss is a sum over places: each has its own optimum
+        for value in torch.linspace(-2, 2, 41, dtype=torch.float64):
+            other = best.clone()
+            other[place] = value
+            moved = abs(float(value - best[place])) > 1e-9
+            flat = P[place] == Q[place] and abs(value) <= 1 + 1e-9
+            more = loss(other) - loss(best)
+            assert (more > 1e-9) == (moved and not flat)
 
 
 def test_log_softplus_neither_underflows_nor_jumps():

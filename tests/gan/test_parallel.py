@@ -11,7 +11,8 @@ from conftest import blobs, tiny
 
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_lines
-from sonobalance.gan.parallel import Crew, check_shares, train_on_devices
+from sonobalance.gan.parallel import check_shares, train_on_devices
+from sonobalance.parallel import Crew, launch
 from sonobalance.state import load_state
 
 SCRIPT = """
@@ -118,6 +119,12 @@ def test_an_error_meant_for_the_user_arrives_as_it_is(tmp_path, monkeypatch):
     wrong = tiny(image_size_px=64, devices=2, batch_size=8, anchor_share=0.5)
     with pytest.raises(InputError, match="TRAIN image"):
         train_on_devices(blobs(), wrong, seed=0, folder=tmp_path, device=crew.device)
+
+
+def test_more_gpus_than_there_are_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SettingsError, match="at most 1 devices, the GPUs of this machine, but got"):
+        launch(lambda _crew, _device: None, torch.device("cuda"), devices=2)
 
 
 def flat(tree, key=""):

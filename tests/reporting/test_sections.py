@@ -141,6 +141,12 @@ def test_a_score_whose_interval_reaches_chance_is_a_worry(own_run):
     assert found[0].startswith("The classifier may be no better than guessing")
 
 
+def test_what_was_wrong_while_the_generator_learned_is_a_worry(own_run):
+    warned = ["D1 was sure of every generated image for 3 snapshots."]
+    run = change(own_run, "gan/gan.json", lambda doc: doc.update(warnings=warned))
+    assert f"While the generator learned: {warned[0]}" in verdict(run).values["worries"]
+
+
 def test_an_early_end_of_the_gan_is_a_worry(own_run):
     run = change(own_run, "gan/gan.json", lambda doc: doc.update(collapsed=True, stop="It fell."))
     assert "The generator’s training ended early. It fell." in verdict(run).values["worries"]

@@ -17,6 +17,12 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.objectives import ROLES, Role
 
 BATCH = 32
+LEAST_PULL = 0.01  # below it a discriminator teaches G nothing
+# Usual are, in every snapshot of d2gan trainings of 10 to 18 kimg on BUSI at 64 px: pull 0.42 to
+# 0.96, agreement 0.87 to 0.96, product -1.0 to 0.2; on 95 images at 32 px without pretrained
+# features: pull from 0.16, agreement from 0.41, product from -1.3. Where D2 never learnt, agreement
+# was -0.2 to -0.6. Beyond the limits they do not estimate one ratio: unrelated, or e³ = 20 apart.
+LEAST_AGREEMENT, MOST_PRODUCT = 0.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class Balance:
         """What to log."""
         pulls = {f"pull_{name}": value for name, value in self.pull.items()}
         return pulls | {"agreement": self.agreement, "product": self.product}
+
+    @property
+    def idle(self) -> list[str]:
+        """The discriminators that teach G nothing."""
+        return [name for name, value in self.pull.items() if value < LEAST_PULL]
+
+    @property
+    def apart(self) -> bool:
+        """Whether two discriminators that should estimate the same ratio clearly do not."""
+        return self.agreement < LEAST_AGREEMENT or abs(self.product) > MOST_PRODUCT
 
 
 def weigh(

@@ -14,8 +14,8 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.framing import fill, find_frames, with_masks
 from sonobalance.gan.latents import ClassRows, LatentBank, draw
 from sonobalance.gan.networks import Generator
-from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Batch, WarmupBatch
+from sonobalance.parallel import Crew
 from sonobalance.randomness import torch_generator
 
 

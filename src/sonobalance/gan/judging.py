@@ -12,18 +12,18 @@ from sonobalance.data.images import write_png
 from sonobalance.data.loading import to_pixels, to_unit
 from sonobalance.errors import CollapseError
 from sonobalance.files import read_lines, write_json
-from sonobalance.gan.balance import weigh
+from sonobalance.gan.balance import Balance, weigh
 from sonobalance.gan.batches import evaluation_images
 from sonobalance.gan.framing import refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import Ruler
 from sonobalance.gan.monitor import Health, assess
 from sonobalance.gan.training import Training, publish
+from sonobalance.progress import console
 
 SNAPSHOT, STATS, REPORT = "snapshot.safetensors", "stats.jsonl", "gan.json"
 EVALUATED_PER_CLASS = 96
 WEIGHED = 144  # about as many real and as many generated images are shown to the discriminators
-LEAST_PULL = 0.01  # below it, see `balance`, a discriminator teaches G nothing
 
 
 def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
@@ -40,8 +40,10 @@ def judge(t: Training, folder: Path, row: dict[str, float]) -> dict[str, float]:
     kid = t.ruler.distances(fake, of)
     measured = {"kid": sum(kid.values()) / max(1, len(kid)), "repetition": health.repetition}
     pairs = (_some(learnt), _some(fake)), (_some(t.present_targets()), _some(of))
-    measured |= weigh(t.discriminators, t.branch, t.settings, *pairs).row()
-    _decide(t, health, row | measured, folder)
+    balance = weigh(t.discriminators, t.branch, t.settings, *pairs)
+    measured |= balance.row()
+    _warn(t, balance)
+    _decide(t, health, balance, row | measured, folder)
     t.counters.seconds += time.monotonic() - began
     names = t.images.classes
     diversity = zip(t.train.present.tolist(), health.diversity, strict=True)
@@ -59,18 +61,67 @@ def _draw(t: Training, folder: Path, fake: Tensor, targets: Tensor) -> None:
     write_png(folder / "grids" / f"{round(t.kimg * 1000):07d}.png", sheet)
 
 
-def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) -> None:
+def _warn(t: Training, balance: Balance) -> None:
+    """Say once what has been wrong with one of several discriminators for `collapse_ticks`.
+
+    It may recover, so the training goes on; it stops when none of them teaches, see `_decide`.
+    """
+    counters, found = t.counters, _worries(t, balance)
+    counters.streaks = {about: counters.streaks.get(about, 0) + 1 for about in found}
+    for about, sentence in found.items():
+        lasts = counters.streaks[about] >= t.settings.collapse_ticks
+        if lasts and about not in counters.warnings:
+            counters.warnings[about] = sentence
+            console.print(f"[yellow]{sentence}[/yellow]")
+
+
+def _worries(t: Training, balance: Balance) -> dict[str, str]:
+    """What is wrong in this snapshot, by what it is about."""
+    found = {}
+    others = [name for name in balance.pull if name not in balance.idle]
+    if others:
+        found = {name: _idle(t, name, others) for name in balance.idle}
+    if t.settings.objective == "d2gan" and balance.apart:  # elsewhere they estimate unlike things
+        found["agreement"] = _apart(t, balance)
+    return found
+
+
+def _idle(t: Training, name: str, others: list[str]) -> str:
+    return (
+        f"{name} was sure of every generated image {_lately(t)}, so that the generator followed "
+        f"{' and '.join(others)} alone. Should it not recover, lower `gan.discriminator_lr`."
+    )
+
+
+def _apart(t: Training, balance: Balance) -> str:
+    return (
+        f"D1 and D2 disagreed on which images look real {_lately(t)}: their estimates correlate by "
+        f"{balance.agreement:.2f} (about 0.9 is usual), and log(D1·D2/(alpha·beta)) is "
+        f"{balance.product:.1f} (0 in equilibrium). Should it last, look at the grids before the "
+        "generated images are used, and lower `gan.discriminator_lr`."
+    )
+
+
+def _lately(t: Training) -> str:
+    return f"for {t.settings.collapse_ticks} snapshots, up to {t.kimg:g} kimg"
+
+
+def _decide(
+    t: Training, health: Health, balance: Balance, row: dict[str, float], folder: Path
+) -> None:
     """Keep the snapshot if it is the best, and stop the training with a sentence when it must."""
     counters, settings = t.counters, t.settings
-    if not all(math.isfinite(value) for value in row.values()):
-        counters.collapsed = True
-        counters.stopped = f"A loss became infinite or not a number before {t.kimg:g} kimg."
+    wrong = [name for name, value in row.items() if not math.isfinite(value)]
+    if wrong:
+        counters.collapsed = counters.broken = True
+        counters.stopped = breakdown(t, wrong)
         return
+    counters.kid = row["kid"]
     low = (
         min(health.diversity) < settings.collapse_fraction
         or health.repetition > settings.repetition_limit
     )
-    idle = max(v for k, v in row.items() if k.startswith("pull_")) < LEAST_PULL
+    idle = len(balance.idle) == len(balance.pull)
     counters.low_ticks = counters.low_ticks + 1 if low or idle else 0
     if not low and (counters.best is None or row["kid"] < counters.best):
         counters.best, counters.best_kimg = row["kid"], t.kimg
@@ -80,6 +131,28 @@ def _decide(t: Training, health: Health, row: dict[str, float], folder: Path) ->
         counters.stopped = _collapse(t, health) if low else _saturation(t)
     elif t.kimg - counters.best_kimg >= settings.patience_kimg - 1e-9:
         counters.stopped = _patience(t)
+
+
+def breakdown(t: Training, wrong: list[str]) -> str:
+    """The sentence for a training some of whose numbers (`wrong`) are infinite or none."""
+    settings, game = t.settings, t.counters.steps > 0
+    rates = ("generator_lr", "discriminator_lr") if game else ("autoencoder_lr",)
+    lower = " and ".join(f"`gan.{name}` ({getattr(settings, name):g})" for name in rates)
+    rounded = settings.precision != "float32"
+    stage = "adversarial phase" if game else "autoencoder warm-up"
+    seen = t.kimg if game else t.counters.warmup_steps * settings.batch_size / 1000
+    return (
+        f"The {stage} broke down before {seen:g} kimg: infinite or not a number became "
+        f"{', '.join(wrong) or 'a value on another device'}{_used(t)} Lower {lower}"
+        f"{', or set `gan.precision` to float32' if rounded else ''}."
+    )
+
+
+def _used(t: Training) -> str:
+    """The end of a sentence: what is left, if anything."""
+    counters = t.counters
+    kept = f"; the snapshot of {counters.best_kimg:g} kimg is used."
+    return "." if counters.best is None else kept
 
 
 def _patience(t: Training) -> str:
@@ -99,15 +172,14 @@ def _collapse(t: Training, health: Health) -> str:
         f"{t.kimg:g} kimg, a class kept less than {settings.collapse_fraction:.0%} of the real "
         f"diversity (least: {min(health.diversity):.0%}) or more than "
         f"{settings.repetition_limit:.0%} of the fine detail was the same in all images "
-        f"({health.repetition:.0%}); the snapshot of {counters.best_kimg:g} kimg is used."
+        f"({health.repetition:.0%}){_used(t)}"
     )
 
 
 def _saturation(t: Training) -> str:
     return (
         f"Every discriminator was sure of every generated image for {t.counters.low_ticks} "
-        f"snapshots, up to {t.kimg:g} kimg, so that the generator had nothing to follow; the "
-        f"snapshot of {t.counters.best_kimg:g} kimg is used."
+        f"snapshots, up to {t.kimg:g} kimg, so that the generator had nothing to follow{_used(t)}"
     )
 
 
@@ -130,11 +202,19 @@ def conclude(t: Training, folder: Path) -> None:
         "seconds": round(t.counters.seconds, 1),
         "stop": t.counters.stopped or "The images asked for were seen.",
         "collapsed": t.counters.collapsed,
+        "warnings": [*t.counters.warnings.values()],
         "last": rows[-1] if rows else {},
         "settings": t.settings.model_dump(mode="json"),
     })  # fmt: skip
     if t.counters.best is None:
-        raise CollapseError(
-            f"Expected the generator in {folder} to make diverse images, but it never did. "
-            f"{t.counters.stopped} Give it more `autoencoder_kimg` or more images."
-        )
+        raise CollapseError(_nothing_to_use(t, folder))
+
+
+def _nothing_to_use(t: Training, folder: Path) -> str:
+    stopped = t.counters.stopped
+    if t.counters.broken:
+        return f"Expected the training in {folder} to keep to finite numbers. {stopped}"
+    return (
+        f"Expected the generator in {folder} to make diverse images, but it never did. {stopped} "
+        "Give it more `autoencoder_kimg` or more images."
+    )

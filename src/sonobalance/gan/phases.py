@@ -15,7 +15,7 @@ from sonobalance.gan.discriminators import Discriminator
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.networks import Encoder, Generator, unit_rms
 from sonobalance.gan.objectives import ROLES, Role
-from sonobalance.gan.parallel import Crew
+from sonobalance.parallel import Crew
 
 ALONE = Crew()
 Outcome = tuple[Tensor, dict[str, Tensor]]  # loss, and what to log

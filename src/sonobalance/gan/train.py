@@ -2,6 +2,7 @@
 
 Each tick ends with a checkpoint, a row of `stats.jsonl`, and in the adversarial phase a grid and a
 judgement: better than the best so far → new snapshot; too little diversity for too long → stop.
+A tick with a number that is infinite or none ends the training at the checkpoint before it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from sonobalance.errors import InputError
 from sonobalance.files import append_line, keep_lines, sha256_of
 from sonobalance.gan.augment import adapt
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.judging import SNAPSHOT, STATS, conclude, judge
+from sonobalance.gan.judging import SNAPSHOT, STATS, breakdown, conclude, judge
 from sonobalance.gan.latents import encode_bank
-from sonobalance.gan.parallel import Crew
 from sonobalance.gan.steps import game_step, warmup_step, warmup_steps
-from sonobalance.gan.training import Counters, Training, resume, save, start
+from sonobalance.gan.training import Counters, Training, abandon, resume, save, start
 from sonobalance.gan.warm_start import find_snapshot, warm_start
+from sonobalance.parallel import Crew
 from sonobalance.precision import arithmetic
 from sonobalance.progress import Bar, bar
 
@@ -70,7 +71,8 @@ def train_gan(
     Raises:
         InputError: images of another size, or none.
         StaleError: the folder holds a training of other images, settings or another seed.
-        CollapseError: the generator collapsed before any good snapshot.
+        CollapseError: the generator collapsed, or the training broke down, before any good
+            snapshot.
     """
     _check(images, settings)
     relatives = images.ids if groups is None else groups
@@ -85,7 +87,8 @@ def train_gan(
         keep_lines(folder / STATS, "step", done)
     warmup_goal = warmup_steps(settings)
     goal = _goal_steps(settings, settings.total_kimg if total_kimg is None else total_kimg)
-    if training.counters.warmup_steps < warmup_goal or training.counters.steps < goal:
+    left = training.counters.warmup_steps < warmup_goal or training.counters.steps < goal
+    if left and not training.counters.collapsed:
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown, goes_on)
@@ -124,21 +127,24 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
     """Train the autoencoder, then encode the TRAIN images and start the average."""
     tick = tick_steps(t.settings)
     t.encoder.train()
-    while t.counters.warmup_steps < goal:
+    while t.counters.warmup_steps < goal and not t.counters.stopped:
         steps = min(tick, goal - t.counters.warmup_steps)
         row = _timed(t, steps, shown, warmup_step)
+        if _broke(t, folder, row):
+            break
         _log(t, folder, {"stage": "warm-up"} | row)
         save(folder / CHECKPOINT, t)
-    if t.bank is None:
+    if t.bank is None and not t.counters.stopped:
         device = t.train.pixels.device
         filled = to_unit(t.train.pixels)
         t.bank = encode_bank(t.encoder, filled, t.train.targets, t.train.frames, device)
         t.average.load_state_dict(t.generator.state_dict())
-        save(folder / CHECKPOINT, t)
+        if not _broke(t, folder, {}):
+            save(folder / CHECKPOINT, t)
 
 
 def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[], bool]) -> None:
-    """Run the game up to `goal` steps, or until it collapses or gets no better.
+    """Run the game up to `goal` steps, or until it collapses, breaks down or gets no better.
 
     Where it got no better and more is asked for now, it goes on for a tick at least.
     """
@@ -149,6 +155,8 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[]
         network.train()
     while t.counters.steps < goal and not t.counters.stopped:
         row = _timed(t, tick_steps(t.settings), shown, game_step)
+        if _broke(t, folder, row):
+            break
         settings, counters = t.settings, t.counters
         whole = next(iter(t.discriminators))  # patches are too many to be learnt by heart
         row["augment_probability"] = counters.probability
@@ -161,6 +169,15 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[]
         save(folder / CHECKPOINT, t)
         if not asked:
             break
+
+
+def _broke(t: Training, folder: Path, row: dict[str, float]) -> bool:
+    """Whether a number is not finite, in any process; the training then ends where it was saved."""
+    wrong = [k for k, v in row.items() if not math.isfinite(v)] + t.not_finite()
+    anywhere = t.crew.mean({"wrong": float(bool(wrong))}, t.train.pixels.device)["wrong"] > 0
+    if anywhere:
+        abandon(folder / CHECKPOINT, t, breakdown(t, wrong))
+    return anywhere
 
 
 def _judged(t: Training, folder: Path, row: dict[str, float], goes_on: Callable[[], bool]) -> bool:
@@ -187,9 +204,7 @@ def _timed(
             sums[key] = sums[key] + value if key in sums else value.clone()
             counts[key] = counts.get(key, 0) + 1
         speed = (i + 1) * t.settings.batch_size / (time.monotonic() - began)
-        best = t.counters.best
-        known = "" if best is None else f" · best KID {best:.3f} at {t.counters.best_kimg:g} kimg"
-        shown.advance(1, f"{speed:.0f} images/s{known}")
+        shown.advance(1, f"{speed:.0f} images/s{_quality(t.counters)}")
     elapsed = time.monotonic() - began
     t.counters.seconds += elapsed
     means = {key: float(value) / counts[key] for key, value in sums.items()}
@@ -197,8 +212,16 @@ def _timed(
     return means | {"images_per_second": round(steps * t.settings.batch_size / elapsed, 1)}
 
 
+def _quality(counters: Counters) -> str:
+    """The last KID and the best one, for the bar."""
+    if counters.kid is None:  # of before the first snapshot, or of an older checkpoint
+        return ""
+    last, best = f" · KID {counters.kid:.2f}", counters.best
+    return last if best is None else f"{last}, best {best:.2f} at {counters.best_kimg:g} kimg"
+
+
 def _log(t: Training, folder: Path, row: dict[str, float | str]) -> None:
-    """Append a row; values that are not finite are left out (the stop reason tells)."""
+    """Append a row; measures that are not finite are left out (the stop reason tells)."""
     if not t.crew.first:
         return
     finite = {k: v for k, v in row.items() if isinstance(v, str) or math.isfinite(v)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages
@@ -21,7 +21,6 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.held import Held, Ruler, hold_back
 from sonobalance.gan.latents import LatentBank
 from sonobalance.gan.networks import Encoder, Generator
-from sonobalance.gan.parallel import Crew
 from sonobalance.gan.phases import Phase, adversarial_phases, warmup_phases
 from sonobalance.gan.snapshot import (
     FORMAT,
@@ -31,6 +30,7 @@ from sonobalance.gan.snapshot import (
     make_generator,
     write_snapshot,
 )
+from sonobalance.parallel import Crew
 from sonobalance.randomness import seed_torch
 from sonobalance.state import load_state, save_state
 
@@ -48,8 +48,12 @@ class Counters:
         low_ticks: snapshots in a row with too little diversity.
         stopped: why the training ended early; empty while it may go on.
         goal: steps of the adversarial phase that were last asked for.
-        collapsed: whether it ended because the generated images collapsed.
+        collapsed: whether it ended because the generated images collapsed, or it broke down.
+        broken: whether it ended because a number became infinite or not a number.
         seconds: spent so far.
+        kid: kernel distance of the last snapshot; None before the first.
+        streaks: snapshots in a row in which something was worth a warning, by what it was.
+        warnings: the sentences that were printed, by what they are about.
     """
 
     probability: float
@@ -61,7 +65,11 @@ class Counters:
     stopped: str = ""
     goal: int = 0
     collapsed: bool = False
+    broken: bool = False
     seconds: float = 0.0
+    kid: float | None = None
+    streaks: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -115,6 +123,18 @@ class Training:
         learnt = [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from]
         text = json.dumps([FORMAT, *learnt], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All that the training changes, by the names used in logs."""
+        own = {"G": self.generator, "average": self.average, "encoder": self.encoder}
+        return own | self.discriminators
+
+    def not_finite(self) -> list[str]:
+        """What holds a number that is infinite or none: networks, or the latents of the bank."""
+        held = {name: network.state_dict().values() for name, network in self.networks.items()}
+        latents = [] if self.bank is None else [self.bank.latents]
+        return [k for k, v in (*held.items(), ("latents", latents)) if not _finite(v)]
 
     def present_targets(self) -> Tensor:
         """Targets (N,) of the TRAIN images on the training device."""
@@ -198,6 +218,25 @@ def resume(path: Path, t: Training) -> None:
         t.bank = LatentBank(tree["latents"], t.train.targets, t.train.frames)
 
 
+def abandon(path: Path, t: Training, reason: str) -> None:
+    """End a training that broke down at its last checkpoint.
+
+    The weights there stay as they are and only its counters learn why it ended, so that called
+    again it neither trains the same steps once more nor looks as if it could go on. Without a
+    checkpoint it is back before its first step. The networks in memory are not good for anything.
+    """
+    tree = load_state(path) if t.crew.first and path.is_file() else None
+    last = Counters(**tree["counters"]) if tree else Counters(t.settings.augment_probability)
+    last = replace(
+        last, stopped=reason, collapsed=True, broken=True, goal=t.counters.goal,
+        seconds=t.counters.seconds,
+    )  # fmt: skip
+    if tree:
+        save_state(path, tree | {"counters": asdict(last)})
+    told = t.crew.told_by_first(asdict(last), t.train.pixels.device)
+    t.counters = Counters(**told)
+
+
 def publish(path: Path, t: Training) -> None:
     """Write the averaged generator and the present discriminators as a snapshot."""
     assert t.bank is not None  # noqa: S101
@@ -205,6 +244,10 @@ def publish(path: Path, t: Training) -> None:
         t.settings, t.images.classes, t.images.ids, t.train_hash, t.kimg, t.average,
         t.discriminators, t.bank, t.encoder, t.branch,
     ))  # fmt: skip
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(x.isfinite().all()) for x in tensors)
 
 
 def _lay_out_alike(optimiser: torch.optim.Optimizer) -> None:

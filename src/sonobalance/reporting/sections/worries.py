@@ -23,7 +23,7 @@ def worries(run: RunFiles, score: dict[str, Any]) -> list[str]:
             "every score on this page is too good."
         )
     found += [*_at_chance(run, score), *map(str, as_list(run.evaluation.get("warnings")))]
-    found += [*_collapse(run), *_unfit(run)]
+    found += [*_generator(run), *_unfit(run)]
     found += _by_kind(run)
     skipped = len(as_list(run.record.get("skipped")))
     if skipped:
@@ -42,11 +42,11 @@ def _at_chance(run: RunFiles, score: dict[str, Any]) -> list[str]:
     ]
 
 
-def _collapse(run: RunFiles) -> list[str]:
+def _generator(run: RunFiles) -> list[str]:
     gan = run.document("gan/gan.json")
-    return (
-        [f"The generator’s training ended early. {gan.get('stop')}"] if gan.get("collapsed") else []
-    )
+    ended = f"The generator’s training ended early. {gan.get('stop')}"
+    warned = [f"While the generator learned: {text}" for text in as_list(gan.get("warnings"))]
+    return [*([ended] if gan.get("collapsed") else []), *warned]
 
 
 def _unfit(run: RunFiles) -> list[str]:
