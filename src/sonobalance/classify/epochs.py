@@ -51,7 +51,7 @@ def run_epoch(
         images.targets.numpy(), np.arange(len(images)) >= size, balance=settings.balance,
         share=settings.synthetic_share, seed=seed, epoch=learner.epoch,
     )[:size]  # fmt: skip
-    batches = np.array_split(order, max(1, round(len(order) / settings.batch_size)))
+    batches = np.array_split(order, steps_per_epoch(size, settings))
     training_mode(learner.model, frozen_statistics=learner.pretrained, learning=learning)
     decay = _average_decay(settings, len(batches))
     losses = []
@@ -66,6 +66,11 @@ def run_epoch(
         learner.step += "body" in learning
         shown.advance(1 / len(batches), f"loss {loss:.3f}")
     return float(np.mean(losses))
+
+
+def steps_per_epoch(size: int, settings: ClassifierSettings) -> int:
+    """Into how many batches, as equal as can be, `size` images are divided."""
+    return max(1, round(size / settings.batch_size))
 
 
 def _learning(epoch: int, outline: int, warm: int) -> tuple[str, ...]:
@@ -97,14 +102,18 @@ def _average_decay(settings: ClassifierSettings, steps_per_epoch: int) -> float:
 def note_epoch(
     learner: Learner, val: LabelledImages, precision: Precision, loss: float | None
 ) -> None:
-    """Validate the averaged weights, add the log row, keep the weights when they are the best."""
-    with arithmetic(precision, learner.average.mean.device):
+    """Validate the averaged weights, add the log row, keep the weights when they are the best.
+
+    What the first of several processes finds holds for all of them.
+    """
+    device = learner.average.mean.device
+    with arithmetic(precision, device):
         logits, targets = model_logits(learner.average, val), val.targets.numpy()
     temperature = fit_temperature(logits, targets)
     row = {
         "epoch": learner.epoch, "train_loss": loss,
         "val_log_loss": mean_log_loss(logits / temperature, targets), **scores(logits, targets),
     }  # fmt: skip
-    learner.rows.append(row)
+    learner.rows.append(learner.crew.told_by_first(row, device))
     if learner.best_epoch == learner.epoch:
         learner.best = weights_of(learner.average)

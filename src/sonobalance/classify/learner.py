@@ -24,11 +24,13 @@ from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import SettingsError
 from sonobalance.files import sha256_of
+from sonobalance.parallel import Crew
 from sonobalance.precision import arithmetic
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
 
 OTHERS = ("partner", "second_backbone", "second_weights")  # settings of further members
+_APART = ("weights", "init", "devices")  # settings that say where and how, not what
 _LARGEST_GRADIENT = 5.0
 
 
@@ -47,6 +49,7 @@ class Learner:
         start: weights with the first fitted head, before anything was fine-tuned; empty without.
         tuned: weights of the members that are fine-tuned to the end.
         best: weights of the best epoch.
+        crew: the processes that train together.
     """
 
     model: AttentiveClassifier
@@ -59,6 +62,7 @@ class Learner:
     start: dict[str, torch.Tensor] = field(default_factory=dict)
     tuned: list[dict[str, torch.Tensor]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    crew: Crew = field(default_factory=Crew)
 
     @property
     def best_epoch(self) -> int:
@@ -86,7 +90,8 @@ def new_learner(
     model.to(device)
     average = copy.deepcopy(model)
     groups = parameter_groups(model, settings, pretrained=pretrained)
-    return Learner(model, average, torch.optim.AdamW(groups), pretrained)
+    crew = Crew.present() if settings.devices > 1 else Crew()
+    return Learner(model, average, torch.optim.AdamW(groups), pretrained, crew=crew)
 
 
 def network(
@@ -128,6 +133,7 @@ def start_head(
     """
     if learner.pretrained and settings.head_start == "probe":
         fit_head(learner.average, train, torch.ones(len(train)), settings, steady=steady)
+        learner.crew.follow_first(learner.average)
         learner.model.load_state_dict(learner.average.state_dict())
         learner.start = weights_of(learner.average)
 
@@ -159,10 +165,13 @@ def learn(
 ) -> float:
     """One step on one batch: augment, loss, backward, clip, AdamW, average.
 
+    Several processes add up the gradients of their rows: the step is that of one, up to the order
+    of summation. With dropout it is so in distribution only: each process draws what it drops.
+
     Args:
         learner: changed in place; its modes and learning rates are set by the caller.
-        images: the batch.
-        weights: (N,) loss weight of each image.
+        images: the whole batch.
+        weights: (N,) loss weight of each image, above 0.
         settings: recipe.
         seed: of the augmentation and of dropout, together with the epoch and `step`.
         step: position of the batch in the epoch.
@@ -174,41 +183,51 @@ def learn(
     Raises:
         SettingsError: the loss is no longer finite.
     """
+    crew = learner.crew
     generator = torch_generator(seed, "augment", learner.epoch, step)
-    seed_torch(seed, "step", learner.epoch, step)
-    loss = _loss(learner.model, images, weights, settings, generator)
-    if not torch.isfinite(loss):
+    seed_torch(seed, "step", learner.epoch, step, *([] if crew.first else [crew.rank]))
+    loss = _loss(learner, images, weights, settings, generator)
+    total = crew.total(loss.detach())
+    if not torch.isfinite(total):
         raise SettingsError(
-            f"Expected a finite training loss, but it is {loss.item()} in epoch "
+            f"Expected a finite training loss, but it is {total.item()} in epoch "
             f"{learner.epoch + 1}; lower `classifier.backbone_lr` or `classifier.head_lr`."
         )
     learner.optimizer.zero_grad()
     loss.backward()
+    crew.add_gradients(learner.model.parameters())
     clip_grad_norm_(learner.model.parameters(), _LARGEST_GRADIENT)
     learner.optimizer.step()
     follow(learner.average, learner.model, decay)
-    return loss.item()
+    return total.item()
 
 
 def _loss(
-    model: AttentiveClassifier,
+    learner: Learner,
     images: LabelledImages,
     weights: torch.Tensor,
     settings: ClassifierSettings,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Loss of the class and, with lesion attention, of the outline on one augmented batch."""
+    """Loss of the class and, with lesion attention, of the outline on one augmented batch.
+
+    The whole batch is augmented and mixed; then each process has the loss of its own rows, and
+    these add up to that of the batch.
+    """
+    model, crew = learner.model, learner.crew
     device, truth = model.mean.device, images.known_outlines()
     batch, masks = augment_both(
         to_unit(images.pixels.to(device)), truth.masks.to(device).float() / 255,
         settings.augmentation, generator,
     )  # fmt: skip
     mixed = mix(torch.cat([batch, masks], 1), settings.mixup, settings.cutmix, generator)
+    mine = crew.share(mixed.images)
     with arithmetic(settings.precision, device):
-        logits, outline = model.decide(mixed.images[:, :1])
+        logits, outline = model.decide(mine[:, :1])
     loss = torch.stack([
-        share * weighted_loss(
-            logits.float(), images.targets[rows].to(device), weights[rows].to(device),
+        share * _part_of(weights[rows], crew) * weighted_loss(
+            logits.float(), crew.share(images.targets[rows]).to(device),
+            crew.share(weights[rows]).to(device),
             smoothing=settings.label_smoothing, focal_gamma=settings.focal_gamma,
         )
         for rows, share in mixed.parts()
@@ -216,13 +235,19 @@ def _loss(
     if outline is None:
         return loss
     known = truth.known & truth.known[mixed.order]
-    return loss + settings.mask_weight * outline_loss(
-        outline, mixed.images[:, 1:], known.to(device)
-    )
+    drawn = outline_loss(outline, mine[:, 1:], crew.share(known).to(device))
+    return loss + settings.mask_weight * _part_of(known, crew) * drawn
+
+
+def _part_of(weights: torch.Tensor, crew: Crew) -> float:
+    """Part of a batch's weighted mean that is due to the rows of this process; 1 for all rows."""
+    return float(crew.share(weights).sum()) / max(float(weights.sum()), 1e-12)
 
 
 def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
-    """Write everything that the next epoch depends on."""
+    """Write everything that the next epoch depends on; the first process does."""
+    if not learner.crew.first:
+        return
     save_state(
         path,
         {
@@ -259,7 +284,7 @@ def fingerprint_of(
     parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
 ) -> str:
     """Hex digest of everything that the training of this network depends on."""
-    recipe = settings.model_dump_json(exclude={"weights", "init", *OTHERS})
+    recipe = settings.model_dump_json(exclude={*_APART, *OTHERS})
     files = [settings.weights] if settings.weights else []
     files += [weights_file(settings.init)] if settings.init else []
     start = "/".join(sha256_of(path) for path in files)

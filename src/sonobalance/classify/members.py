@@ -31,6 +31,7 @@ Weights = dict[str, torch.Tensor]
 def refit(learner: Learner, material: Material, settings: ClassifierSettings) -> None:
     """Fit the head anew on the features after fine-tuning, as one more epoch."""
     fit_head(learner.average, material.images, _weights(material, settings), settings)
+    learner.crew.follow_first(learner.average)
     learner.epoch += 1
     note_epoch(learner, material.val, settings.precision, loss=None)
 
@@ -93,6 +94,7 @@ def _first(learner: Learner, material: Material, settings: ClassifierSettings) -
     model = network(settings, len(material.train.classes))
     model.load_state_dict(learner.start)
     fit_head(model.to(learner.average.mean.device), material.images, weights, settings)
+    learner.crew.follow_first(model)
     return weights_of(model)
 
 

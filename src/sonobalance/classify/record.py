@@ -24,7 +24,7 @@ from sonobalance.files import sha256_of, write_json
 from sonobalance.state import atomic_tensors
 
 # Files are told by their digests instead, a second backbone among the partners.
-_ELSEWHERE = {"weights", "second_backbone", "second_weights", "init", "partner"}
+_ELSEWHERE = {"weights", "second_backbone", "second_weights", "init", "partner", "devices"}
 
 
 def write_model(

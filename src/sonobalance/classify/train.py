@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from sonobalance.classify.epochs import steps_per_epoch
 from sonobalance.classify.learner import alone
 from sonobalance.classify.members import join, refit, second_of
 from sonobalance.classify.record import class_counts, write_model
 from sonobalance.classify.tuning import Material, forget, tune, write_stats
 from sonobalance.classify.weights import has_lesion_head
 from sonobalance.config import ClassifierSettings
+from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.parallel import Crew, launch
 
 
 def train_classifier(
@@ -40,6 +44,9 @@ def train_classifier(
     temperature-scaled log-loss on VAL are kept: on a hundred images accuracy and F1 jump by chance,
     the log-loss does not, and scaling takes out mere over-confidence.
 
+    With `devices` each batch is shared among so many processes, see `learner.learn`. They are
+    spawned: a script that calls this keeps its own work under `if __name__ == "__main__"`.
+
     Args:
         train: real TRAIN images, at least one of each class.
         val: real VAL images; they choose temperature and best epoch and nothing else.
@@ -47,7 +54,7 @@ def train_classifier(
         seed: of weights, order, augmentation and dropout.
         folder: receives `weights.safetensors`, `model.json`, `stats.jsonl` (a second backbone's in
             `second/`), and `checkpoint.safetensors` while training.
-        device: where to train.
+        device: where to train; with `devices` its kind.
         synthetic: accepted synthetic images, added to TRAIN only.
 
     Returns:
@@ -56,11 +63,48 @@ def train_classifier(
     Raises:
         InputError: no validation images, a class without training images, images of another size
             or other classes, or unusable weights.
-        SettingsError: timm has no such backbone.
+        SettingsError: timm has no such backbone, or `devices` that cannot share the batches.
     """
     _check(train, val, settings, synthetic)
     settings = effective(settings, train)
     material = Material(train, val, synthetic)
+    if settings.devices == 1:
+        _train(material, settings, seed=seed, folder=folder, device=device)
+        return folder
+    check_shares(settings, len(train))
+    folder.mkdir(parents=True, exist_ok=True)
+    work = partial(
+        _train_share, material=material, settings=settings, seed=seed, folder=folder,
+        clean_marks=cleaning(),
+    )  # fmt: skip
+    launch(work, device, settings.devices)
+    return folder
+
+
+def _train_share(
+    crew: Crew,
+    device: torch.device,
+    *,
+    material: Material,
+    settings: ClassifierSettings,
+    seed: int,
+    folder: Path,
+    clean_marks: bool,
+) -> None:
+    """The work of one process of several, of which the first one alone leaves files."""
+    with cleaned(clean_marks), crew.place(folder) as place:
+        _train(material, settings, seed=seed, folder=place, device=device)
+
+
+def _train(
+    material: Material,
+    settings: ClassifierSettings,
+    *,
+    seed: int,
+    folder: Path,
+    device: torch.device,
+) -> None:
+    """The whole of `train_classifier` by effective settings."""
     learner = tune(material, settings, seed=seed, folder=folder, device=device)
     if settings.keep == "average":
         second, other = None, second_of(settings)
@@ -71,10 +115,31 @@ def train_classifier(
         refit(learner, material, settings)
     write_stats(folder, learner)
     write_model(
-        learner, settings, train=train, val=val, synthetic=synthetic, seed=seed, folder=folder
-    )
+        learner, settings, train=material.train, val=material.val, synthetic=material.synthetic,
+        seed=seed, folder=folder,
+    )  # fmt: skip
+    learner.crew.wait()  # another process may still have to read its checkpoint
     forget(folder)
-    return folder
+
+
+def check_shares(settings: ClassifierSettings, size: int) -> None:
+    """Every process must get an image of each batch, and no layer may need to see more than that.
+
+    Raises:
+        SettingsError: there are too many devices for `size` images, or no pretrained weights.
+    """
+    if not (settings.pretrained or settings.weights or settings.init):
+        raise SettingsError(
+            f"Expected pretrained weights to fine-tune on {settings.devices} devices, but got none:"
+            " batch normalisation from scratch needs whole batches; give `classifier.weights`, or "
+            "leave `classifier.devices` at 1."
+        )
+    least = size // steps_per_epoch(size, settings)
+    if least < settings.devices:
+        raise SettingsError(
+            f"Expected `classifier.devices` to be at most {least}, the images of the smallest "
+            f"batch, but got {settings.devices}."
+        )
 
 
 def effective(settings: ClassifierSettings, train: LabelledImages) -> ClassifierSettings:

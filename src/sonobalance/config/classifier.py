@@ -65,6 +65,9 @@ class ClassifierSettings(Section):
         "auto", description="Arithmetic of training; `auto` is bfloat16 where it is faster."
     )
     batch_size: int = Field(32, ge=2, le=1024, description="Images per step.")
+    devices: int = Field(
+        1, ge=1, description="Devices that share every batch of a pretrained network's fine-tuning."
+    )
     frozen: bool = Field(
         False, description="Train nothing but a regularised regression on frozen features."
     )
