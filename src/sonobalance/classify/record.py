@@ -23,7 +23,8 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.files import sha256_of, write_json
 from sonobalance.state import atomic_tensors
 
-# Files are told by their digests instead, a second backbone among the partners.
+# Files are told by their digests instead, a second backbone among the partners; devices change
+# nothing.
 _ELSEWHERE = {"weights", "second_backbone", "second_weights", "init", "partner", "devices"}
 
 
