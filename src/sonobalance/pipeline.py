@@ -68,7 +68,8 @@ def continue_run(
         done = run.record["stages"].get(stage, {}).get("status") == "finished"
         if stage == "train-gan" and not done and run.path("splits.csv").is_file():
             _announce(run, "train-gan and synthesize")
-        run.perform(STAGES[stage], redo=redo)
+        anew = stage == "report"  # cheap, and a newer version may show more
+        run.perform(STAGES[stage], redo=redo, anew=anew)
     return folder
 
 

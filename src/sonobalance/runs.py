@@ -33,7 +33,6 @@ class Stage:
             `@source` stands for the images themselves.
         writes: files it leaves; all are there exactly when it finished.
         work: does it.
-        cheap: whether it is done anew each time, so that a newer version shows what it can.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     work: Callable[[Run], None]
-    cheap: bool = False
 
 
 class Run:
@@ -70,10 +68,11 @@ class Run:
         self.record["settings"] = self.settings.model_dump(mode="json")
         write_json(self.path(RECORD), self.record)
 
-    def perform(self, stage: Stage, *, redo: bool = False) -> bool:
+    def perform(self, stage: Stage, *, redo: bool = False, anew: bool = False) -> bool:
         """Do a stage unless it is finished and still true; returns whether work was done.
 
-        A stage that was interrupted goes on from its own checkpoints.
+        A stage that was interrupted goes on from its own checkpoints. With `anew` it is done in any
+        case.
 
         Raises:
             InputError: a file it reads is missing.
@@ -89,7 +88,7 @@ class Run:
                     "give --redo to repeat it and what follows, or choose another --out."
                 )
             self.forget(stage)
-        elif done.get("status") == "finished" and not stage.cheap and self._intact(stage):
+        elif done.get("status") == "finished" and not anew and self._intact(stage):
             return False
         self._work(stage, fingerprint)
         return True

@@ -279,6 +279,6 @@ STAGES: dict[str, Stage] = {
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
             ("explanation.json",), _cleaned(_explain),
         ),
-        Stage("report", (), RESULT_FILES, ("report.html",), _report, cheap=True),
+        Stage("report", (), RESULT_FILES, ("report.html",), _report),
     )
 }  # fmt: skip
