@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sonobalance.classify.learner import _loss, network
+from sonobalance.classify.learner import Learner, _loss, network
 from sonobalance.config import ClassifierSettings, GanSettings
 from sonobalance.data.loading import LabelledImages, Outlines, to_unit
 from sonobalance.gan.batches import adversarial_batch, evaluation_images, warmup_batch
@@ -78,8 +78,9 @@ def test_the_classifier_keeps_to_its_device() -> None:
     )
     images = some_images(64)
     model = network(settings, 2)
+    learner = Learner(model, model, torch.optim.AdamW(model.parameters()), pretrained=False)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         move(mode, model)
-        loss = _loss(model, images, torch.ones(8), settings, torch_generator(0, "augment"))
+        loss = _loss(learner, images, torch.ones(8), settings, torch_generator(0, "augment"))
     assert loss.device == ELSEWHERE

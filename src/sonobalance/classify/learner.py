@@ -239,9 +239,9 @@ def _loss(
     return loss + settings.mask_weight * _part_of(known, crew) * drawn
 
 
-def _part_of(weights: torch.Tensor, crew: Crew) -> float:
+def _part_of(weights: torch.Tensor, crew: Crew) -> torch.Tensor:
     """Part of a batch's weighted mean that is due to the rows of this process; 1 for all rows."""
-    return float(crew.share(weights).sum()) / max(float(weights.sum()), 1e-12)
+    return crew.share(weights).float().sum() / weights.float().sum().clamp(min=1e-12)
 
 
 def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
