@@ -54,3 +54,15 @@ def test_a_generator_trained_by_itself_is_announced(tmp_path, monkeypatch, capsy
         assert (
             "memory for train-gan and synthesize" in " ".join(capsys.readouterr().err.split())
         ) is told
+
+
+def test_a_generator_that_no_arm_wants_is_trained_without_an_estimate(tmp_path, monkeypatch):
+    stage = Stage(
+        "train-gan", (), (), ("done.txt",), lambda run: write_text(run.path("done.txt"), "")
+    )
+    monkeypatch.setitem(pipeline.STAGES, "train-gan", stage)
+    settings = Settings.model_validate({"arms": ["none", "over-sampling"]})
+    runs.create(tmp_path, tmp_path, settings, None).save()
+    (tmp_path / "splits.csv").touch()
+    pipeline.continue_run(tmp_path, "train-gan", {}, redo=False)
+    assert (tmp_path / "done.txt").is_file()

@@ -66,7 +66,7 @@ def continue_run(
         return folder
     with runs.locked(folder):
         done = run.record["stages"].get(stage, {}).get("status") == "finished"
-        if stage == "train-gan" and not done and run.path("splits.csv").is_file():
+        if stage == "train-gan" and not done and _announceable(run):
             _announce(run, "train-gan and synthesize")
         anew = stage == "report"  # cheap, and a newer version may show more
         run.perform(STAGES[stage], redo=redo, anew=anew)
@@ -111,6 +111,11 @@ def _reason_to_skip(stage: str, run: Run) -> str:
     if stage in GAN_STAGES and not need_generator(run.settings):
         return "no arm trains with generated images"
     return "there is no generator" if stage == "synthesize" and collapsed(run) else ""
+
+
+def _announceable(run: Run) -> bool:
+    """Whether the estimate has a row of the generator: images are dealt and an arm wants one."""
+    return run.path("splits.csv").is_file() and need_generator(run.settings)
 
 
 def _announce(run: Run, stage: str) -> None:
