@@ -8,7 +8,7 @@ steps     log-loss, accuracy and macro-F1 after the first head on frozen feature
           the last epoch of fine-tuning, and of what is kept, from `stats.jsonl`
 members   the same and AUC of every member of the kept network alone and of means, mirror sides
           averaged, temperature-scaled, of one look at the whole image
-looks     the same of the kept network with one look and with a second one at its enlarged middle
+looks     the same of the kept network with one look and with a second one at an enlarged part
 features  which averages the head needs: the regression is fitted on parts of the kept network's
           features of TRAIN, and asked about VAL
 """
@@ -19,7 +19,7 @@ import argparse
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.temperature import fit_temperature
+from sonobalance.config import ZoomOn
 from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.environment import environment
 from sonobalance.files import read_json, read_lines, write_json
@@ -39,7 +40,9 @@ from sonobalance.runs import Run
 
 Columns = NDArray[np.intp]
 STEPS = ("first head", "fine-tuned")
-ZOOMS = (1.0, 1.1, 1.2, 1.4)
+LOOKS: tuple[tuple[float, ZoomOn], ...] = (
+    (1.0, "middle"), *((z, on) for on in get_args(ZoomOn) for z in (1.1, 1.2, 1.4, 1.7)),
+)  # fmt: skip
 LAST = {"average": "mean of all members", "best": "head fitted anew"}
 
 
@@ -126,10 +129,10 @@ def looks_of(run: Run) -> dict[str, dict[str, float]]:
     predictor, splits = Predictor.load(run.path("classifier/none")), splits_of(run)
     val = load_images(splits.of("val"), predictor.image_size_px, predictor.classes, "VAL")
     found, targets = {}, val.targets.numpy()
-    for zoom in ZOOMS:
-        predictor.model.zoom = zoom
+    for zoom, zoom_on in LOOKS:
+        predictor.model.zoom, predictor.model.zoom_on = zoom, zoom_on
         logits = model_logits(predictor.model, val, mirror=predictor.mirror)
-        name = "the whole image" if zoom == 1 else f"and its middle enlarged {zoom} times"
+        name = "the whole image" if zoom == 1 else f"and its {zoom_on} enlarged {zoom} times"
         found[name] = scores(logits / fit_temperature(logits, targets), targets)
     return found
 

@@ -6,12 +6,16 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from made_up_bundle import SIDE
 from PIL import Image
 
+from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.deployment import onnx_export
 from sonobalance.errors import InputError
@@ -59,6 +63,19 @@ def test_any_batch(exported, count):
     path, predictor, _ = exported
     squares = np.random.default_rng(0).integers(0, 256, (count, 32, 32), np.uint8)
     assert onnx_export.difference(predictor, path, squares) <= 1e-5
+
+
+def test_a_second_look_at_the_lesion_goes_where_each_image_has_one(predictor, tmp_path):
+    torch.manual_seed(0)
+    model = AttentiveClassifier(
+        "mobilenetv2_035", 3, image_size_px=SIDE, lesion_attention=True, zoom=1.5, zoom_on="lesion"
+    ).eval()
+    assert model.lesion is not None
+    torch.nn.init.normal_(model.lesion.draw.weight)
+    seeing, path = replace(predictor, model=model, reference=None), tmp_path / "look.onnx"
+    assert onnx_export.export_onnx_file(seeing, path) <= 1e-5
+    squares = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE), np.uint8)
+    assert onnx_export.difference(seeing, path, squares) <= 1e-5
 
 
 def test_the_file_names_its_opset_and_says_what_it_is(exported):

@@ -57,6 +57,21 @@ class MapLayout:
         return torch.cat([output[:, : self.prefix], feature_map.flatten(2).transpose(1, 2)], 1)
 
 
+@dataclass(frozen=True)
+class TargetLayer:
+    """A layer whose output is a spatial feature map; the last one is what Grad-CAM looks at.
+
+    Attributes:
+        name: dotted name inside the backbone.
+        module: the layer itself.
+        layout: how its output lies in memory; `layout.to_map` gives (N, C, h, w).
+    """
+
+    name: str
+    module: nn.Module
+    layout: MapLayout
+
+
 def find_layouts(
     backbone: Any, images: torch.Tensor, *, stages: bool = False
 ) -> tuple[list[MapLayout], MapLayout]:

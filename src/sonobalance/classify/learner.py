@@ -113,7 +113,7 @@ def network(
         settings.backbone, classes, settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
         pretrained=pretrained, lesion_attention=settings.lesion_attention, partners=partners,
-        zoom=settings.zoom_test,
+        zoom=settings.zoom_test, zoom_on=settings.zoom_on,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,25 +11,10 @@ from torch import nn
 
 from sonobalance.classify.attention import GateMaps, Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone
-from sonobalance.classify.layout import MapLayout, find_layouts, last_features
+from sonobalance.classify.layout import MapLayout, TargetLayer, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
-from sonobalance.classify.zoom import laid_back, middle, on_grid
-from sonobalance.config import Attention
-
-
-@dataclass(frozen=True)
-class TargetLayer:
-    """A layer whose output is a spatial feature map; the last one is what Grad-CAM looks at.
-
-    Attributes:
-        name: dotted name inside the backbone.
-        module: the layer itself.
-        layout: how its output lies in memory; `layout.to_map` gives (N, C, h, w).
-    """
-
-    name: str
-    module: nn.Module
-    layout: MapLayout
+from sonobalance.classify.zoom import Part, lesion_centres, middles, on_grid
+from sonobalance.config import Attention, ZoomOn
 
 
 class Seen(NamedTuple):
@@ -66,7 +50,8 @@ class AttentiveClassifier(nn.Module):
         pretrained: let timm download its ImageNet weights.
         lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
         partners: backbones of further networks; logits are the mean of all (an ensemble in one).
-        zoom: logits are also the mean of those of the image and of its middle enlarged by this.
+        zoom: logits are also the mean of those of the image and of a part enlarged by this.
+        zoom_on: what that part is the surroundings of; the middle where there is no lesion head.
 
     Attributes:
         name: of the backbone.
@@ -102,9 +87,10 @@ class AttentiveClassifier(nn.Module):
         lesion_attention: bool = False,
         partners: Sequence[str] = (),
         zoom: float = 1.0,
+        zoom_on: ZoomOn = "middle",
     ) -> None:
         super().__init__()
-        self.name, self.zoom = backbone, zoom
+        self.name, self.zoom, self.zoom_on = backbone, zoom, zoom_on
         self.backbone = make_backbone(
             backbone, classes, image_size_px, dropout=dropout, pretrained=pretrained
         )
@@ -154,7 +140,7 @@ class AttentiveClassifier(nn.Module):
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
 
-        Evidence of partners and of the enlarged middle is averaged as their logits are.
+        Evidence of partners and of the enlarged part is averaged as their logits are.
 
         Known for networks with lesion attention whose head is linear on averaged features.
 
@@ -168,8 +154,9 @@ class AttentiveClassifier(nn.Module):
         whole = self._evidence(images, targets)
         if whole is None or self.zoom == 1:
             return whole
-        near = self._evidence(middle(images, self.zoom), targets)
-        return near if near is None else (whole + laid_back(near, self.zoom, images.shape[-1])) / 2
+        part = self._part(images)
+        near = self._evidence(part.enlarged(images), targets)
+        return near if near is None else (whole + part.laid_back(near)) / 2
 
     def _evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """Evidence of one look."""
@@ -245,11 +232,19 @@ class AttentiveClassifier(nn.Module):
         return logits, torch.cat([self._averaged(seen.maps), averages], 1)
 
     def _near(self, images: torch.Tensor) -> torch.Tensor | None:
-        """Logits of the enlarged middle; None where that is not looked at."""
+        """Logits of the enlarged part; None where that is not looked at."""
         if self.zoom == 1:
             return None
-        near = middle(images, self.zoom)
+        near = self._part(images).enlarged(images)
         return self._with_partners(self.decide(near)[0], near)
+
+    def _part(self, images: torch.Tensor) -> Part:
+        """The part of each image that is looked at enlarged."""
+        centres = middles(images)
+        if self.zoom_on == "lesion" and self.lesion is not None:
+            with torch.no_grad():
+                centres = lesion_centres(self._look(images).outline)
+        return Part.around(centres, self.zoom, images.shape[-1])
 
     @staticmethod
     def _mean(logits: torch.Tensor, near: torch.Tensor | None) -> torch.Tensor:

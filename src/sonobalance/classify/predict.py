@@ -162,7 +162,7 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
         attention_stages=settings.attention_stages, dropout=settings.dropout,
         lesion_attention=settings.lesion_attention, partners=_partners(page),
-        zoom=settings.zoom_test,
+        zoom=settings.zoom_test, zoom_on=settings.zoom_on,
     )  # fmt: skip
 
 

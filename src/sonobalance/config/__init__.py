@@ -3,7 +3,13 @@
 How they are layered (defaults < preset < TOML file < command line) stands in `layers`.
 """
 
-from sonobalance.config.classifier import Attention, Augmentation, Balance, ClassifierSettings
+from sonobalance.config.classifier import (
+    Attention,
+    Augmentation,
+    Balance,
+    ClassifierSettings,
+    ZoomOn,
+)
 from sonobalance.config.data import AuditSettings, Conflicts, DataSettings, SplitSettings
 from sonobalance.config.gan import GanSettings, Objective
 from sonobalance.config.outcome import EvaluationSettings, EvidenceMap, ExplanationSettings
@@ -33,4 +39,5 @@ __all__ = [
     "Settings",
     "SplitSettings",
     "SynthesisSettings",
+    "ZoomOn",
 ]

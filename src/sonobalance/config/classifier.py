@@ -12,6 +12,7 @@ from sonobalance.config.section import Section
 Attention = Literal["none", "channel", "spatial", "both", "se", "eca"]
 Balance = Literal["none", "class-weights", "over-sampling"]
 Augmentation = Literal["none", "light", "medium", "strong"]
+ZoomOn = Literal["middle", "lesion"]
 
 
 class ClassifierSettings(Section):
@@ -139,9 +140,14 @@ class ClassifierSettings(Section):
     )  # fmt: skip
     zoom_test: float = Field(
         1.0, ge=1, le=2,
-        description="Average the logits of an image and its middle, enlarged by this, at "
+        description="Average the logits of an image and a part of it, enlarged by this, at "
         "prediction; 1 looks at the whole alone. Doubles the cost.",
     )  # fmt: skip
+    zoom_on: ZoomOn = Field(
+        "middle",
+        description="Of which part: the middle, or around the lesion as the network outlines it "
+        "(the nearer to the middle the less it sees of one), at the cost of one more pass.",
+    )
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."
     )

@@ -101,6 +101,7 @@ def describe(
             "lesion_attention": page["settings"].get("lesion_attention", False),
             "partners": page["partners"],
             "zoom": page["settings"].get("zoom_test", 1.0),
+            "zoom_on": page["settings"].get("zoom_on", "middle"),
             "image_size_px": page["preprocessing"]["image_size_px"],
         },
         "preprocessing": {"grey": "ITU-R BT.601 luma", **page["preprocessing"]},

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from sonobalance.config import Attention, Section
+from sonobalance.config import Attention, Section, ZoomOn
 from sonobalance.errors import InputError
 from sonobalance.layers import validation_sentence
 from sonobalance.version import BUNDLE_FORMAT
@@ -43,6 +43,7 @@ class Network(Section):
         (), max_length=MOST_PARTNERS
     )
     zoom: float = Field(1.0, ge=1, le=2)
+    zoom_on: ZoomOn = "middle"
     image_size_px: int = Field(ge=32, le=1024)
 
 

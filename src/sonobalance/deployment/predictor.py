@@ -172,7 +172,7 @@ def _network(description: Description, path: Path) -> AttentiveClassifier:
         return AttentiveClassifier(
             network.backbone, len(description.classes), network.attention, network.image_size_px,
             attention_stages=network.attention_stages, lesion_attention=network.lesion_attention,
-            partners=network.partners, zoom=network.zoom,
+            partners=network.partners, zoom=network.zoom, zoom_on=network.zoom_on,
         )  # fmt: skip
     except SettingsError as error:
         raise InputError(

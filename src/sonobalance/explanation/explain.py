@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from sonobalance.classify.networks import TargetLayer
+from sonobalance.classify.layout import TargetLayer
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.images import Gray, Mask
 from sonobalance.data.loading import LabelledImages, to_unit

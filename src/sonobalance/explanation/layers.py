@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sonobalance.classify.networks import AttentiveClassifier, TargetLayer
+from sonobalance.classify.layout import TargetLayer
+from sonobalance.classify.networks import AttentiveClassifier
 
 
 def _as_it_is(output: torch.Tensor) -> torch.Tensor:
