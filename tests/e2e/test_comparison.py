@@ -342,6 +342,11 @@ def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
         for _, fold in table[table["arm"] == "none"].groupby("fold")
     ]
     assert document["arms"]["none"]["accuracy"]["value"] == pytest.approx(sum(per_model) / 2)
+    together = table[table["arm"] == "none"].groupby("id")[["p_benign", "p_malignant"]].mean()
+    labels = table.drop_duplicates("id").set_index("id")["label"].loc[together.index]
+    right = together.idxmax(axis=1).str.removeprefix("p_") == labels
+    assert document["ensemble"]["arms"]["none"]["accuracy"]["value"] == pytest.approx(right.mean())
+    assert "models together" in (out / "benchmark.html").read_text()
 
 
 def test_what_a_gan_started_from_counts_as_seen(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.guarded import with_guarded
 from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, environments, refusals, write_outcome
-from sonobalance.comparison.pooling import blocks_by_arm, external_blocks
+from sonobalance.comparison.pooling import blocks_by_arm, external_blocks, external_ensembles
 from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
 from sonobalance.comparison.units import Unit, units_of
@@ -42,6 +42,10 @@ EXTERNAL_METHOD = (
     "Each model of the cross-validation was tested on the whole external set, of which nothing "
     "was used before; the mean over the models is reported. Intervals: paired bootstrap of the "
     "external set's groups; the trained models are taken as given."
+)
+ENSEMBLE_METHOD = (
+    "Together: the mean probability of all folds' models of a seed, which is what one would use on "
+    "images that none of them was trained on; the mean over seeds is reported."
 )
 
 
@@ -195,13 +199,14 @@ def _document(
 
 
 def _external(units: Sequence[Unit], base: Run, external: External) -> dict[str, Any]:
-    """How every model does on the external set: the mean over the models."""
-    settings = base.settings
-    result = evaluate_repeated(
-        external_blocks(units, external.name), external.classes, settings.evaluation,
-        seed=settings.seed, references=REFERENCES, test_to_train=None,
+    """How the models do on the external set: the mean over the models, and their ensembles."""
+    evaluate = partial(
+        evaluate_repeated, classes=external.classes, settings=base.settings.evaluation,
+        seed=base.settings.seed, references=REFERENCES, test_to_train=None,
     )  # fmt: skip
-    return result | {
+    ensembles = evaluate(external_ensembles(units, external.name))
+    return evaluate(external_blocks(units, external.name)) | {
+        "ensemble": {"method": ENSEMBLE_METHOD, **{k: ensembles[k] for k in ("arms", "paired")}},
         "data": runs.open_run(external.folder).source.name,
         "class_map": dict(external.mapped),
         "left_out_as_shared": external.shared,
