@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sonobalance.arms import TREATMENTS
-from sonobalance.artefacts import device_of, splits_of, synthetic_of, trained_arms
+from sonobalance.artefacts import as_seen, device_of, splits_of, synthetic_of, trained_arms
 from sonobalance.classify.colour import colours_of
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
@@ -22,12 +22,15 @@ from sonobalance.evaluation.predictions import arm_predictions, read_predictions
 from sonobalance.explanation.cases import Facts
 from sonobalance.explanation.examples import Known
 from sonobalance.explanation.explain import explain_images
+from sonobalance.explanation.generated import on_generated
 from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.marks import read_marks
 from sonobalance.explanation.rival import Rival
 from sonobalance.files import read_json
 from sonobalance.gan.snapshot import Snapshot, read_snapshot
 from sonobalance.runs import Run
+from sonobalance.synthesis.masks import MASKS, with_masks
+from sonobalance.synthesis.summary import training_images
 
 SNAPSHOT = "gan/snapshot.safetensors"
 ORDER = tuple(TREATMENTS)
@@ -50,7 +53,24 @@ def explain_run(run: Run) -> dict[str, Any]:
         facts=facts_of(run, splits, arm, predictor, images),
         mirror=predictor.mirror,
     )  # fmt: skip
-    return {"arm": arm, **found}
+    return {"arm": arm, **found, "generated": _on_generated(run, arm, predictor)}
+
+
+def _on_generated(run: Run, arm: Arm, predictor: Predictor) -> dict[str, Any] | None:
+    """Scores on accepted synthetic images; None without images whose lesion the generator drew."""
+    folder, settings = run.path("synthesis"), run.settings.explanation
+    if not settings.generated_images or not (folder / MASKS).is_dir():
+        return None
+    accepted = as_seen(with_masks(training_images(folder, every_round=True)))
+    drawn = accepted.select(r.id for r in accepted if r.masks)
+    images = load_images(
+        drawn, predictor.image_size_px, predictor.classes, "synthetic images", outlines=True
+    )
+    found = on_generated(
+        predictor.model, layer_of(predictor.model.target_layer), images, settings,
+        seed=run.settings.seed, mirror=predictor.mirror,
+    )  # fmt: skip
+    return found and {"trained_on": TREATMENTS[arm].objective is not None, **found}
 
 
 def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:

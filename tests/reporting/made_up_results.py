@@ -123,6 +123,8 @@ def explanation_file(run, rng):
         "map_info": {name: {"sentence": f"{name} in words.", "n": 130, "fit": name == "grad-cam"}
                      for name in maps},
         "controls": {"random": localisation(-0.3)},
+        "generated": {"trained_on": True, "n": 41, "maps": maps,
+                      "controls": {"random": localisation(-0.3)}},
         "by_class": dict.fromkeys(CLASSES[:2], maps), "right_wrong": {"right": maps, "wrong": maps},
         "faithfulness": dict.fromkeys(maps, areas),
         "curves": {name: {"deletion_blur": curve, "insertion_blur": curve} for name in maps},

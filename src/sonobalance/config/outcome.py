@@ -51,6 +51,11 @@ class ExplanationSettings(Section):
     faithfulness_images: int = Field(
         16, ge=0, description="Images with deletion and insertion curves (0: none)."
     )
+    generated_images: int = Field(
+        96, ge=0,
+        description="Synthetic images with a lesion that the generator drew, on which maps are "
+        "scored, too (0: none).",
+    )  # fmt: skip
     gallery_maps: tuple[EvidenceMap, ...] = Field(
         ("class-evidence", "gradient-energy", "fine-hirescam", "grad-cam", "attention-gate"),
         min_length=1,

@@ -20,6 +20,8 @@ Shape of the document, with SCORES = {SCORE: {"value", "low", "high", "chance"}}
     cases          [see `cases.write_case`]
     settings, seed
 
+The stage adds `arm` and `generated`: see `generated.on_generated`, or null.
+
 `maps/scores.csv` has every single score behind the means.
 """
 

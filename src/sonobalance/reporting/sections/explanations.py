@@ -22,9 +22,7 @@ def explanations(run: RunFiles) -> Section:
     document = run.document("explanation.json")
     maps, info = as_dict(document.get("maps")), as_dict(document.get("map_info"))
     unfit = unfit_maps(document)
-    rows = [(_named(name, unfit), as_dict(scores)) for name, scores in maps.items()]
-    controls = as_dict(document.get("controls"))
-    rows += [(f"{name} (control)", as_dict(scores)) for name, scores in controls.items()]
+    rows = _rows(document, unfit)
     best = _clearest(maps, unfit)
     faithful = as_dict(document.get("faithfulness"))
     shown = best if best in faithful else next(iter(faithful), "")
@@ -42,6 +40,7 @@ def explanations(run: RunFiles) -> Section:
         "scale": scale_colours(),
         "metrics": _metrics(document, maps),
         "rows": rows,
+        "generated": _generated(as_dict(document.get("generated")), unfit),
         "unfit": unfit,
         "info": info,
         "figures": [
@@ -65,6 +64,21 @@ def explanations(run: RunFiles) -> Section:
         "cases": cards(run, document),
     }  # fmt: skip
     return Section("explanations", "Explanations", values, ("explanation.json", "maps/"))
+
+
+def _generated(found: dict[str, Any], unfit: list[str]) -> dict[str, Any]:
+    """Scores on synthetic images whose lesion the generator drew; empty without any."""
+    rows = _rows(found, unfit)
+    known = {"n": found.get("n"), "trained_on": bool(found.get("trained_on")), "rows": rows}
+    return known if rows else {}
+
+
+def _rows(scored: dict[str, Any], unfit: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and scores of every map, and of the controls that it must beat."""
+    maps, controls = as_dict(scored.get("maps")), as_dict(scored.get("controls"))
+    named = {_named(name, unfit): scores for name, scores in maps.items()}
+    named |= {f"{name} (control)": scores for name, scores in controls.items()}
+    return [(name, as_dict(scores)) for name, scores in named.items()]
 
 
 def _clearest(maps: dict[str, Any], unfit: list[str]) -> str:
