@@ -17,6 +17,7 @@ import pytest
 from tiny_benchmark import TINY
 
 from sonobalance import api
+from sonobalance.comparison.benchmark import _longest_first
 from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import Unit, units_of
@@ -83,6 +84,13 @@ def test_a_killed_process_is_told_in_a_sentence_and_its_unit_done_again(
     for unit in units:
         if unit.gan:
             assert done.index(unit.gan.folder) < done.index(unit.folder)
+
+
+def test_generators_come_first_since_they_take_longest(phantoms: Path, tmp_path: Path) -> None:
+    units = prepared(phantoms, tmp_path / "out")
+    assert [unit.arm for unit in units] == ["none", None, "dual-iterative"]
+    order = [unit.arm for unit in _longest_first(iter)(units)]
+    assert order == [None, "none", "dual-iterative"]
 
 
 def test_an_unusable_unit_says_so_in_our_own_words(phantoms: Path, tmp_path: Path) -> None:

@@ -165,10 +165,15 @@ def _executor(kind: Executor, external: External | None, unit_cpus: int) -> Exec
     if kind == "ray":
         from sonobalance.comparison.cluster import perform_on_cluster  # noqa: PLC0415 - an extra
 
-        return partial(perform_on_cluster, external=external, cpus_per_unit=unit_cpus)
+        return _longest_first(perform_on_cluster, external=external, cpus_per_unit=unit_cpus)
     if kind == "processes":
-        return partial(perform_in_processes, external=external, cpus_per_unit=unit_cpus)
+        return _longest_first(perform_in_processes, external=external, cpus_per_unit=unit_cpus)
     return partial(_one_by_one, external=external)
+
+
+def _longest_first(perform_all: Callable[..., Iterator[Unit]], **given: Any) -> Execute:
+    """Several at a time: GANs, which take longest and which arms wait for, before everything."""
+    return lambda units: perform_all(sorted(units, key=lambda unit: unit.arm is not None), **given)
 
 
 def _one_by_one(units: Sequence[Unit], external: External | None) -> Iterator[Unit]:
