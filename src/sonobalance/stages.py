@@ -97,7 +97,7 @@ def _synthesize(run: Run) -> None:
     from sonobalance.growing import grow_classes
     from sonobalance.synthesis.enlarger import ENLARGER
     from sonobalance.synthesis.generator_bundle import write_generator_bundle
-    from sonobalance.synthesis.masks import write_masks
+    from sonobalance.synthesis.masks import samplers_in, write_masks
     from sonobalance.synthesis.realism import realism_of
 
     splits, settings, device = splits_of(run), run.settings, device_of(run)
@@ -113,7 +113,7 @@ def _synthesize(run: Run) -> None:
             gan=run.path("gan"), folder=folder, device=device,
         )  # fmt: skip
         if gan.synthesize_masks:
-            write_masks(folder, device)
+            write_masks(folder, samplers_in(folder, device))
         default = max(growth.best_round, 1)
         generator.advance(default)
         enlarger = folder / ENLARGER

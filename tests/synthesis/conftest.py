@@ -19,7 +19,7 @@ from sonobalance.data.split import Splits
 from sonobalance.gan.train import train_gan
 from sonobalance.synthesis.generator_bundle import write_generator_bundle
 from sonobalance.synthesis.grow import grow
-from sonobalance.synthesis.masks import write_masks
+from sonobalance.synthesis.masks import samplers_in, write_masks
 from sonobalance.synthesis.realism import realism_of
 
 CPU = torch.device("cpu")
@@ -100,9 +100,15 @@ def drawn_masks(trained, tmp_path_factory):
     train = replace(toy, outlines=Outlines(masks, torch.ones(len(toy)).bool()))
     train_gan(train, settings, seed=0, folder=gan, device=CPU)
     generator = Lenient(train, settings, 0, gan, folder / "generators", 0.008, CPU, groups)
-    grow(train, groups, generator, extract_features, DIVERSE, seed=1, folder=folder)
+    growth = grow(train, groups, generator, extract_features, DIVERSE, seed=1, folder=folder)
+    bundle = write_generator_bundle(
+        folder / "bundle", generators=folder / "generators", gates=growth.gates,
+        realism=realism_of(generator, train, DIVERSE), train=train, default_round=1,
+        settings=DIVERSE, backbone="unused", weights=None,
+    )  # fmt: skip
     write_png(folder / "masks/benign/of-another-synthesis.png", np.zeros((8, 8), np.uint8))
-    return SimpleNamespace(folder=folder, written=write_masks(folder, CPU))
+    written = write_masks(folder, samplers_in(folder, CPU))
+    return SimpleNamespace(folder=folder, bundle=bundle, written=written)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
-from growth_stubs import TINY, WIDE, Lenient, toy_set
+from growth_stubs import DIVERSE, TINY, WIDE, Lenient, toy_set
 from safetensors.torch import save_file
 
 from sonobalance import BalancedDataset, SyntheticBalancer, export, growing
@@ -51,6 +51,28 @@ def test_real_images_come_first_and_flags_tell_the_rest(resampled):
     assert len(balancer.sample_ids_) == len(names)
     assert set(names[n:]) == {"malignant"}
     assert balancer.report_["accepted"] == len(names) - n
+
+
+def test_masks_come_with_the_images_where_the_generator_draws_them(resampled, tmp_path):
+    balancer, images, labels, *_ = resampled
+    assert balancer.sample_masks_ is None
+    masks = [image > 145 for image in images]
+    gan = TINY.model_copy(update={"synthesize_masks": True, "autoencoder_kimg": 0.5})
+    other = SyntheticBalancer(gan=gan, synthesis=DIVERSE, folder=tmp_path, every_round=True)
+    groups = [f"{label} patient {i // 2}" for i, label in enumerate(labels)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growing, "GanGenerator", Lenient)
+        pixels, _ = other.fit_resample(images, labels, groups, masks=masks)
+    n = len(images)
+    assert len(pixels) > n
+    assert other.sample_masks_ is not None
+    assert other.sample_masks_.shape == pixels.shape
+    assert np.array_equal(other.sample_masks_[:n] > 0, np.stack(masks))
+    for key, mask in zip(other.sample_ids_[n:], other.sample_masks_[n:], strict=True):
+        (kept,) = (tmp_path / "synthesis/masks").rglob(f"{key}.png")
+        assert np.array_equal(read_gray(kept), mask)
+    with pytest.raises(InputError, match="give them to fit_resample"):
+        other.fit_resample(images, labels, groups)
 
 
 def test_labels_keep_their_type_and_a_finished_fit_is_not_repeated(resampled):

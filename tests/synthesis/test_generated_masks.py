@@ -13,7 +13,7 @@ from mask_files import inside, masks_of, rows_of
 from PIL import Image
 from torchvision.transforms import v2
 
-from sonobalance import BalancedDataset, export, runs
+from sonobalance import BalancedDataset, export, runs, sample
 from sonobalance.artefacts import synthetic_of
 from sonobalance.config import DataSettings
 from sonobalance.data.images import read_gray, write_png
@@ -22,7 +22,7 @@ from sonobalance.data.sources import index_folder
 from sonobalance.gan.sampling import Sampler
 from sonobalance.synthesis import datasheet
 from sonobalance.synthesis.image_folders import find_images
-from sonobalance.synthesis.masks import with_masks, write_masks
+from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.regenerate import regenerate, text_of
 from sonobalance.synthesis.summary import training_images
 
@@ -77,9 +77,38 @@ def test_each_accepted_image_has_the_mask_that_was_drawn_with_it(drawn_masks):
     assert 0 < np.mean(masks) < 1
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_sample_of_a_bundle_brings_its_masks(drawn_masks, tmp_path, steps):
+    out = sample(
+        drawn_masks.bundle, label="malignant", n=4, out=tmp_path / "out", seed=3, gates=False,
+        interpolation=steps,
+    )  # fmt: skip
+    assert masks_of(out / "masks") == masks_of(out / "images")
+    document = json.loads((out / "sample.json").read_text())
+    assert document["masks"] == 4
+    assert "masks/" in document["sentence"]
+    drawn = Sampler.load(drawn_masks.bundle / "round-1.safetensors", CPU)
+    made = drawn.sample(torch.ones(4, dtype=torch.int64), seed=3)
+    manifest = with_masks(read_manifest(out / "manifest.csv", out))
+    for i, record in enumerate(manifest):
+        place = i // (steps or 1)
+        if not steps or i % steps == 0:
+            (mask,) = manifest.mask_files(record)
+            assert np.array_equal(read_gray(mask), made.masks[place, 0].numpy())
+            assert np.array_equal(read_gray(manifest.file(record)), made.pixels[place, 0].numpy())
+
+
+def test_gated_samples_bring_theirs(drawn_masks, tmp_path):
+    out = sample(drawn_masks.bundle, label="malignant", n=2, out=tmp_path / "out", seed=1, tries=64)
+    document = json.loads((out / "sample.json").read_text())
+    assert document["masks"] == document["accepted"] > 0
+    assert masks_of(out / "masks") == masks_of(out / "images")
+
+
 def test_a_generator_without_masks_writes_none(grown, tmp_path):
     shutil.copytree(grown.folder, tmp_path / "synthesis")
-    assert write_masks(tmp_path / "synthesis", CPU) == 0
+    folder = tmp_path / "synthesis"
+    assert write_masks(folder, samplers_in(folder, CPU)) == 0
     assert not (tmp_path / "synthesis/masks").exists()
     accepted = training_images(tmp_path / "synthesis", every_round=True)
     assert with_masks(accepted) == accepted

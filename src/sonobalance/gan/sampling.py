@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,12 @@ class Samples:
     pixels: Tensor
     parents: tuple[Parents, ...]
     masks: Tensor | None = None
+
+    @classmethod
+    def of(cls, made: Tensor, parents: Sequence[Parents]) -> Samples:
+        """From (N, C, S, S) uint8, whose second channel, if any, is the mask."""
+        masks = (made[:, 1:] > HALF).byte() * 255 if made.shape[1] > 1 else None
+        return cls(made[:, :1], tuple(parents), masks)
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,7 @@ class Sampler:
             target = targets[i : i + 1]
             made[i : i + 1], found = self._one(rows, target, seed, place, truncation)
             parents.append(found)
-        masks = (made[:, 1:] > HALF).byte() * 255 if channels > 1 else None
-        return Samples(made[:, :1], tuple(parents), masks)
+        return Samples.of(made, parents)
 
     def _one(
         self, rows: ClassRows, target: Tensor, seed: int, index: int, truncation: float

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonobalance.artefacts import as_seen
 from sonobalance.config import ClassifierSettings, GanSettings, Settings, SynthesisSettings
-from sonobalance.data.images import letterbox, read_gray
-from sonobalance.data.loading import LabelledImages
+from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.gan.features import eyes_of
 from sonobalance.gan.train import train_gan
 from sonobalance.growing import grow_classes
 from sonobalance.synthesis.given import Images, train_set
 from sonobalance.synthesis.inner import check_relatives
+from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.summary import Growth, training_images
 
 
@@ -48,11 +48,14 @@ class SyntheticBalancer:
     Attributes:
         sample_is_synthetic_: (M,) bool, of the last result.
         sample_ids_: M ids of the last result.
+        sample_masks_: (M, S, S) uint8 lesion masks of the last result, 0 to 255, those of synthetic
+            images as the generator drew them; None without `gan.synthesize_masks`.
         report_: content of `synthesis.json`: stop reason, thresholds, whether it helped.
     """
 
     sample_is_synthetic_: NDArray[np.bool_]
     sample_ids_: tuple[str, ...]
+    sample_masks_: Images | None
     report_: dict[str, Any]
 
     def __init__(
@@ -74,7 +77,12 @@ class SyntheticBalancer:
         self.every_round, self.random_state, self.device = every_round, random_state, device
 
     def fit_resample(
-        self, images: Sequence[Images] | Images, labels: ArrayLike, groups: ArrayLike | None = None
+        self,
+        images: Sequence[Images] | Images,
+        labels: ArrayLike,
+        groups: ArrayLike | None = None,
+        *,
+        masks: Sequence[NDArray[Any]] | NDArray[Any] | None = None,
     ) -> tuple[Images, NDArray[Any]]:
         """Train a generator on the images and return them with the accepted synthetic ones.
 
@@ -82,20 +90,28 @@ class SyntheticBalancer:
             images: N grey images (H, W) uint8 of any sizes, or one array (N, H, W).
             labels: N class names or numbers.
             groups: N keys of relatives (patients); every image stands alone when None.
+            masks: N lesion masks of the images' sizes, not 0 inside; needed with
+                `gan.synthesize_masks`, without it of no use.
 
         Returns:
             (M, S, S) uint8, M ≥ N: the real images letterboxed, in their order, then the synthetic
             ones; and M labels of the type that was given.
 
         Raises:
-            InputError: images, labels and groups do not fit together, or a class has too few.
+            InputError: images, labels, groups and masks do not fit together, a class has too few,
+                or masks are needed and were not given.
             SettingsError: `image_size_px` is less than the generator's or more than 1024.
             CollapseError: the generator collapsed before any good snapshot.
         """
         settings, given = self._settings(), np.asarray(labels)
-        side = settings.classifier.image_size_px
-        real = train_set(images, given, side)
-        train = train_set(images, given, self.gan.image_size_px)
+        side, drawing = settings.classifier.image_size_px, self.gan.synthesize_masks
+        if drawing and masks is None:
+            raise InputError(
+                "Expected `masks` of all images for `gan.synthesize_masks`, but got none; give "
+                "them to fit_resample, or turn the setting off."
+            )
+        real = train_set(images, given, side, masks)
+        train = train_set(images, given, self.gan.image_size_px, masks)
         keys = list(train.ids) if groups is None else [str(g) for g in np.asarray(groups).tolist()]
         if len(keys) != len(train):
             raise InputError(f"Expected a group for each of {len(train)} images, got {len(keys)}.")
@@ -103,15 +119,18 @@ class SyntheticBalancer:
         with ExitStack() as stack:
             folder = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             growth = self._grow(settings, train, real, keys, folder)
-            made = as_seen(training_images(growth.folder, every_round=self.every_round))
-            pixels = [letterbox(read_gray(made.file(r)), side) for r in made]
+            if drawing:
+                write_masks(growth.folder, samplers_in(growth.folder, torch.device(self.device)))
+            accepted = with_masks(training_images(growth.folder, every_round=self.every_round))
+            made = load_images(as_seen(accepted), side, real.classes, "accepted", outlines=drawing)
+        both = real.join(made)
         names = {str(label): label for label in given.tolist()}
-        added = np.array([names[r.label] for r in made], dtype=given.dtype)
-        both = np.concatenate([real.pixels[:, 0].numpy(), *(p[None] for p in pixels)])
+        added = [names[real.classes[k]] for k in made.targets.tolist()]
         self.sample_is_synthetic_ = np.arange(len(both)) >= len(real)
-        self.sample_ids_ = real.ids + made.ids
+        self.sample_ids_ = both.ids
+        self.sample_masks_ = both.known_outlines().masks[:, 0].numpy() if drawing else None
         self.report_ = growth.document
-        return both, np.concatenate([given, added])
+        return both.pixels[:, 0].numpy(), np.concatenate([given, np.array(added, given.dtype)])
 
     def _settings(self) -> Settings:
         """All that a run would be told. Somebody's own training gives images their full weight."""

@@ -26,11 +26,18 @@ from sonobalance.synthesis.generator_bundle import (
     repeats_golden_sample,
 )
 from sonobalance.synthesis.interpolation import interpolate
-from sonobalance.synthesis.ledger import Candidate, image_path, write_manifest, write_selection
+from sonobalance.synthesis.ledger import (
+    SAMPLE,
+    Candidate,
+    image_path,
+    write_manifest,
+    write_selection,
+)
+from sonobalance.synthesis.masks import write_masks
 from sonobalance.synthesis.provenance import describe_parents, text_chunks
 from sonobalance.synthesis.select import make_pool, select
 
-DOCUMENT, SHEET = "sample.json", "contact-sheet.png"
+SHEET = "contact-sheet.png"
 POOL = 64
 SHEET_COLUMNS, SHEET_ROWS = 10, 10
 NOT_GATED = "accepted: gates were switched off"
@@ -68,8 +75,9 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
     Gates judge images as they are drawn; then the bundle's enlarger brings them to the side of the
     classifier that they are for.
 
-    Writes `images/<class>/*.png` with provenance, `manifest.csv`, `selection.csv` (a row per
-    candidate), `contact-sheet.png` and `sample.json`.
+    Writes `images/<class>/*.png` with provenance, `masks/<class>/*.png` where the generator draws
+    masks (at its own side), `manifest.csv`, `selection.csv` (a row per candidate),
+    `contact-sheet.png` and `sample.json`.
 
     Args:
         bundle: the generator and its gates.
@@ -99,8 +107,11 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
     write_selection(out, candidates)
     write_manifest(out, kept)
     write_png(out / SHEET, sheet(pixels), {"synthetic": "true", "notice": NOTICE})
-    document = _document(bundle, request, candidates, enlarger, gated=gated)
-    write_json(out / DOCUMENT, document)
+    masks = 0
+    if bundle.sampler.snapshot.settings.synthesize_masks:
+        masks = write_masks(out, lambda _: bundle.sampler)
+    document = _document(bundle, request, candidates, enlarger, masks=masks, gated=gated)
+    write_json(out / SAMPLE, document)
     return document
 
 
@@ -198,6 +209,7 @@ def _document(
     candidates: list[Candidate],
     enlarger: Enlarger | None,
     *,
+    masks: int,
     gated: bool,
 ) -> dict[str, Any]:
     rejected = Counter(c.reason.split(":")[0] for c in candidates if not c.kept)
@@ -208,6 +220,7 @@ def _document(
         "asked": request.n,
         "made": len(candidates),
         "accepted": kept,
+        "masks": masks,
         "rejected": dict(rejected),
         "gates": gated,
         "seed": request.seed,
@@ -221,7 +234,7 @@ def _document(
         "limits": LIMITS,
         "notice": NOTICE,
         "sentence": _sentence(
-            request, kept, len(candidates), enlarger, gated=gated, repeated=repeated
+            request, kept, len(candidates), enlarger, masks=masks, gated=gated, repeated=repeated
         ),
     }
 
@@ -232,6 +245,7 @@ def _sentence(
     made: int,
     enlarger: Enlarger | None,
     *,
+    masks: int,
     gated: bool,
     repeated: bool,
 ) -> str:
@@ -247,6 +261,8 @@ def _sentence(
             f" They were drawn with {enlarger.small} px and enlarged to {enlarger.large} px as "
             "learnt from TRAIN; --drawn leaves them as they were drawn."
         )
+    if masks:
+        text += " masks/ has the lesion of each as the generator drew it."
     if not repeated:
         text += (
             " This machine does not repeat the bundle's golden sample bit for bit, so neither do "

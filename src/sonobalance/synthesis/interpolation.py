@@ -38,7 +38,7 @@ def interpolate(
         indices: (N,) int64 of the images to make.
         truncation: factor of the latent noise.
     """
-    pixels, parents = [], []
+    made, parents = [], []
     for place in track(indices.tolist(), "generating", len(indices)):
         first, share = place // steps, place % steps / steps
         (start, frame, noise, known), (end, _, _, others) = (
@@ -49,9 +49,9 @@ def interpolate(
         unit = sampler.snapshot.generator(
             latent.to(sampler.device), targets, noise.to(sampler.device)
         )
-        pixels.append(to_pixels(refit(unit.cpu(), frame)))
+        made.append(to_pixels(refit(unit.cpu(), frame)))
         parents.append(_mixed(known, others, share))
-    return Samples(torch.cat(pixels), tuple(parents))
+    return Samples.of(torch.cat(made), parents)
 
 
 def _latent(

@@ -14,6 +14,7 @@ from sonobalance.errors import StaleError
 from sonobalance.files import read_json, sha256_of, write_json, write_text
 
 ROUNDS, SELECTION, ROUND_TABLE, MANIFEST = "rounds", "selection.csv", "rounds.csv", "manifest.csv"
+SAMPLE = "sample.json"  # beside the images of a sample: what was asked for, and what came
 DIGITS = 6
 
 

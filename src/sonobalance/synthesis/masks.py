@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -16,29 +17,39 @@ from sonobalance.synthesis.regenerate import generator_of, make_again, text_of
 IMAGES, MASKS = "images", "masks"  # side by side, with the same names inside
 
 
-def write_masks(folder: Path, device: torch.device) -> int:
+def write_masks(folder: Path, sampler_of: Callable[[Mapping[str, str]], Sampler]) -> int:
     """Make each accepted image again, from what its file tells, and keep the mask made with it.
 
     Args:
-        folder: a finished `synthesis` folder.
-        device: of the same type as the images were made on, for the same result bit for bit.
+        folder: with `images/`, as a finished `synthesis` folder or that of a sample.
+        sampler_of: the generator of an image, from the text of its file; on a device of the same
+            type as the images were made on, for the same result bit for bit.
 
     Returns:
         How many masks were written, (S, S) uint8 PNG, 255 inside the lesion.
     """
     remove(folder / MASKS)
-    samplers: dict[Path, Sampler] = {}
     written = 0
     for path in sorted((folder / IMAGES).rglob("*.png")):
         row = text_of(path)
-        source = generator_of(row, folder, None)
-        if source not in samplers:
-            samplers[source] = Sampler.load(source, device)
-        masks = make_again(row, samplers[source]).masks
+        masks = make_again(row, sampler_of(row)).masks
         if masks is not None:
             write_png(folder / MASKS / path.relative_to(folder / IMAGES), masks[0, 0].numpy())
             written += 1
     return written
+
+
+def samplers_in(folder: Path, device: torch.device) -> Callable[[Mapping[str, str]], Sampler]:
+    """The generators that a `synthesis` folder keeps, each read once, by the text of an image."""
+    known: dict[str, Sampler] = {}
+
+    def sampler_of(row: Mapping[str, str]) -> Sampler:
+        name = row["generator"]
+        if name not in known:
+            known[name] = Sampler.load(generator_of(row, folder, None), device)
+        return known[name]
+
+    return sampler_of
 
 
 def with_masks(accepted: Manifest) -> Manifest:

@@ -20,12 +20,11 @@ from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, sha256_of
 from sonobalance.gan.sampling import Sampler, Samples
-from sonobalance.synthesis import drawing
 from sonobalance.synthesis.balanced_set import INDEX
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, enlarged_pixels, load_enlarger
 from sonobalance.synthesis.generator import GENERATORS, snapshot_name
 from sonobalance.synthesis.interpolation import interpolate
-from sonobalance.synthesis.ledger import SELECTION
+from sonobalance.synthesis.ledger import SAMPLE, SELECTION
 from sonobalance.synthesis.summary import SUMMARY
 
 
@@ -130,7 +129,7 @@ def _settings_of(folder: Path) -> dict[str, str]:
     """Truncation and interpolation of a folder's candidates."""
     if (folder / SUMMARY).is_file():
         return {"truncation": str(read_json(folder / SUMMARY)["settings"]["truncation"])}
-    document = read_json(folder / drawing.DOCUMENT)
+    document = read_json(folder / SAMPLE)
     return {key: str(document[key]) for key in ("truncation", "interpolation", "generator")}
 
 
