@@ -74,6 +74,16 @@ def test_a_changed_setting_is_named_and_refused(source: Path, out: Path) -> None
     assert (out / "result.txt").read_text() == "7"
 
 
+def test_a_setting_that_came_later_was_at_its_default(source: Path, out: Path) -> None:
+    run = runs.create(out, source, Settings(), "cpu")
+    run.perform(make([]))
+    del run.record["stages"]["copy"]["fingerprint"]["settings"]["split.folds"]
+    run.save()
+    assert not runs.create(out, source, Settings(), "cpu").perform(make([]))
+    with pytest.raises(StaleError, match=r"split\.folds changed from 5 to 7"):
+        runs.create(out, source, parse({"split": {"folds": 7}}), "cpu").perform(make([]))
+
+
 def test_a_setting_of_another_stage_does_not_matter(source: Path, out: Path) -> None:
     runs.create(out, source, Settings(), "cpu").perform(make([]))
     assert not runs.create(out, source, parse({"gan": {"alpha": 1}}), "cpu").perform(make([]))

@@ -43,7 +43,7 @@ TREATMENTS: dict[Arm, Treatment] = {
         "real images, frozen features and a regularised logistic regression",
         (
             ("frozen", True), ("attention", "none"), ("lesion_attention", False),
-            ("zoom_test", 1.0),
+            ("zoom_test", 1.0), ("zoom_on", "middle"),
         ),
     ),
     "none": Treatment("real images only"),

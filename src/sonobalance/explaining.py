@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from sonobalance.arms import TREATMENTS
@@ -13,7 +15,7 @@ from sonobalance.classify.predict import Predictor
 from sonobalance.classify.stranger import LEAST_TRAIN, LEAST_VAL, stranger_of
 from sonobalance.config import Arm
 from sonobalance.data.images import Gray, Mask, read_gray, read_mask
-from sonobalance.data.loading import LabelledImages, load_images
+from sonobalance.data.loading import INSIDE, LabelledImages, load_images
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Splits
 from sonobalance.errors import InputError
@@ -28,6 +30,7 @@ from sonobalance.explanation.marks import read_marks
 from sonobalance.explanation.rival import Rival
 from sonobalance.files import read_json
 from sonobalance.gan.snapshot import Snapshot, read_snapshot
+from sonobalance.randomness import numpy_generator
 from sonobalance.runs import Run
 from sonobalance.synthesis.masks import MASKS, with_masks
 from sonobalance.synthesis.summary import training_images
@@ -58,19 +61,30 @@ def explain_run(run: Run) -> dict[str, Any]:
 
 def _on_generated(run: Run, arm: Arm, predictor: Predictor) -> dict[str, Any] | None:
     """Scores on accepted synthetic images; None without images whose lesion the generator drew."""
-    folder, settings = run.path("synthesis"), run.settings.explanation
-    if not settings.generated_images or not (folder / MASKS).is_dir():
+    folder, settings, seed = run.path("synthesis"), run.settings.explanation, run.settings.seed
+    if not (folder / MASKS).is_dir():
         return None
     accepted = as_seen(with_masks(training_images(folder, every_round=True)))
-    drawn = accepted.select(r.id for r in accepted if r.masks)
+    order = numpy_generator(seed, "explain", "generated").permutation(len(accepted))
+    shuffled = (accepted.records[i] for i in order)
+    with_lesion = (r.id for r in shuffled if _has_lesion(accepted.mask_files(r)))
+    drawn = accepted.select(islice(with_lesion, settings.generated_images))
+    if not len(drawn):
+        return None
     images = load_images(
         drawn, predictor.image_size_px, predictor.classes, "synthetic images", outlines=True
     )
     found = on_generated(
-        predictor.model, layer_of(predictor.model.target_layer), images, settings,
-        seed=run.settings.seed, mirror=predictor.mirror,
+        predictor.model, layer_of(predictor.model.target_layer), images,
+        predictor.probabilities(images), settings, seed=seed, mirror=predictor.mirror,
     )  # fmt: skip
-    return found and {"trained_on": TREATMENTS[arm].objective is not None, **found}
+    return {"trained_on": TREATMENTS[arm].objective is not None, **found}
+
+
+def _has_lesion(masks: Sequence[Path]) -> bool:
+    """Whether there is a mask that marks some pixels and not all."""
+    drawn = [read_gray(mask) > INSIDE for mask in masks]
+    return any(mask.any() and not mask.all() for mask in drawn)
 
 
 def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:

@@ -33,12 +33,16 @@ class Bar:
 
 @contextmanager
 def bar(title: str, total: float, done: float = 0) -> Iterator[Bar]:
-    """Show a bar titled `title` over `total` units, of which `done` are finished already."""
+    """Show a bar titled `title` over `total` units, of which `done` are finished already.
+
+    Without a title there is none, as for a part of what another bar shows.
+    """
+    shown = _bars and bool(title)
     columns = (
         TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console, refresh_per_second=2, disable=not _bars) as progress:
+    with Progress(*columns, console=console, refresh_per_second=2, disable=not shown) as progress:
         yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))  # type: ignore[arg-type]
 
 

@@ -284,10 +284,11 @@ def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """What differs between two fingerprints, in words; empty when nothing does."""
     if not old:
         return []
-    before, after = old["settings"], new["settings"]
+    # a setting that came later was at what is its default now
+    before, after = _plain(flat(Settings().model_dump())) | old["settings"], new["settings"]
     words = [
         f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
+        for name in sorted(old["settings"].keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
     before, after = old["inputs"], new["inputs"]

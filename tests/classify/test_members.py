@@ -132,6 +132,20 @@ def test_half_of_a_second_backbone_is_refused(given, said):
         check_start(settings)
 
 
+@pytest.mark.parametrize("given", [{"zoom_test": 1.0}, {"lesion_attention": False}])
+def test_a_look_at_the_lesion_that_cannot_be_had_is_refused(given):
+    lesion = {"backbone": "test_resnet", "zoom_test": 1.5, "zoom_on": "lesion"}
+    check_start(ClassifierSettings.model_validate(lesion))
+    with pytest.raises(SettingsError, match=r"Expected `classifier\.zoom_test` above"):
+        check_start(ClassifierSettings.model_validate(lesion | given))
+
+
+def test_without_masks_the_second_look_is_at_the_middle_and_says_so(make_images):
+    settings = ClassifierSettings(backbone="test_resnet", zoom_test=1.5, zoom_on="lesion")
+    found = effective(settings, make_images(9))
+    assert (found.lesion_attention, found.zoom_test, found.zoom_on) == (False, 1.5, "middle")
+
+
 @pytest.mark.parametrize("name", ["init", "partner"])
 def test_a_classifier_that_is_missing_is_refused_at_once(tmp_path, name):
     settings = ClassifierSettings.model_validate({"backbone": "test_resnet", name: tmp_path})

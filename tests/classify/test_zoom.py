@@ -1,12 +1,13 @@
 """The second look: what it sees, that evidence still adds up, and that maps show the whole."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sonobalance.classify.lesion import EMPTY
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.zoom import Part, lesion_centres, middles
+from sonobalance.classify.zoom import FAINT, Part, lesion_centres, middles
 from sonobalance.config import ZoomOn
 from sonobalance.explanation.cam import evidence_of, explaining
 from sonobalance.explanation.layers import layer_of
@@ -35,7 +36,7 @@ def middle(images: torch.Tensor, zoom: float) -> Part:
 def test_the_middle_is_the_middle():
     image = torch.zeros(1, 1, SIDE, SIDE)
     image[..., 8:56, 8:56] = 1
-    assert (middle(image, SIDE / 48).enlarged(image) == 1).all()
+    torch.testing.assert_close(middle(image, SIDE / 48).enlarged(image), torch.ones_like(image))
     assert (middle(image, 1.0).enlarged(image) == image).all()
 
 
@@ -61,7 +62,7 @@ def test_a_point_in_the_middle_stays_there():
 
 def test_a_part_stays_within_the_image_and_its_evidence_lies_where_it_is():
     images = torch.arange(SIDE * SIDE).float().reshape(1, 1, SIDE, SIDE).repeat(2, 1, 1, 1)
-    part = Part.around(torch.tensor([[0.25, 0.75], [0.0, 0.6]]), 2.0, SIDE)
+    part = Part.around(torch.tensor([[0.25, 0.75], [0.0, 0.59375]]), 2.0, SIDE)
     assert part.corner.tolist() == [[0, 32], [0, 22]]
     whole = interpolate(images[:1, :, :32, 32:], size=(SIDE, SIDE), mode="bilinear")
     torch.testing.assert_close(part.enlarged(images)[:1], whole)
@@ -72,12 +73,22 @@ def test_a_part_stays_within_the_image_and_its_evidence_lies_where_it_is():
 
 
 def test_the_centre_of_a_lesion_is_that_of_its_outline_and_without_one_the_middle():
-    outline = torch.full((2, 1, 10, 10), -30.0)
+    outline = torch.full((2, 1, 10, 10), -0.5)  # what is less lesion than not does not pull
     outline[0, 0, 1:3, 7:9] = 30
     found = lesion_centres(outline)
-    weight = 4 / (4 + EMPTY * 100)
+    weight = 4 / (4 + FAINT * 100)
+    assert weight > 0.95
     expected = [weight * at + (1 - weight) * 0.5 for at in (0.2, 0.8)]
     torch.testing.assert_close(found, torch.tensor([expected, [0.5, 0.5]]))
+
+
+def test_a_little_more_of_a_centre_changes_the_look_a_little():
+    images = torch.rand(1, 1, SIDE, SIDE)
+    centres = torch.tensor([[0.4, 0.6]])
+    found = [Part.around(centres + step, 1.5, SIDE).enlarged(images) for step in (0, 1e-3, 2e-3)]
+    first, second = (float((b - a).abs().max()) for a, b in pairwise(found))
+    assert 0 < first < 0.15
+    assert second == pytest.approx(first, rel=0.2)
 
 
 def test_the_second_look_follows_the_outline():

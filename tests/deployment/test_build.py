@@ -9,6 +9,7 @@ import pytest
 
 from sonobalance import api, runs
 from sonobalance.artefacts import splits_of
+from sonobalance.classify.predict import Predictor
 from sonobalance.config import Settings
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.deployment.batch import predict_files
@@ -22,6 +23,7 @@ SETTINGS = Settings.model_validate({
     "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
     "classifier": {
         "backbone": "test_efficientnet", "image_size_px": 32, "epochs": 2, "batch_size": 16,
+        "zoom_test": 1.3, "zoom_on": "lesion",
     },
     "evaluation": {"resamples": 100},
 })  # fmt: skip
@@ -57,6 +59,13 @@ def test_the_bundle_repeats_the_run(run, made):
         for name in predictor.classes:
             expected = float(said[record.path][f"p_{name}"])
             assert row.answer.probabilities[name] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_second_look_at_the_lesion_goes_with_the_model(run, made):
+    trained = Predictor.load(run.path("classifier/none"))
+    for model in (trained.model, load_verified(made)[0].model):
+        assert model.lesion is not None
+        assert (model.zoom, model.zoom_on) == (1.3, "lesion")
 
 
 def test_thresholds_sets_and_metrics_are_those_of_the_evaluation(run, made):

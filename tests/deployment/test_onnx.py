@@ -16,7 +16,9 @@ from made_up_bundle import SIDE
 from PIL import Image
 
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.zoom import lesion_centres
 from sonobalance.data.images import letterbox, read_gray
+from sonobalance.data.loading import to_unit
 from sonobalance.deployment import onnx_export
 from sonobalance.errors import InputError
 
@@ -71,11 +73,20 @@ def test_a_second_look_at_the_lesion_goes_where_each_image_has_one(predictor, tm
         "mobilenetv2_035", 3, image_size_px=SIDE, lesion_attention=True, zoom=1.5, zoom_on="lesion"
     ).eval()
     assert model.lesion is not None
-    torch.nn.init.normal_(model.lesion.draw.weight)
+    torch.nn.init.normal_(model.lesion.draw.weight, std=0.3)
+    torch.nn.init.zeros_(model.lesion.draw.bias)
     seeing, path = replace(predictor, model=model, reference=None), tmp_path / "look.onnx"
     assert onnx_export.export_onnx_file(seeing, path) <= 1e-5
     squares = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE), np.uint8)
     assert onnx_export.difference(seeing, path, squares) <= 1e-5
+    centres = lesion_centres(model._look(to_unit(torch.from_numpy(squares[:, None]))).outline)
+    assert centres.std(0).min() > 0.01  # not the middle of all
+
+
+def test_a_second_look_at_the_middle_has_an_onnx_form(predictor, tmp_path):
+    model = AttentiveClassifier("test_efficientnet", 3, image_size_px=SIDE, zoom=1.3).eval()
+    seeing = replace(predictor, model=model, reference=None)
+    assert onnx_export.export_onnx_file(seeing, tmp_path / "look.onnx") <= 1e-5
 
 
 def test_the_file_names_its_opset_and_says_what_it_is(exported):

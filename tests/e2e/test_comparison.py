@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sonobalance.cli import app
 from sonobalance.comparison import external, guarded
 from sonobalance.comparison.benchmark import DEFAULT_ARMS
 from sonobalance.comparison.external import class_map, translated
-from sonobalance.comparison.pooling import blocks_by_arm
+from sonobalance.comparison.pooling import blocks_by_arm, mean_of
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
 from sonobalance.config import Settings
@@ -30,6 +31,7 @@ from sonobalance.data.dealing import grouped_folds
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.evaluation.predictions import ArmPredictions
 from sonobalance.layers import resolve
 from sonobalance.runs import open_run
 
@@ -347,6 +349,16 @@ def test_an_external_set_is_predicted_by_every_model_in_its_own_classes(
     right = together.idxmax(axis=1).str.removeprefix("p_") == labels
     assert document["ensemble"]["arms"]["none"]["accuracy"]["value"] == pytest.approx(right.mean())
     assert "models together" in (out / "benchmark.html").read_text()
+
+
+def test_predictions_of_the_same_images_are_averaged_and_of_others_refused() -> None:
+    one = ArmPredictions(
+        ("a", "b"), np.array(["a", "b"]), np.array([0, 1]), np.array([[0.2, 0.8], [0.5, 0.5]])
+    )
+    two = replace(one, probabilities=np.array([[0.6, 0.4], [0.1, 0.9]]))
+    np.testing.assert_allclose(mean_of([one, two]).probabilities, [[0.4, 0.6], [0.3, 0.7]])
+    with pytest.raises(InputError, match="the same images"):
+        mean_of([one, replace(two, ids=("a", "c"))])
 
 
 def test_what_a_gan_started_from_counts_as_seen(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from conftest import blobs, tiny
 
 from sonobalance.data.loading import Outlines
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, StaleError
 from sonobalance.gan.augment import DRAWS, augment
 from sonobalance.gan.framing import with_masks
 from sonobalance.gan.sampling import Sampler
@@ -35,6 +35,15 @@ def test_images_and_masks_are_made_together_and_resume_is_exact(tmp_path, cpu):
     first, second = sampler.log_ratios(samples.pixels, torch.tensor([0, 1, 1]))
     assert first.isfinite().all()
     assert second.isfinite().all()
+
+
+def test_a_generator_of_other_masks_is_not_taken_for_this_one(tmp_path, cpu):
+    settings, images = tiny(synthesize_masks=True), outlined()
+    train_gan(images, settings, seed=0, folder=tmp_path, device=cpu, total_kimg=0.008)
+    turned = Outlines(255 - images.outlines.masks, images.outlines.known)
+    other = replace(images, outlines=turned)
+    with pytest.raises(StaleError, match="of others"):
+        train_gan(other, settings, seed=0, folder=tmp_path, device=cpu, total_kimg=0.008)
 
 
 def test_masks_move_with_the_image_but_have_no_tone():

@@ -17,7 +17,7 @@ from sonobalance.classify.features import extract_features
 from sonobalance.config import SplitSettings
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.split import make_splits
-from sonobalance.errors import InputError, LeakError, SettingsError
+from sonobalance.errors import InputError, LeakError, SettingsError, StaleError
 from sonobalance.files import read_json
 from sonobalance.runs import open_run
 from sonobalance.stages import STAGES
@@ -73,6 +73,11 @@ def test_masks_come_with_the_images_where_the_generator_draws_them(resampled, tm
         assert np.array_equal(read_gray(kept), mask)
     with pytest.raises(InputError, match="give them to fit_resample"):
         other.fit_resample(images, labels, groups)
+    with pytest.raises(StaleError, match="of others"):
+        other.fit_resample(images, labels, groups, masks=[~mask for mask in masks])
+    other.synthesis = DIVERSE.model_copy(update={"feed_back": True})
+    with pytest.raises(SettingsError, match="exclude each other"):
+        other.fit_resample(images, labels, groups, masks=masks)
 
 
 def test_labels_keep_their_type_and_a_finished_fit_is_not_repeated(resampled):

@@ -21,6 +21,7 @@ from sonobalance.data.manifest import read_manifest
 from sonobalance.data.sources import index_folder
 from sonobalance.gan.sampling import Sampler
 from sonobalance.synthesis import datasheet
+from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, save_enlarger
 from sonobalance.synthesis.image_folders import find_images
 from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.regenerate import regenerate, text_of
@@ -96,6 +97,18 @@ def test_a_sample_of_a_bundle_brings_its_masks(drawn_masks, tmp_path, steps):
             (mask,) = manifest.mask_files(record)
             assert np.array_equal(read_gray(mask), made.masks[place, 0].numpy())
             assert np.array_equal(read_gray(manifest.file(record)), made.pixels[place, 0].numpy())
+
+
+def test_masks_of_enlarged_samples_have_the_size_of_their_images(drawn_masks, tmp_path):
+    bundle = shutil.copytree(drawn_masks.bundle, tmp_path / "bundle")
+    save_enlarger(bundle / ENLARGER, Enlarger(SMALL, LARGE, "toy"))
+    out = sample(bundle, label="malignant", n=3, out=tmp_path / "out", seed=3, gates=False)
+    made = Sampler.load(bundle / "round-1.safetensors", CPU).sample(torch.ones(3).long(), seed=3)
+    for path, drawn in zip(sorted((out / "masks").rglob("*.png")), made.masks, strict=True):
+        assert np.array_equal(read_gray(path) > 0, enlarged(drawn[0].numpy()))
+        assert read_gray(out / "images" / path.relative_to(out / "masks")).shape == (LARGE, LARGE)
+        with Image.open(path) as image:
+            assert image.text["synthetic"] == "true"
 
 
 def test_gated_samples_bring_theirs(drawn_masks, tmp_path):

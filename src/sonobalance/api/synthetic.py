@@ -51,8 +51,9 @@ def sample(
 ) -> Path:
     """Draw synthetic images of a class from a generator bundle.
 
-    Writes `images/CLASS/*.png` with their provenance, `manifest.csv`, `selection.csv` (every
-    candidate and why it was refused), `contact-sheet.png` and `sample.json`.
+    Writes `images/CLASS/*.png` with their provenance, `masks/CLASS/*.png` of the same names where
+    the generator draws lesions, too (`gan.synthesize_masks`), `manifest.csv`, `selection.csv`
+    (every candidate and why it was refused), `contact-sheet.png` and `sample.json`.
 
     Args:
         bundle: generator bundle, or a run folder with one (RUN/synthesis/bundle).

@@ -145,7 +145,7 @@ def check_shares(settings: ClassifierSettings, size: int) -> None:
 def effective(settings: ClassifierSettings, train: LabelledImages) -> ClassifierSettings:
     """The settings that can be followed: what asks for something that is not there is left out.
 
-    No lesion attention where no training image has a lesion to learn from.
+    No lesion attention, and no look at a lesion, where no training image has one to learn from.
 
     A classifier to start from that has learnt outlines on other images is enough, too. Without a
     fitted first head there is nothing to average with: the best epoch of one network is kept.
@@ -169,7 +169,7 @@ def effective(settings: ClassifierSettings, train: LabelledImages) -> Classifier
                 "`classifier.no-lesion-attention`."
             )
         return settings
-    return settings.model_copy(update={"lesion_attention": False})
+    return settings.model_copy(update={"lesion_attention": False, "zoom_on": "middle"})
 
 
 def _check(

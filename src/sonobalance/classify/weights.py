@@ -25,8 +25,14 @@ def check_start(settings: ClassifierSettings) -> None:
     Raises:
         InputError: a file of weights is missing, damaged or of another backbone.
         SettingsError: timm has no such backbone, no head can be fitted to it, or what a second one
-            needs is not given.
+            or a second look needs is not given.
     """
+    if settings.zoom_on == "lesion" and (settings.zoom_test == 1 or not settings.lesion_attention):
+        raise SettingsError(
+            "Expected `classifier.zoom_test` above 1 and `classifier.lesion_attention` for "
+            "`classifier.zoom_on=lesion`, which looks at an enlarged lesion as the network outlines"
+            " it; set both, or leave `zoom_on` at middle."
+        )
     second = settings.second_backbone
     if settings.second_weights and not second:
         raise SettingsError(

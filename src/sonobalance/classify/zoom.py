@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import interpolate
 
-from sonobalance.classify.lesion import attention
+FAINT = 0.002  # share of the image that a lesion must fill to draw the look half-way to it
 
 
 def middles(images: torch.Tensor) -> torch.Tensor:
@@ -21,7 +20,10 @@ def middles(images: torch.Tensor) -> torch.Tensor:
 
 
 def lesion_centres(outline: torch.Tensor) -> torch.Tensor:
-    """Centres of mass of outlines; the less lesion there is, the nearer to the middle.
+    """Centres of mass of outlines; where there is hardly any lesion, the middle.
+
+    With w = max(0, 2 · sigmoid(outline) - 1), which is what is more lesion than not, at places p:
+    (Σ w p + `FAINT` · HW / 2) / (Σ w + `FAINT` · HW).
 
     Args:
         outline: (N, 1, H, W) logits.
@@ -29,11 +31,11 @@ def lesion_centres(outline: torch.Tensor) -> torch.Tensor:
     Returns:
         (N, 2) float32 in [0, 1], as shares of height and width.
     """
-    share = attention(outline.detach())[:, 0]
-    rest = 1 - share.sum((1, 2))
-    places = [(torch.arange(n, device=share.device) + 0.5) / n for n in share.shape[-2:]]
-    down, across = (share.sum(2) * places[0]).sum(1), (share.sum(1) * places[1]).sum(1)
-    return torch.stack([down, across], 1) + rest[:, None] / 2
+    inside = (2 * outline.detach()[:, 0].float().sigmoid() - 1).clamp(min=0)
+    rest = FAINT * inside.shape[1] * inside.shape[2]
+    down, across = ((torch.arange(n, device=inside.device) + 0.5) / n for n in inside.shape[1:])
+    sums = torch.stack([(inside.sum(2) * down).sum(1), (inside.sum(1) * across).sum(1)], 1)
+    return (sums + rest / 2) / (inside.sum((1, 2)) + rest)[:, None]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Part:
     """The part of each of N images that is looked at enlarged.
 
     Attributes:
-        corner: (N, 2) int64, its upper left corner in pixels.
+        corner: (N, 2) float32, its upper left corner in pixels; it need not be a whole pixel, so
+            that a little more or less of a centre changes the look as little.
         margin: twice this is cut off the image's side S.
         side: S.
     """
@@ -60,17 +63,20 @@ class Part:
             side: S.
         """
         margin = round(side * (1 - 1 / zoom) / 2)
-        corner = (centres * side - side / 2 + margin).round().long().clamp(0, 2 * margin)
-        return cls(corner, margin, side)
+        return cls((centres * side - side / 2 + margin).clamp(0, 2 * margin), margin, side)
 
     def enlarged(self, images: torch.Tensor) -> torch.Tensor:
         """The parts of (N, C, S, S) float32 images, enlarged to their size; bilinear."""
-        within = torch.arange(self.side - 2 * self.margin, device=images.device)
-        rows, columns = (self.corner[:, i, None] + within for i in (0, 1))
-        each = torch.arange(images.shape[0], device=images.device)[:, None, None]
-        cut = images.movedim(1, -1)[each, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
-        size = (self.side, self.side)
-        return interpolate(cut, size=size, mode="bilinear", align_corners=False)
+        rows, columns = (self._weights(self.corner[:, i]) for i in (0, 1))
+        return rows[:, None] @ images @ columns.mT[:, None]
+
+    def _weights(self, starts: torch.Tensor) -> torch.Tensor:
+        """(N, S, S): how much of each pixel of an axis is in each enlarged one; rows sum to 1."""
+        pixels = torch.arange(self.side, device=starts.device)
+        size = self.side - 2 * self.margin
+        within = ((pixels + 0.5) * size / self.side - 0.5).clamp(0, size - 1)
+        places = starts[:, None, None] + within[None, :, None]
+        return (1 - (places - pixels).abs()).clamp(min=0)
 
     def laid_back(self, evidence: torch.Tensor) -> torch.Tensor:
         """Evidence (N, 1, H, W) found in the enlarged parts, at its place in the whole images.
@@ -79,7 +85,7 @@ class Part:
         """
         width = 1 - 2 * self.margin / self.side
         rows, columns = (
-            _shared_out(n, n, self.corner[:, i].cpu() / self.side, width).to(evidence)
+            _shared_out(n, n, self.corner[:, i].cpu().double() / self.side, width).to(evidence)
             for i, n in enumerate(evidence.shape[-2:])
         )
         return rows[:, None] @ evidence @ columns.mT[:, None]
@@ -88,7 +94,7 @@ class Part:
 def on_grid(evidence: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """The same evidence on another grid: (N, 1, h, w) → (N, 1, H, W) of the same sum."""
     rows, columns = (
-        _shared_out(cells, pieces, torch.zeros(1)).to(evidence)
+        _shared_out(cells, pieces, torch.zeros(1, dtype=torch.float64)).to(evidence)
         for cells, pieces in zip(size, evidence.shape[-2:], strict=True)
     )
     return rows @ evidence @ columns.mT
@@ -101,7 +107,7 @@ def _shared_out(cells: int, pieces: int, starts: torch.Tensor, width: float = 1.
     """
     piece = width * cells / pieces
     edges = torch.arange(cells + 1, dtype=torch.float64)[:, None]
-    cuts = starts.double()[:, None, None] * cells + torch.arange(pieces + 1) * piece
+    cuts = torch.arange(pieces + 1, dtype=torch.float64) * piece + starts[:, None, None] * cells
     top = torch.minimum(edges[1:], cuts[..., 1:])
     bottom = torch.maximum(edges[:-1], cuts[..., :-1])
     return (top - bottom).clamp(min=0) / piece

@@ -120,7 +120,7 @@ def describe(base: Run, protocol: Protocol, folds: list[Fold]) -> dict[str, Any]
             if protocol.scarce < 1
             else None
         ),
-        "ensembling": "none",
+        "ensembling": "external.ensemble alone" if protocol.external else "none",
         "images_per_fold": {part: round(size, 1) for part, size in sizes.items()},
         "train_by_class": _mean_counts([count["train"] for count in parts]),
         "test_to_train": sizes["test"] / sizes["train"],

@@ -145,8 +145,9 @@ class ClassifierSettings(Section):
     )  # fmt: skip
     zoom_on: ZoomOn = Field(
         "middle",
-        description="Of which part: the middle, or around the lesion as the network outlines it "
-        "(the nearer to the middle the less it sees of one), at the cost of one more pass.",
+        description="Of which part, with `zoom_test` above 1: the middle, or around the lesion as "
+        "the network outlines it (without one, the middle), at the cost of one more pass. The "
+        "lesion needs `lesion_attention` and masks in TRAIN.",
     )
     mirror_test: bool = Field(
         True, description="Average the logits of an image and its left-right mirror at prediction."

@@ -12,6 +12,8 @@ from sonobalance.data.images import letterbox, read_gray, read_mask
 from sonobalance.data.manifest import Manifest
 from sonobalance.progress import track
 
+INSIDE = 127  # a mask is lesion where it is above this, of 255
+
 
 @dataclass(frozen=True)
 class Outlines:
@@ -108,7 +110,7 @@ def load_images(
             height, width = gray.shape
             mask = read_mask(manifest.mask_files(record), height, width, record.frame)
             masks[i, 0] = letterbox(mask.astype(np.uint8) * 255, size_px)
-    known = torch.tensor([bool(r.masks) for r in manifest])
+    known = torch.tensor([bool(r.masks) for r in manifest], dtype=torch.bool)
     return LabelledImages(
         torch.from_numpy(pixels),
         torch.tensor([classes.index(r.label) for r in manifest], dtype=torch.int64),

@@ -10,69 +10,55 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from sonobalance.config import ExplanationSettings
-from sonobalance.data.loading import LabelledImages, to_unit
+from sonobalance.data.loading import INSIDE, LabelledImages
 from sonobalance.explanation.layers import Layer
-from sonobalance.explanation.maps import probabilities_of
 from sonobalance.explanation.measure import CHEAP_PASSES, CONTROLS, measure_cheap
 from sonobalance.explanation.scoring import ScoreTable
 from sonobalance.explanation.study import Study
 from sonobalance.progress import bar
-from sonobalance.randomness import numpy_generator
-
-INSIDE = 127  # a mask's share of a pixel, of 255, above which it is lesion
 
 
 def on_generated(
     model: nn.Module,
     layer: Layer,
     images: LabelledImages,
+    probabilities: NDArray[np.float64],
     settings: ExplanationSettings,
     *,
     seed: int,
     mirror: bool,
-) -> dict[str, Any] | None:
-    """Localisation scores of the cheap maps on synthetic images that have a drawn lesion.
+) -> dict[str, Any]:
+    """Localisation scores of the cheap maps on synthetic images with a drawn lesion.
 
     Args:
         model: (N, 1, S, S) float32 in [-1, 1] → (N, K) logits.
         layer: where class activation maps look.
-        images: with `outlines`; a random `settings.generated_images` of those that have a lesion
-            are taken.
-        settings: whose evidence is mapped, and on how many images.
-        seed: of the sample and of the control maps.
+        images: at least one, with `outlines`.
+        probabilities: (N, K) what is predicted for them.
+        settings: whose evidence is mapped.
+        seed: of the control maps.
         mirror: as for `explain.explain_images`.
 
     Returns:
         {"n", "maps": {MAP: SCORES}, "controls": {CONTROL: SCORES}} as in `explanation.json`, every
-        image a group of its own; None where no image has a lesion.
+        image a group of its own.
     """
-    chosen = _with_lesion(images, settings.generated_images, seed)
-    if not len(chosen):
-        return None
-    pixels = [square.numpy() for square in chosen.pixels[:, 0]]
-    lesions = [mask.numpy() > INSIDE for mask in chosen.known_outlines().masks[:, 0]]
-    p = probabilities_of(model, to_unit(chosen.pixels), settings.batch_size).double().numpy()
+    pixels = [square.numpy() for square in images.pixels[:, 0]]
+    lesions = [mask.numpy() > INSIDE for mask in images.known_outlines().masks[:, 0]]
     study = Study(
-        model, layer, chosen, pixels, lesions, [None] * len(chosen),
-        np.asarray(chosen.ids, np.str_), p, settings, seed, mirror,
+        model, layer, images, pixels, lesions, [None] * len(images),
+        np.asarray(images.ids, np.str_), probabilities, settings, seed, mirror,
     )  # fmt: skip
     table = ScoreTable()
-    with bar("explaining synthetic images", CHEAP_PASSES * len(chosen)) as shown:
+    with bar("explaining synthetic images", CHEAP_PASSES * len(images)) as shown:
         measure_cheap(study, table, (), shown)
     found = {name: table.summary(name, study) for name in table.rows}
     return {
-        "n": len(chosen),
+        "n": len(images),
         "maps": {name: scores for name, scores in found.items() if name not in CONTROLS},
         "controls": {name: found[name] for name in CONTROLS},
     }
-
-
-def _with_lesion(images: LabelledImages, most: int, seed: int) -> LabelledImages:
-    """A random part of the images whose mask marks some pixels and not all."""
-    inside = (images.known_outlines().masks > INSIDE).float().mean((1, 2, 3))
-    rows = np.flatnonzero(((inside > 0) & (inside < 1)).numpy())
-    order = numpy_generator(seed, "explain", "generated").permutation(rows)
-    return images.take(sorted(order[:most]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sonobalance.data.loading import to_pixels
+from sonobalance.data.loading import INSIDE, to_pixels
 from sonobalance.errors import InputError
 from sonobalance.gan.framing import fill, find_frames, refit
 from sonobalance.gan.latents import ClassRows, draw
@@ -19,7 +19,6 @@ from sonobalance.progress import track
 from sonobalance.randomness import torch_generator
 
 RATIO_BATCH = 32
-HALF = 127  # a mask is inside where it is lighter than this
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Samples:
     @classmethod
     def of(cls, made: Tensor, parents: Sequence[Parents]) -> Samples:
         """From (N, C, S, S) uint8, whose second channel, if any, is the mask."""
-        masks = (made[:, 1:] > HALF).byte() * 255 if made.shape[1] > 1 else None
+        masks = (made[:, 1:] > INSIDE).byte() * 255 if made.shape[1] > 1 else None
         return cls(made[:, :1], tuple(parents), masks)
 
 

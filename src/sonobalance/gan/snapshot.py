@@ -76,6 +76,12 @@ def hash_images(images: LabelledImages) -> str:
     return digest.hexdigest()
 
 
+def hash_masks(images: LabelledImages) -> str:
+    """Hex SHA-256 of the masks of TRAIN images, for a generator that learns them."""
+    masks = images.known_outlines().masks
+    return hashlib.sha256(masks.contiguous().numpy().tobytes()).hexdigest()
+
+
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write atomically."""
     bank, eyes = snapshot.bank, snapshot.eyes

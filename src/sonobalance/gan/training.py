@@ -26,6 +26,7 @@ from sonobalance.gan.snapshot import (
     FORMAT,
     Snapshot,
     hash_images,
+    hash_masks,
     make_encoder,
     make_generator,
     write_snapshot,
@@ -121,6 +122,8 @@ class Training:
         settings = self.settings.model_dump(mode="json", exclude={"total_kimg", *APART})
         seen = None if self.eyes is None else [self.eyes.name, self.eyes.digest]
         learnt = [self.train_hash, self.images.ids, settings, self.seed, seen, self.started_from]
+        if self.settings.synthesize_masks:
+            learnt.append(hash_masks(self.images))
         text = json.dumps([FORMAT, *learnt], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

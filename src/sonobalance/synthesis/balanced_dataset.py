@@ -15,10 +15,10 @@ from torchvision.tv_tensors import Mask
 from sonobalance.artefacts import as_seen, splits_of
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray, read_mask
+from sonobalance.data.loading import INSIDE
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.split import Part, check_no_synthetic
 from sonobalance.errors import InputError
-from sonobalance.gan.sampling import HALF
 from sonobalance.runs import open_run
 from sonobalance.synthesis.masks import with_masks
 from sonobalance.synthesis.summary import training_images
@@ -106,4 +106,4 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
     def _lesion(self, manifest: Manifest, record: Record, height: int, width: int) -> Tensor:
         mask = read_mask(manifest.mask_files(record), height, width, record.frame)
         square = letterbox(mask.astype(np.uint8) * 255, self._size)
-        return torch.from_numpy(square > HALF)[None].byte()
+        return torch.from_numpy(square > INSIDE)[None].byte()

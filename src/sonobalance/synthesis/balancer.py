@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ValidationError
 
 from sonobalance.artefacts import as_seen
 from sonobalance.config import ClassifierSettings, GanSettings, Settings, SynthesisSettings
@@ -19,7 +20,8 @@ from sonobalance.errors import InputError, SettingsError
 from sonobalance.gan.features import eyes_of
 from sonobalance.gan.train import train_gan
 from sonobalance.growing import grow_classes
-from sonobalance.synthesis.given import Images, train_set
+from sonobalance.layers import validation_sentence
+from sonobalance.synthesis.given import Images, joined, train_set
 from sonobalance.synthesis.inner import check_relatives
 from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.summary import Growth, training_images
@@ -90,8 +92,8 @@ class SyntheticBalancer:
             images: N grey images (H, W) uint8 of any sizes, or one array (N, H, W).
             labels: N class names or numbers.
             groups: N keys of relatives (patients); every image stands alone when None.
-            masks: N lesion masks of the images' sizes, not 0 inside; needed with
-                `gan.synthesize_masks`, without it of no use.
+            masks: N lesion masks of the images' sizes, not 0 inside, an empty one where there is no
+                lesion; needed with `gan.synthesize_masks`, without it of no use.
 
         Returns:
             (M, S, S) uint8, M ≥ N: the real images letterboxed, in their order, then the synthetic
@@ -100,7 +102,8 @@ class SyntheticBalancer:
         Raises:
             InputError: images, labels, groups and masks do not fit together, a class has too few,
                 or masks are needed and were not given.
-            SettingsError: `image_size_px` is less than the generator's or more than 1024.
+            SettingsError: `image_size_px` is less than the generator's or more than 1024, or
+                settings of generator and synthesis exclude each other.
             CollapseError: the generator collapsed before any good snapshot.
         """
         settings, given = self._settings(), np.asarray(labels)
@@ -123,14 +126,11 @@ class SyntheticBalancer:
                 write_masks(growth.folder, samplers_in(growth.folder, torch.device(self.device)))
             accepted = with_masks(training_images(growth.folder, every_round=self.every_round))
             made = load_images(as_seen(accepted), side, real.classes, "accepted", outlines=drawing)
-        both = real.join(made)
-        names = {str(label): label for label in given.tolist()}
-        added = [names[real.classes[k]] for k in made.targets.tolist()]
-        self.sample_is_synthetic_ = np.arange(len(both)) >= len(real)
+        both, names, self.sample_is_synthetic_ = joined(real, made, given)
         self.sample_ids_ = both.ids
         self.sample_masks_ = both.known_outlines().masks[:, 0].numpy() if drawing else None
         self.report_ = growth.document
-        return both.pixels[:, 0].numpy(), np.concatenate([given, np.array(added, given.dtype)])
+        return both.pixels[:, 0].numpy(), names
 
     def _settings(self) -> Settings:
         """All that a run would be told. Somebody's own training gives images their full weight."""
@@ -143,9 +143,13 @@ class SyntheticBalancer:
         classifier = ClassifierSettings(
             backbone=self.backbone, weights=self.weights, image_size_px=side, synthetic_share=1.0
         )
-        return Settings(
-            seed=self.random_state, gan=self.gan, synthesis=self.synthesis, classifier=classifier
-        )
+        try:
+            return Settings(
+                seed=self.random_state, gan=self.gan, synthesis=self.synthesis,
+                classifier=classifier,
+            )  # fmt: skip
+        except ValidationError as error:
+            raise SettingsError(validation_sentence(error)) from None
 
     def _grow(
         self,

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sonobalance.data.images import Gray
-from sonobalance.data.loading import LabelledImages, Outlines
+from sonobalance.data.loading import INSIDE, LabelledImages, Outlines
 from sonobalance.gan.framing import find_frames
 from sonobalance.randomness import numpy_generator
 
@@ -29,7 +29,6 @@ LEAST_AREA = 0.001  # share of the image that a lesion must fill
 LARGEST_SHIFT = 25.0  # of grey values, to meet the new surroundings
 HIDDEN = 0.7  # weight that hides what is below
 MOST_LEFT = 0.1  # share of the lesion below that may show, and of the one above that may be lost
-INSIDE = 127  # mask values above it are lesion
 
 Plane = NDArray[np.float32]
 

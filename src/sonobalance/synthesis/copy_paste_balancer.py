@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonobalance.errors import SettingsError
 from sonobalance.synthesis.copy_paste import copy_paste
-from sonobalance.synthesis.given import Images, train_set
+from sonobalance.synthesis.given import Images, joined, train_set
 
 
 class CopyPasteBalancer:
@@ -66,10 +66,7 @@ class CopyPasteBalancer:
         given = np.asarray(labels)
         train = train_set(images, given, self.image_size_px, masks)
         made = copy_paste(train, seed=self.random_state)
-        both = train.join(made)
-        names = {str(label): label for label in given.tolist()}
-        added = [names[both.classes[k]] for k in made.targets.tolist()]
-        self.sample_is_synthetic_ = np.arange(len(both)) >= len(train)
+        both, names, self.sample_is_synthetic_ = joined(train, made, given)
         self.sample_ids_ = both.ids
         self.sample_masks_ = both.known_outlines().masks[:, 0].numpy()
-        return both.pixels[:, 0].numpy(), np.concatenate([given, np.array(added, given.dtype)])
+        return both.pixels[:, 0].numpy(), names

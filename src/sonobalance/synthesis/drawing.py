@@ -76,7 +76,7 @@ def draw_images(bundle: GeneratorBundle, request: Request, out: Path) -> dict[st
     classifier that they are for.
 
     Writes `images/<class>/*.png` with provenance, `masks/<class>/*.png` where the generator draws
-    masks (at its own side), `manifest.csv`, `selection.csv` (a row per candidate),
+    masks (of the size of the images), `manifest.csv`, `selection.csv` (a row per candidate),
     `contact-sheet.png` and `sample.json`.
 
     Args:

@@ -52,6 +52,16 @@ def train_set(
     return LabelledImages(pixels[:, None], targets, ids, classes, outlines)
 
 
+def joined(
+    real: LabelledImages, made: LabelledImages, labels: NDArray[Any]
+) -> tuple[LabelledImages, NDArray[Any], NDArray[np.bool_]]:
+    """Real images followed by made ones, all labels in the type given, and which are made."""
+    names = {str(label): label for label in labels.tolist()}
+    both = real.join(made)
+    added = np.array([names[both.classes[k]] for k in made.targets.tolist()], labels.dtype)
+    return both, np.concatenate([labels, added]), np.arange(len(both)) >= len(real)
+
+
 def _outlines(
     images: Sequence[Images] | Images,
     masks: Sequence[NDArray[Any] | None] | NDArray[Any],

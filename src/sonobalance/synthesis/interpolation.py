@@ -23,6 +23,7 @@ def interpolate(
     steps: int,
     indices: Tensor,
     truncation: float = 1.0,
+    title: str = "generating",
 ) -> Samples:
     """Images on the way from one latent to the next, `steps` apart.
 
@@ -37,9 +38,10 @@ def interpolate(
         steps: images from one latent to the next, ≥ 1.
         indices: (N,) int64 of the images to make.
         truncation: factor of the latent noise.
+        title: of the progress bar.
     """
     made, parents = [], []
-    for place in track(indices.tolist(), "generating", len(indices)):
+    for place in track(indices.tolist(), title, len(indices)):
         first, share = place // steps, place % steps / steps
         (start, frame, noise, known), (end, _, _, others) = (
             _latent(sampler, target, seed, k, truncation) for k in (first, first + 1)

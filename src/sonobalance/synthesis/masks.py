@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import torch
+from torch.nn.functional import interpolate
 
-from sonobalance.data.images import write_png
+from sonobalance.data.images import image_shape, write_png
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.files import remove
 from sonobalance.gan.sampling import Sampler
+from sonobalance.progress import track
 from sonobalance.synthesis.regenerate import generator_of, make_again, text_of
 
 IMAGES, MASKS = "images", "masks"  # side by side, with the same names inside
@@ -26,15 +28,18 @@ def write_masks(folder: Path, sampler_of: Callable[[Mapping[str, str]], Sampler]
             type as the images were made on, for the same result bit for bit.
 
     Returns:
-        How many masks were written, (S, S) uint8 PNG, 255 inside the lesion.
+        How many masks were written, uint8 PNG, 255 inside the lesion, each of its image's size.
     """
     remove(folder / MASKS)
-    written = 0
-    for path in sorted((folder / IMAGES).rglob("*.png")):
+    paths, written = sorted((folder / IMAGES).rglob("*.png")), 0
+    for path in track(paths, "masks", len(paths)):
         row = text_of(path)
         masks = make_again(row, sampler_of(row)).masks
         if masks is not None:
-            write_png(folder / MASKS / path.relative_to(folder / IMAGES), masks[0, 0].numpy())
+            shape = image_shape(path)
+            mask = interpolate(masks, size=(shape.height, shape.width))[0, 0].numpy()
+            place = folder / MASKS / path.relative_to(folder / IMAGES)
+            write_png(place, mask, {"synthetic": "true"})
             written += 1
     return written
 

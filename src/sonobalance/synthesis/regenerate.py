@@ -76,9 +76,10 @@ def make_again(row: Mapping[str, str], sampler: Sampler) -> Samples:
     index = torch.tensor([int(row["index"])])
     if steps:
         return interpolate(
-            sampler, target, seed=seed, steps=steps, indices=index, truncation=truncation
+            sampler, target, seed=seed, steps=steps, indices=index, truncation=truncation, title=""
         )
-    return sampler.sample(torch.tensor([target]), seed=seed, truncation=truncation, indices=index)
+    targets = torch.tensor([target])
+    return sampler.sample(targets, seed=seed, truncation=truncation, indices=index, title="")
 
 
 def _file_of(folder: Path, name: str) -> Path | None:

@@ -40,7 +40,7 @@ def explanations(run: RunFiles) -> Section:
         "scale": scale_colours(),
         "metrics": _metrics(document, maps),
         "rows": rows,
-        "generated": _generated(as_dict(document.get("generated")), unfit),
+        "generated": _generated(document, unfit),
         "unfit": unfit,
         "info": info,
         "figures": [
@@ -66,11 +66,16 @@ def explanations(run: RunFiles) -> Section:
     return Section("explanations", "Explanations", values, ("explanation.json", "maps/"))
 
 
-def _generated(found: dict[str, Any], unfit: list[str]) -> dict[str, Any]:
+def _generated(document: dict[str, Any], unfit: list[str]) -> dict[str, Any]:
     """Scores on synthetic images whose lesion the generator drew; empty without any."""
-    rows = _rows(found, unfit)
-    known = {"n": found.get("n"), "trained_on": bool(found.get("trained_on")), "rows": rows}
-    return known if rows else {}
+    found = as_dict(document.get("generated"))
+    if not found:
+        return {}
+    return {
+        "n": found.get("n"), "trained_on": bool(found.get("trained_on")),
+        "rows": _rows(found, unfit),
+        "metrics": _metrics(document, as_dict(found.get("maps"))),
+    }  # fmt: skip
 
 
 def _rows(scored: dict[str, Any], unfit: list[str]) -> list[tuple[str, dict[str, Any]]]:
