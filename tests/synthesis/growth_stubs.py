@@ -1,6 +1,8 @@
 """Separable toy images, their features, and generators with known vices."""
 
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,8 +10,10 @@ import torch
 
 from sonobalance.config import GanSettings, SynthesisSettings
 from sonobalance.data.loading import LabelledImages
+from sonobalance.files import read_json, sha256_of, write_json
 from sonobalance.gan.sampling import Parents, Samples
 from sonobalance.randomness import numpy_generator
+from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, save_enlarger
 from sonobalance.synthesis.generator import GanGenerator
 
 CLASSES = ("benign", "malignant", "normal")
@@ -149,3 +153,16 @@ class Lenient(GanGenerator):
 
     def log_ratios(self, pixels, targets):
         return torch.zeros(len(pixels)), torch.zeros(len(pixels))
+
+
+def with_enlarger(bundle: Path, folder: Path, large: int) -> Path:
+    """A copy of a bundle of 32 px, with a random enlarger beside it."""
+    shutil.copytree(bundle, folder)
+    torch.manual_seed(0)
+    enlarger = Enlarger(32, large, "toy")
+    torch.nn.init.normal_(enlarger.exit.weight, std=0.1)
+    save_enlarger(folder / ENLARGER, enlarger)
+    document = read_json(folder / "bundle.json")
+    document["files"][ENLARGER] = sha256_of(folder / ENLARGER)
+    write_json(folder / "bundle.json", document)
+    return folder

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from growth_stubs import with_enlarger
 from PIL import Image
 
 import sonobalance
@@ -15,13 +16,11 @@ from sonobalance import cli
 from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, SettingsError
-from sonobalance.files import read_json, sha256_of
+from sonobalance.files import read_json
 from sonobalance.synthesis.enlarger import (
     ENLARGER,
-    Enlarger,
     enlarged_pixels,
     load_enlarger,
-    save_enlarger,
 )
 from sonobalance.synthesis.generator_bundle import open_generator_bundle, repeats_golden_sample
 from sonobalance.synthesis.interpolation import interpolate
@@ -183,15 +182,7 @@ def test_truncation_makes_images_tamer(grown):
 @pytest.fixture
 def larger(grown, tmp_path):
     """The bundle with an enlarger to 48 px beside it."""
-    bundle = shutil.copytree(grown.bundle, tmp_path / "larger")
-    torch.manual_seed(0)
-    enlarger = Enlarger(32, 48, "toy")
-    torch.nn.init.normal_(enlarger.exit.weight, std=0.1)
-    save_enlarger(bundle / ENLARGER, enlarger)
-    document = read_json(bundle / "bundle.json")
-    document["files"][ENLARGER] = sha256_of(bundle / ENLARGER)
-    (bundle / "bundle.json").write_text(json.dumps(document))
-    return bundle
+    return with_enlarger(grown.bundle, tmp_path / "larger", 48)
 
 
 def test_a_bundle_with_an_enlarger_gives_the_classifiers_side(larger, tmp_path, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from growth_stubs import DIVERSE
+from growth_stubs import DIVERSE, with_enlarger
 from mask_files import inside, masks_of, rows_of
 from PIL import Image
 from torchvision.transforms import v2
@@ -21,7 +21,6 @@ from sonobalance.data.manifest import read_manifest
 from sonobalance.data.sources import index_folder
 from sonobalance.gan.sampling import Sampler
 from sonobalance.synthesis import datasheet
-from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, save_enlarger
 from sonobalance.synthesis.image_folders import find_images
 from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.regenerate import regenerate, text_of
@@ -100,8 +99,7 @@ def test_a_sample_of_a_bundle_brings_its_masks(drawn_masks, tmp_path, steps):
 
 
 def test_masks_of_enlarged_samples_have_the_size_of_their_images(drawn_masks, tmp_path):
-    bundle = shutil.copytree(drawn_masks.bundle, tmp_path / "bundle")
-    save_enlarger(bundle / ENLARGER, Enlarger(SMALL, LARGE, "toy"))
+    bundle = with_enlarger(drawn_masks.bundle, tmp_path / "bundle", LARGE)
     out = sample(bundle, label="malignant", n=3, out=tmp_path / "out", seed=3, gates=False)
     made = Sampler.load(bundle / "round-1.safetensors", CPU).sample(torch.ones(3).long(), seed=3)
     for path, drawn in zip(sorted((out / "masks").rglob("*.png")), made.masks, strict=True):
