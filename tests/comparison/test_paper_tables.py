@@ -49,6 +49,15 @@ def test_the_second_tabular_holds_each_pair_once_with_its_interval(document):
     assert latex.endswith("% sonobalance 50 %\n")
 
 
+def test_arms_that_share_the_best_value_are_all_bold_and_a_missing_one_never(document):
+    nothing = {"value": None, "low": None, "high": None}
+    for scores in document["arms"].values():
+        scores["macro_auc"] = nothing
+    arms = tables.latex(document | {"paired": []})
+    assert arms.count(r"\textbf{0.700}") == 4
+    assert arms.count(r"\textbf") == 4
+
+
 def test_a_single_arm_has_no_second_tabular(document):
     alone = document | {"arms": {"none": document["arms"]["none"]}, "paired": []}
     assert tables.latex(alone).count(r"\begin{tabular}") == 1

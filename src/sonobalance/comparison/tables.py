@@ -47,14 +47,14 @@ def metrics_in(document: Mapping[str, Any]) -> list[str]:
     return list(next(iter(document["arms"].values())))
 
 
-def best_values(document: Mapping[str, Any]) -> dict[str, str]:
-    """Metric → the arm with the best value."""
-    arms, out = document["arms"], {}
+def best_values(document: Mapping[str, Any]) -> dict[str, float]:
+    """Metric → the best value, which several arms may have; without metrics that none has."""
+    out = {}
     for metric in metrics_in(document):
-        known = {a: s[metric]["value"] for a, s in arms.items() if s[metric]["value"] is not None}
-        choose = min if lower_is_better(metric) else max
+        values = [scores[metric]["value"] for scores in document["arms"].values()]
+        known = [value for value in values if value is not None]
         if known:
-            out[metric] = choose(known, key=lambda arm: known[arm])
+            out[metric] = min(known) if lower_is_better(metric) else max(known)
     return out
 
 
@@ -73,13 +73,15 @@ def latex(document: Mapping[str, Any]) -> str:
 def _tex_arms(document: Mapping[str, Any]) -> str:
     metrics, best = metrics_in(document), best_values(document)
     rows = {
-        arm: [
-            _tex_cell(scores[m], number(scores[m]["value"]), bold=best.get(m) == arm)
-            for m in metrics
-        ]
+        arm: [_tex_score(scores[metric], best.get(metric)) for metric in metrics]
         for arm, scores in document["arms"].items()
     }
     return _tabular("Arm", metrics, rows)
+
+
+def _tex_score(interval: Mapping[str, Any], best: float | None) -> str:
+    value = interval["value"]
+    return _tex_cell(interval, number(value), bold=value is not None and value == best)
 
 
 def _tex_paired(document: Mapping[str, Any]) -> str:
