@@ -263,8 +263,13 @@ def test_a_leaky_split_is_marked_and_uses_every_image(phantoms: Path, tmp_path: 
     assert document["protocol"]["leaky"]
     assert "too good" in document["protocol"]["warning"]
     assert document["n"] == 90
-    assert "too good" in (tmp_path / "out" / "benchmark.html").read_text()
+    page = (tmp_path / "out" / "benchmark.html").read_text()
+    assert "too good" in page
     assert "--split.leaky" in document["command"]
+    kin = document["relatives"]
+    assert kin["related"]["n"] + kin["unrelated"]["n"] == 90
+    assert kin["share"] == kin["related"]["n"] / 90
+    assert f"{kin['related']['n']} images with relatives in TRAIN" in page
 
 
 def test_a_subset_alone_is_tested(phantoms: Path, finished: Path, tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ TINY = {
         "backbone": "resnet10t", "image_size_px": 32, "epochs": 1, "batch_size": 16,
     },
     "evaluation": {"resamples": 100},
+    "explanation": {
+        "heavy_images": 2, "faithfulness_images": 4, "sanity_images": 2, "relabelled_images": 24,
+        "generated_images": 8, "steps": 3, "gradient_steps": 4, "resamples": 100,
+    },
 }  # fmt: skip
 
 

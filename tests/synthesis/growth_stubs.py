@@ -25,6 +25,7 @@ TINY = GanSettings(
 SETTINGS = SynthesisSettings(
     rounds=2, min_pool=4, pool_factor=1.0, min_acceptance=0.0, collapse_share=1.0,
     coverage_fall=1.0, inner_repeats=1, inner_folds=2, patience_rounds=9, truncation=0.5,
+    gan_kimg_per_round=0.008,
 )  # fmt: skip
 # Gates that a generator after sixteen steps can pass
 WIDE = SETTINGS.model_copy(

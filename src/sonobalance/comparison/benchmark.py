@@ -20,6 +20,7 @@ from sonobalance.comparison.outcome import collapses, environments, refusals, wr
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks, external_ensembles
 from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
+from sonobalance.comparison.relatives import by_relatives
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.work import finished, perform, prepare
 from sonobalance.config import Arm, Preset, Settings
@@ -186,12 +187,16 @@ def _document(
     units: Sequence[Unit], base: Run, protocol: Protocol, preset: Preset | None
 ) -> dict[str, Any]:
     settings = base.settings
-    described = describe(base, protocol, list(dict.fromkeys(unit.fold for unit in units)))
-    result = evaluate_repeated(
-        with_guarded(blocks_by_arm(units), units),
-        splits_of(base).manifest.classes, settings.evaluation,
-        seed=settings.seed, references=REFERENCES, test_to_train=described["test_to_train"],
+    folds = list(dict.fromkeys(unit.fold for unit in units))
+    described = describe(base, protocol, folds)
+    arms = with_guarded(blocks_by_arm(units), units)
+    evaluate = partial(
+        evaluate_repeated, classes=splits_of(base).manifest.classes, settings=settings.evaluation,
+        seed=settings.seed, test_to_train=described["test_to_train"],
     )  # fmt: skip
+    result = evaluate(arms, references=REFERENCES)
+    if settings.split.leaky:
+        result["relatives"] = by_relatives(arms, folds, partial(evaluate, references=()))
     described |= {
         "method": METHOD,
         "generators": sum(unit.arm is None for unit in units),

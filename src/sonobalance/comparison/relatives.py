@@ -1,0 +1,98 @@
+"""What a leaky split is worth: images with relatives in TRAIN beside those without."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonobalance.comparison.units import Fold
+from sonobalance.data.split import Splits
+from sonobalance.evaluation.predictions import ArmPredictions
+from sonobalance.evaluation.repeated import Blocks, Place
+
+Evaluate = Callable[[Mapping[str, Blocks]], dict[str, Any]]
+Flags = Mapping[Place, NDArray[np.bool_]]
+KEPT = ("n", "groups", "n_by_class", "arms")
+METHOD = (
+    "An image has relatives in TRAIN where one of its group stands there: a near-duplicate, an "
+    "identical file, or another image of its patient. Relatives that the audit does not know, "
+    "such as another view of a patient whom no file names, are missing, so that some of the other "
+    "images may profit, too."
+)
+
+
+def by_relatives(
+    arms: Mapping[str, Blocks], folds: Sequence[Fold], evaluate: Evaluate
+) -> dict[str, Any]:
+    """Every arm on the TEST images with relatives in TRAIN, and on those without.
+
+    Args:
+        arms: arm → (seed, fold) → its predictions of that fold's TEST images.
+        folds: the parts of every fold of every seed.
+        evaluate: `evaluate_repeated` with all but the arms given.
+
+    Returns:
+        `method`; `share` of the tested images with relatives in TRAIN; `copied`: the share of
+        these with the label that most of their relatives in TRAIN have, hence the accuracy of
+        copying it (None without relatives); `related` and `unrelated`: what `evaluate` says of
+        either kind of image, None where there are none.
+    """
+    copies = {(fold.seed, fold.number): copied_labels(fold.splits) for fold in folds}
+    truth = {r.id: r.label for fold in folds for r in fold.splits.of("test")}
+    tested = next(iter(arms.values()))
+    related = {
+        place: np.array([key in copies[place] for key in block.ids], bool)
+        for place, block in tested.items()
+    }
+    unrelated = {place: ~flags for place, flags in related.items()}
+    right = [label == truth[key] for of_fold in copies.values() for key, label in of_fold.items()]
+    return {
+        "method": METHOD,
+        "share": float(np.concatenate([*related.values()]).mean()),
+        "copied": float(np.mean(right)) if right else None,
+        "related": _evaluated(arms, related, evaluate),
+        "unrelated": _evaluated(arms, unrelated, evaluate),
+    }
+
+
+def copied_labels(splits: Splits) -> dict[str, str]:
+    """TEST image with relatives in TRAIN → the label that most of these have.
+
+    Of labels that are equally frequent the alphabetically first counts.
+    """
+    labels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for r in splits.of("train"):
+        labels[splits.group[r.id]][r.label] += 1
+    found = {r.id: labels.get(splits.group[r.id]) for r in splits.of("test")}
+    return {
+        key: min(counts, key=lambda label: (-counts[label], label))
+        for key, counts in found.items() if counts
+    }  # fmt: skip
+
+
+def _evaluated(
+    arms: Mapping[str, Blocks], flags: Flags, evaluate: Evaluate
+) -> dict[str, Any] | None:
+    """The arms on the flagged images; a fold without such an image is left out."""
+    places = [place for place, of_fold in flags.items() if of_fold.any()]
+    if not places:
+        return None
+    result = evaluate({
+        arm: {place: only(blocks[place], flags[place]) for place in places}
+        for arm, blocks in arms.items()
+    })  # fmt: skip
+    return {key: result[key] for key in KEPT}
+
+
+def only(block: ArmPredictions, flags: NDArray[np.bool_]) -> ArmPredictions:
+    """The predictions of the flagged images."""
+    ids = tuple(key for key, flag in zip(block.ids, flags, strict=True) if flag)
+    return replace(
+        block, ids=ids, groups=block.groups[flags], targets=block.targets[flags],
+        probabilities=block.probabilities[flags],
+    )  # fmt: skip
