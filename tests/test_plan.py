@@ -38,6 +38,22 @@ def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch)
     assert minutes(2, 0) == pytest.approx(2 * minutes(1, 0))
     assert minutes(0, 1) > 0
     assert minutes(1, 3) == pytest.approx(minutes(1, 0) + 3 * minutes(0, 1))
+    regressions = plan.minutes_of_units(100, settings, generators=0, trainings=0, frozen=2)
+    assert 0 < regressions < 0.2 * minutes(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "passes"),
+    [({}, 1), ({"zoom_test": 1.2}, 2), ({"zoom_test": 1.2, "zoom_on": "lesion"}, 3)],
+)
+def test_a_second_look_costs_a_pass_and_one_more_to_find_the_lesion(monkeypatch, given, passes):
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+
+    def explaining(**looks):
+        settings = Settings.model_validate({"classifier": looks})
+        return {c.stage: c.minutes for c in plan.estimate(100, settings)}["explain"]
+
+    assert explaining(**given) == pytest.approx(passes * explaining())
 
 
 def test_a_generator_trained_by_itself_is_announced(tmp_path, monkeypatch, capsys):

@@ -63,12 +63,28 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
     return [*costs, total]
 
 
-def minutes_of_units(images: int, settings: Settings, *, generators: int, trainings: int) -> float:
-    """What so many generators with their synthesis and so many classifiers take, one by one."""
+def minutes_of_units(
+    images: int, settings: Settings, *, generators: int, trainings: int, frozen: int = 0
+) -> float:
+    """What generators with their synthesis and classifiers take, one by one.
+
+    Args:
+        images: in the whole set.
+        settings: of the benchmark.
+        generators: how many are trained, each with its synthesis.
+        trainings: how many classifiers are trained as the settings say.
+        frozen: how many are regressions on frozen features.
+    """
     speed = convolution_flops_per_second()
     train = images * (1 - 1 / settings.split.folds)
+    resting = settings.model_copy(
+        update={"classifier": settings.classifier.model_copy(update={"frozen": True})}
+    )
     gan = _gan(settings, speed, images).minutes if generators else 0.0
-    return generators * gan + trainings * _classifier(settings, train, speed, 1).minutes
+    return generators * gan + sum(
+        count * _classifier(kind, train, speed, 1).minutes
+        for count, kind in ((trainings, settings), (frozen, resting))
+    )
 
 
 def convolution_flops_per_second(seconds: float = 1.0) -> float:
@@ -155,18 +171,26 @@ def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
 
 def _classifier(settings: Settings, images: float, speed: float, arms: int) -> Cost:
     classifier = settings.classifier
-    flops, tuning = _classifier_flops(settings), classifier.epochs * classifier.members
-    passes = images * arms * (3 * tuning + classifier.head_epochs + classifier.outline_epochs)
-    minutes = passes * flops / speed / SHARE_OF_BOUND["classifier"] / 60
+    learnt = 3 * classifier.epochs * classifier.members
+    passes = 2 if classifier.frozen else learnt + classifier.head_epochs + classifier.outline_epochs
+    flops = images * arms * passes * _classifier_flops(settings)
+    minutes = flops / speed / SHARE_OF_BOUND["classifier"] / 60
     memory = BASE_MEMORY_GIB + classifier.batch_size * (classifier.image_size_px / 224) ** 2 * 0.1
     return Cost("train", minutes, memory, 40 * arms)
 
 
 def _explanation(settings: Settings, images: float, speed: float) -> Cost:
-    looks = 2 if settings.classifier.zoom_test > 1 else 1
-    flops = images * EXPLAIN_PASSES * looks * _classifier_flops(settings)
+    flops = images * EXPLAIN_PASSES * _looks(settings) * _classifier_flops(settings)
     minutes = flops / speed / SHARE_OF_BOUND["inference"] / 60
     return Cost("explain", minutes, BASE_MEMORY_GIB + 0.5, 10)
+
+
+def _looks(settings: Settings) -> int:
+    """Passes per prediction: of the image, of its enlarged part, to find the lesion in it."""
+    classifier = settings.classifier
+    if classifier.zoom_test == 1:
+        return 1
+    return 3 if classifier.zoom_on == "lesion" else 2
 
 
 def _classifier_flops(settings: Settings) -> float:

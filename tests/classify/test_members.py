@@ -132,7 +132,9 @@ def test_half_of_a_second_backbone_is_refused(given, said):
         check_start(settings)
 
 
-@pytest.mark.parametrize("given", [{"zoom_test": 1.0}, {"lesion_attention": False}])
+@pytest.mark.parametrize(
+    "given", [{"zoom_test": 1.0}, {"lesion_attention": False}, {"frozen": True}]
+)
 def test_a_look_at_the_lesion_that_cannot_be_had_is_refused(given):
     lesion = {"backbone": "test_resnet", "zoom_test": 1.5, "zoom_on": "lesion"}
     check_start(ClassifierSettings.model_validate(lesion))

@@ -27,11 +27,11 @@ def check_start(settings: ClassifierSettings) -> None:
         SettingsError: timm has no such backbone, no head can be fitted to it, or what a second one
             or a second look needs is not given.
     """
-    if settings.zoom_on == "lesion" and (settings.zoom_test == 1 or not settings.lesion_attention):
+    if settings.zoom_on == "lesion" and not _outlines(settings):
         raise SettingsError(
-            "Expected `classifier.zoom_test` above 1 and `classifier.lesion_attention` for "
-            "`classifier.zoom_on=lesion`, which looks at an enlarged lesion as the network outlines"
-            " it; set both, or leave `zoom_on` at middle."
+            "Expected `classifier.zoom_test` above 1, `classifier.lesion_attention` and a network "
+            "that learns outlines (no `classifier.frozen`) for `classifier.zoom_on=lesion`, which "
+            "looks at the enlarged lesion; change these, or leave `zoom_on` at middle."
         )
     second = settings.second_backbone
     if settings.second_weights and not second:
@@ -55,6 +55,12 @@ def check_start(settings: ClassifierSettings) -> None:
                 load_backbone(model, weights)
             if backbone == settings.backbone:
                 _check_others(model, settings)
+
+
+def _outlines(settings: ClassifierSettings) -> bool:
+    """Whether an enlarged look could follow an outline that the network has learnt."""
+    learns = settings.init is not None or not settings.frozen
+    return settings.zoom_test > 1 and settings.lesion_attention and learns
 
 
 def _check_head(model: AttentiveClassifier, settings: ClassifierSettings) -> None:

@@ -151,9 +151,10 @@ def _announce(left: Sequence[Unit], base: Run) -> None:
 
     if left and device_of(base).type == "cpu":
         generators = sum(unit.arm is None for unit in left)
+        frozen = sum(unit.arm is not None and unit.settings.classifier.frozen for unit in left)
         minutes = minutes_of_units(
-            len(manifest_of(base)), base.settings,
-            generators=generators, trainings=len(left) - generators,
+            len(manifest_of(base)), base.settings, generators=generators, frozen=frozen,
+            trainings=len(left) - generators - frozen,
         )  # fmt: skip
         console.print(
             f"{len(left)} units are left: about {max(1, round(minutes))} minutes one by one on "
