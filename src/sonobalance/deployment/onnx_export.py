@@ -42,9 +42,11 @@ class Exported(nn.Module):
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(N, K) probabilities, (N, K) logits before the temperature, (N, F) features."""
         unit = pixels / 127.5 - 1
-        logits, features = self.model.logits_and_features(unit)
+        sides = torch.cat([unit, unit.flip(3)]) if self.mirror else unit  # one pass, half the graph
+        logits, features = self.model.logits_and_features(sides)
         if self.mirror:
-            logits = (logits + self.model.logits_and_features(unit.flip(3))[0]) / 2
+            logits = logits.unflatten(0, (2, -1)).mean(0)
+            features = features.unflatten(0, (2, -1))[0]
         return (logits / self.temperature).softmax(1), logits, features
 
 
