@@ -30,16 +30,28 @@ def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch)
     monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
     settings = Settings.model_validate({"gan": {"image_size_px": 32, "total_kimg": 1.0}})
 
-    def minutes(generators, trainings):
-        return plan.minutes_of_units(100, settings, generators=generators, trainings=trainings)
+    def minutes(generators, *arms):
+        return plan.minutes_of_units(100, settings, generators=generators, arms=arms)
 
-    assert minutes(0, 0) == 0
-    assert minutes(1, 0) > 0
-    assert minutes(2, 0) == pytest.approx(2 * minutes(1, 0))
-    assert minutes(0, 1) > 0
-    assert minutes(1, 3) == pytest.approx(minutes(1, 0) + 3 * minutes(0, 1))
-    regressions = plan.minutes_of_units(100, settings, generators=0, trainings=0, frozen=2)
-    assert 0 < regressions < 0.2 * minutes(0, 2)
+    assert minutes(0) == 0
+    assert minutes(1) > 0
+    assert minutes(2) == pytest.approx(2 * minutes(1))
+    assert minutes(0, "none") > 0
+    assert minutes(1, "none", "focal") == pytest.approx(minutes(1) + 2 * minutes(0, "none"))
+    assert 0 < minutes(0, "probe") < 0.1 * minutes(0, "none")  # a regression on frozen features
+
+
+def test_arms_on_frozen_features_cost_little(monkeypatch):
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+
+    def training(frozen, *arms):
+        settings = Settings.model_validate({"arms": arms, "classifier": {"frozen": frozen}})
+        return {c.stage: c.minutes for c in plan.estimate(100, settings)}["train"]
+
+    assert training(True, "none") == pytest.approx(training(False, "probe"))
+    assert training(False, "none", "probe") == pytest.approx(
+        training(False, "none") + training(False, "probe")
+    )
 
 
 @pytest.mark.parametrize(

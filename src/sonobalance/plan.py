@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sonobalance.arms import arms_of, need_generator
+from sonobalance.arms import TREATMENTS, arms_of, need_generator
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.config import GanSettings, Settings
+from sonobalance.config import Arm, ClassifierSettings, GanSettings, Settings
 from sonobalance.enlarging import enlarges
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
@@ -53,7 +53,7 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
     costs = [
         Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
         *([_gan(settings, speed, images)] if need_generator(settings) else []),
-        _classifier(settings, train, speed, len(arms_of(settings))),
+        _classifiers(settings, train, speed, arms_of(settings)),
         _explanation(settings, images * settings.split.test_fraction, speed),
     ]
     total = Cost(
@@ -64,27 +64,13 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
 
 
 def minutes_of_units(
-    images: int, settings: Settings, *, generators: int, trainings: int, frozen: int = 0
+    images: int, settings: Settings, *, generators: int, arms: Sequence[Arm]
 ) -> float:
-    """What generators with their synthesis and classifiers take, one by one.
-
-    Args:
-        images: in the whole set.
-        settings: of the benchmark.
-        generators: how many are trained, each with its synthesis.
-        trainings: how many classifiers are trained as the settings say.
-        frozen: how many are regressions on frozen features.
-    """
+    """What so many generators with their synthesis and a classifier of each arm take together."""
     speed = convolution_flops_per_second()
     train = images * (1 - 1 / settings.split.folds)
-    resting = settings.model_copy(
-        update={"classifier": settings.classifier.model_copy(update={"frozen": True})}
-    )
     gan = _gan(settings, speed, images).minutes if generators else 0.0
-    return generators * gan + sum(
-        count * _classifier(kind, train, speed, 1).minutes
-        for count, kind in ((trainings, settings), (frozen, resting))
-    )
+    return generators * gan + _classifiers(settings, train, speed, arms).minutes
 
 
 def convolution_flops_per_second(seconds: float = 1.0) -> float:
@@ -169,14 +155,21 @@ def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
     return gan.snapshot_kimg * math.ceil(kimg / gan.snapshot_kimg - 1e-6)
 
 
-def _classifier(settings: Settings, images: float, speed: float, arms: int) -> Cost:
+def _classifiers(settings: Settings, images: float, speed: float, arms: Sequence[Arm]) -> Cost:
     classifier = settings.classifier
-    learnt = 3 * classifier.epochs * classifier.members
-    passes = 2 if classifier.frozen else learnt + classifier.head_epochs + classifier.outline_epochs
-    flops = images * arms * passes * _classifier_flops(settings)
+    passes = sum(_passes(TREATMENTS[arm].settings(classifier)) for arm in arms)
+    flops = images * passes * _classifier_flops(settings)
     minutes = flops / speed / SHARE_OF_BOUND["classifier"] / 60
     memory = BASE_MEMORY_GIB + classifier.batch_size * (classifier.image_size_px / 224) ** 2 * 0.1
-    return Cost("train", minutes, memory, 40 * arms)
+    return Cost("train", minutes, memory, 40 * len(arms))
+
+
+def _passes(classifier: ClassifierSettings) -> int:
+    """Forward passes of a TRAIN image in one training; one with its gradient counts as three."""
+    if classifier.frozen:
+        return 2  # the features of the image and of its mirror image
+    tuning = classifier.epochs * classifier.members
+    return 3 * tuning + classifier.head_epochs + classifier.outline_epochs
 
 
 def _explanation(settings: Settings, images: float, speed: float) -> Cost:

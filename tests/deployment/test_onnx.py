@@ -67,14 +67,6 @@ def test_any_batch(exported, count):
     assert onnx_export.difference(predictor, path, squares) <= 1e-5
 
 
-def one_sided(predictor, model):
-    """The bundle with another network, whose mirrored look is left out: half of the graph."""
-    page = predictor.description
-    calibration = page.calibration.model_copy(update={"mirror_test": False})
-    page = page.model_copy(update={"calibration": calibration})
-    return replace(predictor, model=model, description=page, reference=None)
-
-
 def test_a_second_look_at_the_lesion_goes_where_each_image_has_one(predictor, tmp_path):
     torch.manual_seed(0)
     model = AttentiveClassifier(
@@ -83,7 +75,7 @@ def test_a_second_look_at_the_lesion_goes_where_each_image_has_one(predictor, tm
     assert model.lesion is not None
     torch.nn.init.normal_(model.lesion.draw.weight, std=0.3)
     torch.nn.init.zeros_(model.lesion.draw.bias)
-    seeing, path = one_sided(predictor, model), tmp_path / "look.onnx"
+    seeing, path = replace(predictor, model=model, reference=None), tmp_path / "look.onnx"
     assert onnx_export.export_onnx_file(seeing, path) <= 1e-5
     squares = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE), np.uint8)
     assert onnx_export.difference(seeing, path, squares) <= 1e-5
@@ -93,7 +85,8 @@ def test_a_second_look_at_the_lesion_goes_where_each_image_has_one(predictor, tm
 
 def test_a_second_look_at_the_middle_has_an_onnx_form(predictor, tmp_path):
     model = AttentiveClassifier(BACKBONE, 3, image_size_px=SIDE, zoom=1.3).eval()
-    assert onnx_export.export_onnx_file(one_sided(predictor, model), tmp_path / "look.onnx") <= 1e-5
+    seeing = replace(predictor, model=model, reference=None)
+    assert onnx_export.export_onnx_file(seeing, tmp_path / "look.onnx") <= 1e-5
 
 
 def test_the_file_names_its_opset_and_says_what_it_is(exported):

@@ -150,12 +150,10 @@ def _announce(left: Sequence[Unit], base: Run) -> None:
     from sonobalance.plan import minutes_of_units  # noqa: PLC0415 - imports torch
 
     if left and device_of(base).type == "cpu":
-        generators = sum(unit.arm is None for unit in left)
-        frozen = sum(unit.arm is not None and unit.settings.classifier.frozen for unit in left)
+        arms = [unit.arm for unit in left if unit.arm]
         minutes = minutes_of_units(
-            len(manifest_of(base)), base.settings, generators=generators, frozen=frozen,
-            trainings=len(left) - generators - frozen,
-        )  # fmt: skip
+            len(manifest_of(base)), base.settings, generators=len(left) - len(arms), arms=arms
+        )
         console.print(
             f"{len(left)} units are left: about {max(1, round(minutes))} minutes one by one on "
             "this machine as busy as it is now."

@@ -1,4 +1,4 @@
-"""What a leaky split is worth: images with relatives in TRAIN beside those without."""
+"""A leaky split: images with relatives in TRAIN beside those without."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ Flags = Mapping[Place, NDArray[np.bool_]]
 KEPT = ("n", "groups", "n_by_class", "arms")
 METHOD = (
     "An image has relatives in TRAIN where one of its group stands there: a near-duplicate, an "
-    "identical file, or another image of its patient. Relatives that the audit does not know, "
-    "such as another view of a patient whom no file names, are missing, so that some of the other "
-    "images may profit, too."
+    "identical file, or another image of its patient. Relatives in VAL do not count, nor those "
+    "that the audit does not know, such as another view of a patient whom no file names. Images "
+    "of either kind differ in more than that (in their classes, for one), so that the difference "
+    "between them is no estimate of what the leak is worth. With several seeds an image may be of "
+    "either kind, each with the models of other seeds."
 )
 
 
@@ -37,20 +39,23 @@ def by_relatives(
         evaluate: `evaluate_repeated` with all but the arms given.
 
     Returns:
-        `method`; `share` of the tested images with relatives in TRAIN; `copied`: the share of
-        these with the label that most of their relatives in TRAIN have, hence the accuracy of
-        copying it (None without relatives); `related` and `unrelated`: what `evaluate` says of
-        either kind of image, None where there are none.
+        `method`; `share` of the predictions of TEST that are of images with relatives in TRAIN;
+        `copied`: how often the label that most of these relatives have is right (None without
+        relatives; of n labels that are equally frequent each counts one n-th); `related` and
+        `unrelated`: what `evaluate` says of either kind of image, None where there are none.
     """
-    copies = {(fold.seed, fold.number): copied_labels(fold.splits) for fold in folds}
+    frequent = {(fold.seed, fold.number): labels_of_relatives(fold.splits) for fold in folds}
     truth = {r.id: r.label for fold in folds for r in fold.splits.of("test")}
     tested = next(iter(arms.values()))
     related = {
-        place: np.array([key in copies[place] for key in block.ids], bool)
+        place: np.array([key in frequent[place] for key in block.ids], bool)
         for place, block in tested.items()
     }
     unrelated = {place: ~flags for place, flags in related.items()}
-    right = [label == truth[key] for of_fold in copies.values() for key, label in of_fold.items()]
+    right = [
+        (truth[key] in labels) / len(labels)
+        for of_fold in frequent.values() for key, labels in of_fold.items()
+    ]  # fmt: skip
     return {
         "method": METHOD,
         "share": float(np.concatenate([*related.values()]).mean()),
@@ -60,19 +65,18 @@ def by_relatives(
     }
 
 
-def copied_labels(splits: Splits) -> dict[str, str]:
-    """TEST image with relatives in TRAIN → the label that most of these have.
-
-    Of labels that are equally frequent the alphabetically first counts.
-    """
-    labels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+def labels_of_relatives(splits: Splits) -> dict[str, frozenset[str]]:
+    """TEST image with relatives in TRAIN → the labels that most of these have."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for r in splits.of("train"):
-        labels[splits.group[r.id]][r.label] += 1
-    found = {r.id: labels.get(splits.group[r.id]) for r in splits.of("test")}
-    return {
-        key: min(counts, key=lambda label: (-counts[label], label))
-        for key, counts in found.items() if counts
-    }  # fmt: skip
+        counts[splits.group[r.id]][r.label] += 1
+    found = {r.id: counts.get(splits.group[r.id]) for r in splits.of("test")}
+    return {key: _most_frequent(labels) for key, labels in found.items() if labels}
+
+
+def _most_frequent(labels: Counter[str]) -> frozenset[str]:
+    most = max(labels.values())
+    return frozenset(label for label, n in labels.items() if n == most)
 
 
 def _evaluated(
@@ -83,14 +87,14 @@ def _evaluated(
     if not places:
         return None
     result = evaluate({
-        arm: {place: only(blocks[place], flags[place]) for place in places}
+        arm: {place: _rows(blocks[place], flags[place]) for place in places}
         for arm, blocks in arms.items()
     })  # fmt: skip
     return {key: result[key] for key in KEPT}
 
 
-def only(block: ArmPredictions, flags: NDArray[np.bool_]) -> ArmPredictions:
-    """The predictions of the flagged images."""
+def _rows(block: ArmPredictions, flags: NDArray[np.bool_]) -> ArmPredictions:
+    """The predictions of the images whose (N,) flag is set."""
     ids = tuple(key for key, flag in zip(block.ids, flags, strict=True) if flag)
     return replace(
         block, ids=ids, groups=block.groups[flags], targets=block.targets[flags],
