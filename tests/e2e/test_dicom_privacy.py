@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from tiny_benchmark import FEW_EXPLAINED
 
 from sonobalance import api
 from sonobalance.config import Settings
@@ -41,10 +42,7 @@ TINY = {
         "backbone": "resnet10t", "image_size_px": 32, "epochs": 1, "batch_size": 16,
     },
     "evaluation": {"resamples": 100},
-    "explanation": {
-        "heavy_images": 2, "faithfulness_images": 4, "sanity_images": 2, "relabelled_images": 24,
-        "generated_images": 8, "steps": 3, "gradient_steps": 4, "resamples": 100,
-    },
+    "explanation": FEW_EXPLAINED,
 }  # fmt: skip
 
 

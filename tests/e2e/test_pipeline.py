@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_benchmark import FEW_EXPLAINED
 
 from sonobalance import api
 from sonobalance.artefacts import splits_of
@@ -37,10 +38,7 @@ TINY = {
         "backbone": "resnet10t", "image_size_px": 32, "epochs": 2, "batch_size": 16,
     },
     "evaluation": {"resamples": 200},
-    "explanation": {
-        "heavy_images": 2, "faithfulness_images": 4, "sanity_images": 2, "relabelled_images": 24,
-        "generated_images": 8, "steps": 3, "gradient_steps": 4, "resamples": 100,
-    },
+    "explanation": FEW_EXPLAINED,
 }  # fmt: skip
 FILES = ("manifest.csv", "groups.csv", "splits.csv", "predictions.csv", "evaluation.json")
 

@@ -1,5 +1,9 @@
-"""Settings of a benchmark that takes seconds on phantoms of 32 px."""
+"""Settings of a benchmark or a run that takes seconds on phantoms of 32 px."""
 
+FEW_EXPLAINED = {
+    "heavy_images": 2, "faithfulness_images": 4, "sanity_images": 2, "relabelled_images": 24,
+    "generated_images": 8, "steps": 3, "gradient_steps": 4, "resamples": 100,
+}  # fmt: skip
 TINY = {
     "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
     "gan": {
@@ -12,8 +16,5 @@ TINY = {
         "backbone": "test_resnet", "image_size_px": 32, "epochs": 1, "batch_size": 16,
     },
     "evaluation": {"resamples": 100},
-    "explanation": {
-        "heavy_images": 2, "faithfulness_images": 4, "sanity_images": 2, "relabelled_images": 24,
-        "generated_images": 8, "steps": 3, "gradient_steps": 4, "resamples": 100,
-    },
+    "explanation": FEW_EXPLAINED,
 }  # fmt: skip
