@@ -84,7 +84,11 @@ def test_an_option_of_another_command_is_not_its_own_nearest(
     ("words", "told"),
     [
         (("audit", "x"), "Expected a value for --out, but got none; see sonobalance audit --help."),
-        (("run",), "Expected a value for FOLDER, but got none"),
+        (("run",), "Expected a value for FOLDER, but got none; give it before the options"),
+        (
+            ("run", "x", "--out", "y", "--arms", "none", "nonee"),
+            "Expected a valid value for 'arms.1'",
+        ),
         (("train", "x", "--classifier.epochs"), "Expected a value for --classifier.epochs"),
         (("split", "my", "run"), "Expected nothing more, but got 'run'; put a name with spaces"),
         (("predict", "--images"), "There is no option --images; see --help."),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sonobalance import pipeline, plan, runs
-from sonobalance.config import Settings
+from sonobalance.config import GanSettings, Settings
 from sonobalance.files import write_text
 from sonobalance.runs import Stage
 
 
 def minutes_of_gan(monkeypatch, kimg, snapshot_kimg):
-    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
     settings = Settings.model_validate({
         "gan": {"image_size_px": 32, "total_kimg": 8.0, "snapshot_kimg": snapshot_kimg},
         "synthesis": {"rounds": 3, "gan_kimg_per_round": kimg},
@@ -26,8 +26,14 @@ def test_later_rounds_train_up_to_whole_snapshots(monkeypatch):
     assert minutes_of_gan(monkeypatch, 0.5, 0.5) < some
 
 
+def test_a_generator_that_also_draws_masks_costs_hardly_more():
+    plain, masks = (plan.gan_flops(GanSettings(synthesize_masks=m)) for m in (False, True))
+    for without, both in zip(plain, masks, strict=True):
+        assert without < both < 1.2 * without
+
+
 def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch):
-    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
     settings = Settings.model_validate({"gan": {"image_size_px": 32, "total_kimg": 1.0}})
 
     def minutes(generators, *arms):
@@ -42,7 +48,7 @@ def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch)
 
 
 def test_arms_on_frozen_features_cost_little(monkeypatch):
-    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
 
     def training(frozen, *arms):
         settings = Settings.model_validate({"arms": arms, "classifier": {"frozen": frozen}})
@@ -59,7 +65,7 @@ def test_arms_on_frozen_features_cost_little(monkeypatch):
     [({}, 1), ({"zoom_test": 1.2}, 2), ({"zoom_test": 1.2, "zoom_on": "lesion"}, 3)],
 )
 def test_a_second_look_costs_a_pass_and_one_more_to_find_the_lesion(monkeypatch, given, passes):
-    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
 
     def explaining(**looks):
         settings = Settings.model_validate({"classifier": looks})
@@ -69,7 +75,7 @@ def test_a_second_look_costs_a_pass_and_one_more_to_find_the_lesion(monkeypatch,
 
 
 def test_a_generator_trained_by_itself_is_announced(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda: 1e10)
+    monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
     monkeypatch.setattr(pipeline, "manifest_of", lambda _: range(100))
     stage = Stage(
         "train-gan", (), (), ("done.txt",), lambda run: write_text(run.path("done.txt"), "")

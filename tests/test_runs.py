@@ -116,6 +116,75 @@ def test_an_interrupted_stage_is_done_again_and_its_time_adds_up(source: Path, o
     assert log == ["worked", "worked"]
 
 
+def begun(out: Path, source: Path, changes: dict[str, float], stage: Stage, **given: bool) -> None:
+    runs.create(out, source, parse({"gan": changes}), "cpu").perform(stage, **given)
+
+
+def gan_stage(left: list[bool], fail: bool) -> Stage:
+    """A stage that leaves a checkpoint and notes whether it found the one before."""
+
+    def work(run: Run) -> None:
+        (run.folder / "gan").mkdir(exist_ok=True)
+        checkpoint = run.folder / "gan" / "checkpoint"
+        left.append(checkpoint.is_file())
+        checkpoint.touch()
+        if fail:
+            raise RuntimeError("killed")
+        (run.folder / "gan" / "done").touch()
+
+    return Stage("train-gan", ("gan",), (), ("gan/done",), work, longer=("gan.total_kimg",))
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"devices": 2}, True),
+        ({"nodes": 2}, True),
+        ({"total_kimg": 3.0}, True),
+        ({"total_kimg": 1.0}, False),
+        ({"total_kimg": 3.0, "alpha": 2.0}, False),
+    ],
+)
+def test_what_an_interrupted_stage_left_is_kept_where_it_works_elsewhere_or_longer(
+    source: Path, out: Path, change: dict[str, float], kept: bool
+) -> None:
+    left: list[bool] = []
+    with pytest.raises(RuntimeError, match="killed"):
+        begun(out, source, {"total_kimg": 2.0}, gan_stage(left, fail=True))
+    begun(out, source, {"total_kimg": 2.0} | change, gan_stage(left, fail=False))
+    assert left == [False, kept]
+
+
+def test_a_finished_stage_goes_on_where_it_is_to_work_longer(source: Path, out: Path) -> None:
+    left: list[bool] = []
+    stage = gan_stage(left, fail=False)
+    begun(out, source, {"total_kimg": 2.0}, stage)
+    begun(out, source, {"total_kimg": 2.0, "devices": 2}, stage)
+    assert left == [False]
+    with pytest.raises(StaleError, match=r"gan\.total_kimg changed from 2\.0 to 3\.0"):
+        begun(out, source, {"total_kimg": 3.0}, stage)
+    begun(out, source, {"total_kimg": 3.0}, stage, redo=True)
+    begun(out, source, {"total_kimg": 2.0}, stage, redo=True)
+    assert left == [False, True, False]
+
+
+def test_of_a_run_that_a_gan_starts_from_its_generator_alone_counts(
+    source: Path, out: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    (other / "gan").mkdir(parents=True)
+    snapshot, page = other / "gan" / "snapshot.safetensors", other / "report.html"
+    snapshot.write_text("one")
+    settings = parse({"gan": {"init": str(other)}})
+    stage = Stage("copy", ("gan.init",), (), ("result.txt",), make([]).work)
+    assert runs.create(out, source, settings, "cpu").perform(stage)
+    page.write_text("later")
+    assert not runs.create(out, source, settings, "cpu").perform(stage)
+    snapshot.write_text("two")
+    with pytest.raises(StaleError, match=r"gan\.init"):
+        runs.create(out, source, settings, "cpu").perform(stage)
+
+
 def test_a_missing_input_is_named(source: Path, out: Path) -> None:
     stage = Stage("next", (), ("splits.csv",), (), lambda _: None)
     with pytest.raises(InputError, match=r"splits\.csv before next"):

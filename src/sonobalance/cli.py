@@ -132,9 +132,10 @@ def _of_words(error: MissingArgumentError | UnusedCliTokensError) -> str:
     command = " ".join(("sonobalance", *(error.command_chain or ())))
     if isinstance(error, MissingArgumentError):
         name = error.argument.name if error.argument else "an option"
+        where = ""
         if error.argument and error.argument.field_info.is_positional:
-            name = name.lstrip("-").upper()
-        return f"Expected a value for {name}, but got none; see {command} --help."
+            name, where = name.lstrip("-").upper(), "give it before the options, "
+        return f"Expected a value for {name}, but got none; {where}see {command} --help."
     extra = " ".join(error.unused_tokens or ())
     return (
         f"Expected nothing more, but got {extra!r}; put a name with spaces in quotes, "

@@ -27,10 +27,17 @@ def environment() -> dict[str, Any]:
         **{name: package_version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(pages * page / 2**30, 1),
         **(_seen_by_torch() if "torch" in sys.modules else {}),
     }
+
+
+def cores() -> int:
+    """How many cores this process may use: of the machine, its affinity and its container."""
+    from joblib import cpu_count  # noqa: PLC0415 - half a second
+
+    return int(cpu_count())
 
 
 def processor() -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sonobalance import runs
 from sonobalance.arms import need_generator
-from sonobalance.artefacts import collapsed, device_of, manifest_of
+from sonobalance.artefacts import collapsed, manifest_of
 from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
@@ -119,17 +119,16 @@ def _announceable(run: Run) -> bool:
 
 
 def _announce(run: Run, stage: str) -> None:
-    """What a row of the estimate will take on the CPU, once the images are counted."""
-    from sonobalance.plan import estimate
+    """What a row of the estimate will take, once the images are counted."""
+    from sonobalance.plan import estimate, words_for
 
-    if device_of(run).type == "cpu":
-        rows = {row.stage: row for row in estimate(len(manifest_of(run)), run.settings)}
-        what = "" if stage == "together" else f" for {stage}"
-        console.print(
-            f"About {max(1, round(rows[stage].minutes))} minutes and {rows[stage].memory_gib:.1f} "
-            f"GiB of memory{what} on this machine as busy as it is now; `run --dry-run` tells what "
-            "takes how long."
-        )
+    rows = {row.stage: row for row in estimate(len(manifest_of(run)), run.settings)}
+    what = "" if stage == "together" else f" for {stage}"
+    console.print(
+        f"About {max(1, round(rows[stage].minutes))} minutes and {rows[stage].memory_gib:.1f} "
+        f"GiB of memory{what} on {words_for(run.settings)} as busy as it is now; `run --dry-run` "
+        "tells what takes how long."
+    )
 
 
 def is_run(folder: Path) -> bool:
@@ -146,12 +145,12 @@ def check_source(folder: Path) -> None:
 def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     """Print the resolved settings and an estimate of time, memory and disk; writes nothing."""
     from sonobalance.data.extent import count_images
-    from sonobalance.plan import estimate
+    from sonobalance.plan import estimate, words_for
 
     check_source(folder)
     console.print_json(settings.model_dump_json())
     table = Table(
-        "stage", "minutes", "memory GiB", "disk MiB", title="Estimate on this machine's CPU"
+        "stage", "minutes", "memory GiB", "disk MiB", title=f"Estimate on {words_for(settings)}"
     )
     for row in estimate(count_images(folder, settings.data), settings):
         table.add_row(

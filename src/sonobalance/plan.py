@@ -1,9 +1,10 @@
 """What a run will cost, before it starts: counted FLOPs over the speed of this machine.
 
-Each network's FLOPs are counted by one forward pass; this machine's speed is measured by one
-second of a typical convolution. `SHARE_OF_BOUND` says what share of that bare speed the real loops
-reach; it and the seconds per image of the other stages are those of runs on BUSI such as
-`docs/results/busi-run.json`. The estimate is meant to be right within a factor of two.
+Each network's FLOPs are counted by one forward pass; the speed of this machine's CPU or GPU is
+measured by one second of a typical convolution. `SHARE_OF_BOUND` says what share of that bare speed
+the real loops reach; it and the seconds per image of the other stages are those of runs of CPUs on
+BUSI such as `docs/results/busi-run.json`. On a CPU the estimate is meant to be right within a
+factor of two; on a GPU nobody has compared it with a run.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonobalance.arms import TREATMENTS, arms_of, need_generator
+from sonobalance.artefacts import device_for
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import Arm, ClassifierSettings, GanSettings, Settings
 from sonobalance.enlarging import enlarges
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
-from sonobalance.gan.networks import Encoder
-from sonobalance.gan.snapshot import make_generator
+from sonobalance.gan.snapshot import make_encoder, make_generator
 from sonobalance.synthesis.enlarger import Enlarger
 
 SHARE_OF_BOUND = {"gan": 0.55, "frozen": 0.4, "classifier": 0.4, "inference": 0.2}
@@ -47,8 +48,8 @@ class Cost:
 
 
 def estimate(images: int, settings: Settings) -> list[Cost]:
-    """The cost of the expensive stages and their sum, for so many images, on this machine's CPU."""
-    speed = convolution_flops_per_second()
+    """The cost of the expensive stages and their sum, for so many images, where they would run."""
+    speed = convolution_flops_per_second(device_for(settings))
     train = images * (1 - settings.split.test_fraction - settings.split.val_fraction)
     costs = [
         Cost("audit", images * AUDIT_SECONDS_PER_IMAGE / 60, BASE_MEMORY_GIB, 5),
@@ -67,23 +68,33 @@ def minutes_of_units(
     images: int, settings: Settings, *, generators: int, arms: Sequence[Arm]
 ) -> float:
     """What so many generators with their synthesis and a classifier of each arm take together."""
-    speed = convolution_flops_per_second()
+    speed = convolution_flops_per_second(device_for(settings))
     train = images * (1 - 1 / settings.split.folds)
     gan = _gan(settings, speed, images).minutes if generators else 0.0
     return generators * gan + _classifiers(settings, train, speed, arms).minutes
 
 
-def convolution_flops_per_second(seconds: float = 1.0) -> float:
-    """FLOP/s that a bare 3×3 convolution of 64 channels at 32×32 pixels reaches here."""
-    conv = nn.Conv2d(64, 64, 3, padding=1).to(memory_format=torch.channels_last)
-    images = torch.randn(16, 64, 32, 32).contiguous(memory_format=torch.channels_last)
+def words_for(settings: Settings) -> str:
+    """Which processor an estimate is of, and how far it can be trusted."""
+    if device_for(settings).type == "cpu":
+        return "this machine's CPU"
+    return "this machine's GPU (a guess: never compared with a run)"
+
+
+def convolution_flops_per_second(device: torch.device, seconds: float = 1.0) -> float:
+    """FLOP/s that a bare 3×3 convolution of 64 channels at 32×32 pixels reaches there."""
+    conv = nn.Conv2d(64, 64, 3, padding=1, device=device).to(memory_format=torch.channels_last)
+    images = torch.randn(16, 64, 32, 32, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         flops = _flops(conv, images)
-        conv(images)
+        conv(images).mean().item()  # waits for the device
         begin, rounds = time.perf_counter(), 0
         while time.perf_counter() - begin < seconds:
-            conv(images)
-            rounds += 1
+            for _ in range(10):
+                made = conv(images)
+            made.mean().item()
+            rounds += 10
     return flops * rounds / (time.perf_counter() - begin)
 
 
@@ -93,11 +104,12 @@ def gan_flops(settings: GanSettings) -> tuple[float, float]:
     A forward and backward pass counts as three forward passes.
     """
     size = settings.image_size_px
-    image, target = torch.zeros(1, 1, size, size), torch.zeros(1, dtype=torch.int64)
+    image = torch.zeros(1, settings.channels, size, size)
+    target = torch.zeros(1, dtype=torch.int64)
     generator = make_generator(settings, CLASSES)
     latent, noise = torch.randn(1, settings.latent_dim), torch.zeros(1, generator.noise_dim)
     make = _flops(generator, latent, target, noise)
-    encode = _flops(Encoder(size, settings.base_channels, settings.latent_dim), image)
+    encode = _flops(make_encoder(settings), image)
     judges = make_discriminators(settings, CLASSES).values()
     judge = sum(_flops(network, image, target) for network in judges)
     return 3 * (make + encode), 3 * make + 9 * judge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +16,12 @@ from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, remove, sha256_of, tree_digest, unwritable, write_json
+from sonobalance.gan.places import find_snapshot
 from sonobalance.layers import parse
 
 RECORD = "run.json"
 SOURCE = "@source"
+PLACES = frozenset(("gan.devices", "gan.nodes", "classifier.devices"))  # where, not what
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Stage:
             `@source` stands for the images themselves.
         writes: files it leaves; all are there exactly when it finished.
         work: does it.
+        longer: settings that say how long it works; where only these grew, it goes on from what it
+            left.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Stage:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     work: Callable[[Run], None]
+    longer: tuple[str, ...] = ()
 
 
 class Run:
@@ -71,8 +76,8 @@ class Run:
     def perform(self, stage: Stage, *, redo: bool = False, anew: bool = False) -> bool:
         """Do a stage unless it is finished and still true; returns whether work was done.
 
-        A stage that was interrupted goes on from its own checkpoints. With `anew` it is done in any
-        case.
+        A stage that was interrupted goes on from its own checkpoints, also on other devices. With
+        `anew` it is done in any case.
 
         Raises:
             InputError: a file it reads is missing.
@@ -84,10 +89,11 @@ class Run:
         if done and changes:
             if done["status"] == "finished" and not redo:
                 raise StaleError(
-                    f"{changes[0]} since {stage.name} was done in {self.folder}; "
+                    f"{next(iter(changes.values()))} since {stage.name} was done in {self.folder}; "
                     "give --redo to repeat it and what follows, or choose another --out."
                 )
-            self.forget(stage)
+            if not _only_longer(stage, done["fingerprint"], fingerprint, changes):
+                self.forget(stage)
         elif done.get("status") == "finished" and not anew and self._intact(stage):
             return False
         self._work(stage, fingerprint)
@@ -136,7 +142,7 @@ class Run:
         chosen = settings_of(stage, self.settings)
         files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
         for name, value in files.items():
-            inputs[f"the file of {name}"] = (tree_digest if value.is_dir() else sha256_of)(value)
+            inputs[f"the file of {name}"] = digest_of_setting(name, value)
         return {"settings": _plain(chosen), "inputs": inputs}
 
     def _intact(self, stage: Stage) -> bool:
@@ -255,7 +261,17 @@ def now() -> str:
 def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
     """Dotted name → value of every setting that a stage's result depends on."""
     dump = settings.model_dump()
-    return flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+    chosen = flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+    return {name: value for name, value in chosen.items() if name not in PLACES}
+
+
+def digest_of_setting(name: str, path: Path) -> str:
+    """Of the file or folder that a setting names; of a GAN, which may be a whole run, its weights.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    return tree_digest(find_snapshot(path) if name == "gan.init" else path)
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
@@ -280,20 +296,27 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
-    """What differs between two fingerprints, in words; empty when nothing does."""
+def _only_longer(
+    stage: Stage, old: dict[str, Any], new: dict[str, Any], changed: Iterable[str]
+) -> bool:
+    before, after = old["settings"], new["settings"]
+    return all(name in stage.longer and after[name] > before[name] for name in changed)
+
+
+def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str]:
+    """What differs between two fingerprints → the same in words; empty when nothing does."""
     if not old:
-        return []
+        return {}
     # a setting that came later was at what is its default now
     before, after = _plain(flat(Settings().model_dump())) | old["settings"], new["settings"]
-    words = [
-        f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
-        for name in sorted(old["settings"].keys() | after.keys())
+    words = {
+        name: f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
+        for name in sorted((old["settings"].keys() | after.keys()) - PLACES)
         if before.get(name) != after.get(name)
-    ]
+    }
     before, after = old["inputs"], new["inputs"]
-    return words + [
-        f"What is in {name} changed"
+    return words | {
+        name: f"What is in {name} changed"
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
-    ]
+    }

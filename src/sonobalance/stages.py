@@ -69,8 +69,8 @@ def _train_gan(run: Run) -> None:
     from sonobalance.data.loading import load_images
     from sonobalance.gan.features import eyes_of
     from sonobalance.gan.parallel import train_on_devices
+    from sonobalance.gan.places import folder_of
     from sonobalance.gan.train import train_gan
-    from sonobalance.gan.warm_start import folder_of
     from sonobalance.synthesis.inner import check_relatives
 
     splits, gan = splits_of(run), run.settings.gan
@@ -249,7 +249,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "train-gan", ("gan", "classifier.backbone", "classifier.weights", *PIXELS),
             ("manifest.csv", "splits.csv"),
-            ("gan/snapshot.safetensors",), _cleaned(_train_gan),
+            ("gan/snapshot.safetensors",), _cleaned(_train_gan), longer=("gan.total_kimg",),
         ),
         Stage(
             "synthesize",

@@ -122,6 +122,17 @@ def test_features_are_computed_once_and_by_content(
     np.testing.assert_array_equal(first.logits(images), other.logits(images))
 
 
+def test_the_same_weights_in_another_architecture_are_another_network(
+    make_images: Callable[..., LabelledImages], tmp_path: Path
+) -> None:
+    names = ("efficientnet_b0", "tf_efficientnet_b0")  # they pad differently
+    models = [AttentiveClassifier(name, 3, image_size_px=32).eval() for name in names]
+    models[1].load_state_dict(models[0].state_dict())
+    store, images = FeatureStore(tmp_path), make_images(4)
+    a, b = (store.features(model, images) for model in models)
+    assert not np.allclose(a, b, rtol=0.01)
+
+
 def test_another_network_or_a_damaged_store_is_not_believed(
     make_images: Callable[..., LabelledImages], tmp_path: Path
 ) -> None:

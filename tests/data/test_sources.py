@@ -113,6 +113,15 @@ def test_plain_class_folders_with_given_split_and_patients(tmp_path):
     assert manifest.records[0].patient == "test00"
 
 
+def test_another_mask_is_another_manifest(tmp_path):
+    root = busi(tmp_path)
+    before = index(root)[0]
+    (changed,) = (r for r in before if r.id == "malignant/malignant (1)")
+    draw(root / changed.masks[0], value=0)
+    after = index(root)[0]
+    assert [a.id for a, b in zip(before, after, strict=True) if a != b] == [changed.id]
+
+
 def test_masks_in_a_folder_of_their_own(tmp_path):
     for name in ("cyst", "solid"):
         for i in range(3):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tiny_benchmark import TINY
 
 from sonobalance import api
 from sonobalance.config import Settings
@@ -20,13 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning:ray"),
 ]
 STORE_BYTES = 80 * 1024 * 1024
-SMALL = {
-    "audit": {"exhaustive_up_to": 0, "shortlist_size": 2},
-    "classifier": {"backbone": "test_resnet", "image_size_px": 32, "epochs": 2, "batch_size": 8},
-    "evaluation": {"resamples": 100},
-    "arms": ["none", "focal"],
-    "device": "cpu",
-}  # fmt: skip
+SMALL = TINY | {"arms": ["none", "dual-iterative"], "device": "cpu"}
 
 
 @pytest.fixture
@@ -96,3 +91,14 @@ def test_an_unusable_unit_says_so_in_our_own_words(cluster, tmp_path: Path) -> N
     units = list(units_of(base, folds_of(base, Protocol(folds=5))[:1], ("none",)))
     with pytest.raises(InputError, match="Expected a run folder"):
         list(perform_on_cluster(units))  # never prepared
+
+
+def test_workers_that_are_lost_for_good_are_told_of_in_a_sentence() -> None:
+    from types import SimpleNamespace
+
+    from sonobalance.comparison.cluster import _sentence
+
+    lost = ray.exceptions.WorkerCrashedError()
+    told = str(_sentence(lost, SimpleNamespace(title="none seed0-fold1")))  # type: ignore[arg-type]
+    assert "finish none seed0-fold1" in told
+    assert "repeat the command" in told

@@ -167,6 +167,8 @@ def test_the_same_again_trains_nothing_and_another_arm_trains_itself_alone(
     api.benchmark(phantoms, out=finished, folds=2, seeds=2, settings=tiny(*ARMS))
     assert trained() == before
     assert json.loads((finished / "benchmark.json").read_text()) == document
+    api.benchmark(phantoms, out=finished, folds=2, seeds=1, settings=tiny(*ARMS))  # fewer seeds
+    assert trained() == before
     api.benchmark(phantoms, out=finished, folds=2, seeds=2, settings=tiny(*ARMS, "focal"))
     new = {path for path in trained() if path not in before}
     assert {path.parts[-2] for path in new} == {"focal"}

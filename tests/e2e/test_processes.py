@@ -116,10 +116,10 @@ def test_no_process_outlives_a_killed_benchmark(phantoms: Path, tmp_path: Path) 
 
 
 def spawned() -> set[int]:
-    """Processes that this one started as workers and that are alive."""
+    """Workers that are alive: children of the process that they are forked from."""
     found = set()
     for child in psutil.Process().children():
         with suppress(psutil.Error):  # it has ended meanwhile
-            if "spawn_main" in " ".join(child.cmdline()):
-                found.add(child.pid)
+            if "forkserver" in " ".join(child.cmdline()):
+                found |= {worker.pid for worker in child.children()}
     return found

@@ -6,6 +6,7 @@ import torch
 from conftest import blobs, tiny
 from torch import nn
 
+from sonobalance.errors import SettingsError
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.sampling import Sampler
@@ -42,6 +43,25 @@ def test_small_images_are_enlarged_and_native_maps_are_not(eyes):
     large = torch.nn.functional.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear")
     for a, b in zip(eyes(images), eyes.native(large), strict=True):
         assert torch.equal(a, b)
+
+
+def test_what_is_large_is_measured_as_large_as_it_is(eyes):
+    images = torch.rand(2, 1, 2 * LOOK_SIDE, 2 * LOOK_SIDE)
+    smooth = torch.nn.functional.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear")
+    assert not torch.allclose(eyes.pooled(images), eyes.pooled(smooth), atol=1e-3)
+
+
+@pytest.mark.parametrize("side", [32, 2 * LOOK_SIDE])
+def test_a_transformer_may_look(side):
+    eyes = FrozenFeatures("test_vit", side)
+    images = torch.rand(2, 1, side, side)
+    assert [(m.shape[1], m.shape[2]) for m in eyes(images)] == eyes.shapes
+    assert eyes.pooled(images).isfinite().all()
+
+
+def test_a_backbone_of_one_size_is_refused_in_a_sentence():
+    with pytest.raises(SettingsError, match="images of 64 px, and of 128, but efficientformerv2"):
+        FrozenFeatures("efficientformerv2_s0", 64)
 
 
 def test_batch_norms_are_folded_and_the_maps_stay():

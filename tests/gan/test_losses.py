@@ -138,6 +138,20 @@ def test_gradients_of_the_losses_of_images(loss):
     assert torch.autograd.gradcheck(loss, (first.requires_grad_(), second.requires_grad_()))
 
 
+def test_gradients_of_what_sees_features_or_gradients():
+    random = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 3, 4, 4, generator=random, dtype=torch.float64) for _ in range(2)]
+    first, second = (m.requires_grad_() for m in maps)
+    assert torch.autograd.gradcheck(lambda a, b: losses.perceptual_loss([a], [b]), (first, second))
+
+    def penalty(weight):
+        images = torch.linspace(-1, 1, 8, dtype=torch.float64).view(2, 1, 2, 2).requires_grad_()
+        return losses.r1_penalty((images * weight).flatten(1).sum(1).sin(), images)
+
+    weight = torch.randn(1, 1, 2, 2, generator=random, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(penalty, (weight,))
+
+
 def test_hinge_discriminator_is_the_sign_of_p_minus_q():
     """Lim & Ye 2017: D* = 1 where p > q and -1 where q > p; the loss is then 2·Σ min(p, q)."""
 

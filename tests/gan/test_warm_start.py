@@ -5,10 +5,11 @@ import torch
 from conftest import blobs, tiny
 
 from sonobalance.errors import InputError, StaleError
+from sonobalance.gan.places import find_snapshot
 from sonobalance.gan.snapshot import read_snapshot
 from sonobalance.gan.train import train_gan
 from sonobalance.gan.training import start
-from sonobalance.gan.warm_start import find_snapshot, warm_start
+from sonobalance.gan.warm_start import warm_start
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -71,8 +72,12 @@ def meant_in_place(network: nn.Module) -> list[Any]:
 
 
 def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:
-    """Transformers must be told the image size; convolutional networks do not know the word."""
-    try:
-        return create(img_size=image_size_px)
-    except TypeError:
-        return create()
+    """Transformers must be told the image size, convolutional networks do not know the word.
+
+    Where they can, they also take images of another size, as frozen features do.
+    """
+    for options in ({"img_size": image_size_px, "dynamic_img_size": True},
+                    {"img_size": image_size_px}):  # fmt: skip
+        with suppress(TypeError):
+            return create(**options)
+    return create()

@@ -68,10 +68,10 @@ class FeatureStore:
 
 
 def digest_of_features(model: AttentiveClassifier) -> str:
-    """A digest of everything that features depend on: all weights but those of the linear head."""
+    """A digest of all that features depend on: the network's name, its weights but the head's."""
     heads = (model.head, model.lesion.classify if model.lesion is not None else None)
     head = {id(value) for layer in heads if layer is not None for value in layer.parameters()}
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(f"{model.name}\n".encode())  # the same weights can be padded otherwise
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     for name in sorted(tensors):
         if id(tensors[name]) not in head:

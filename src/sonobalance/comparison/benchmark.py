@@ -11,7 +11,7 @@ from rich.live import Live
 
 from sonobalance import runs
 from sonobalance.arms import CHEAP
-from sonobalance.artefacts import device_of, manifest_of, splits_of
+from sonobalance.artefacts import manifest_of, splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.guarded import with_guarded
@@ -113,7 +113,7 @@ def _base(
     redo: bool,
 ) -> Run:
     """Index, audit and split, once for all units."""
-    split = settings.split.model_copy(update={"folds": protocol.folds, "repeats": protocol.seeds})
+    split = settings.split.model_copy(update={"folds": protocol.folds})
     shared = settings.model_copy(update={"split": split, "arms": ()})
     place = out / "base"
     place.mkdir(parents=True, exist_ok=True)
@@ -146,17 +146,17 @@ def _perform_all(
 
 
 def _announce(left: Sequence[Unit], base: Run) -> None:
-    """What is left to do, were it done here on the CPU."""
-    from sonobalance.plan import minutes_of_units  # noqa: PLC0415 - imports torch
+    """What is left to do, were it done here."""
+    from sonobalance.plan import minutes_of_units, words_for  # noqa: PLC0415 - imports torch
 
-    if left and device_of(base).type == "cpu":
+    if left:
         arms = [unit.arm for unit in left if unit.arm]
         minutes = minutes_of_units(
             len(manifest_of(base)), base.settings, generators=len(left) - len(arms), arms=arms
         )
         console.print(
             f"{len(left)} units are left: about {max(1, round(minutes))} minutes one by one on "
-            "this machine as busy as it is now."
+            f"{words_for(base.settings)} as busy as it is now."
         )
 
 

@@ -36,7 +36,7 @@ def perform_on_cluster(
         cpus_per_unit: cores that one unit is given; where the cluster has GPUs it gets one, too.
 
     Raises:
-        InputError: ray is not installed, or a unit found its input unusable.
+        InputError: ray is not installed, a unit found its input unusable, or its workers were lost.
     """
     ray = _joined_cluster()
     wants_gpu = ray.cluster_resources().get("GPU") and units and units[0].settings.device != "cpu"
@@ -54,8 +54,8 @@ def perform_on_cluster(
         (ready, *_), _ = ray.wait(list(waiting))
         try:
             ray.get(ready)
-        except ray.exceptions.RayTaskError as error:
-            raise _sentence(error) from None
+        except ray.exceptions.RayError as error:
+            raise _sentence(error, waiting[ready]) from None
         yield waiting.pop(ready)
 
 
@@ -83,7 +83,12 @@ def _joined_cluster() -> Any:
     return ray
 
 
-def _sentence(error: Any) -> Exception:
-    """Our own error as it was raised on the worker; anything else as ray tells it."""
-    cause = error.cause
-    return cause if isinstance(cause, SonobalanceError) else error
+def _sentence(error: Any, unit: Unit) -> Exception:
+    """Our own error as raised on the worker, a bug of ours as ray tells it, or a lost worker."""
+    if hasattr(error, "cause"):  # of what the task itself raised
+        return error.cause if isinstance(error.cause, SonobalanceError) else error
+    return InputError(
+        f"Expected the cluster to finish {unit.title}, but its worker was lost again and again "
+        f"({type(error).__name__}); repeat the command, which goes on where it stopped, with more "
+        "memory or --unit-cpus for each worker."
+    )

@@ -27,7 +27,7 @@ from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError
 from sonobalance.evaluation.predictions import write_predictions
 from sonobalance.files import sha256_of
-from sonobalance.gan.warm_start import folder_of
+from sonobalance.gan.places import folder_of
 from sonobalance.randomness import derive
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
+from multiprocessing.context import BaseContext
 from threading import Thread
 
 import torch
@@ -15,8 +17,14 @@ from threadpoolctl import threadpool_limits
 from sonobalance.comparison.external import External
 from sonobalance.comparison.units import Unit
 from sonobalance.comparison.work import perform
+from sonobalance.environment import cores
 from sonobalance.errors import InputError
 from sonobalance.progress import console, hide_bars
+
+IMPORTED = (  # what units work with; stages import it when they begin
+    "sonobalance.comparison.work", "sonobalance.growing", "sonobalance.gan.train",
+    "sonobalance.classify.train", "sonobalance.classify.frozen", "sonobalance.classify.predict",
+)  # fmt: skip
 
 
 def perform_in_processes(
@@ -34,10 +42,10 @@ def perform_in_processes(
     Raises:
         InputError: a process was killed, or a unit found its input unusable.
     """
-    workers = max(1, len(os.sched_getaffinity(0)) // cpus_per_unit)
+    workers = max(1, cores() // cpus_per_unit)
     left, running = list(units), dict[Future[str], Unit]()
     pool = ProcessPoolExecutor(  # a process per unit gives back all its memory, the GPU's too
-        workers, get_context("spawn"), _begin, (cpus_per_unit,), max_tasks_per_child=1
+        workers, _context(), _begin, (cpus_per_unit,), max_tasks_per_child=1
     )
     try:
         while left or running:
@@ -63,6 +71,15 @@ def _ready(left: Sequence[Unit], running: Iterable[Unit]) -> list[Unit]:
     """Those whose GAN is not still to come."""
     coming = {unit.folder for unit in (*left, *running)}
     return [unit for unit in left if unit.gan is None or unit.gan.folder not in coming]
+
+
+def _context() -> BaseContext:
+    """New processes are forked from one that has done nothing but import, which takes seconds."""
+    if sys.platform != "linux":  # elsewhere libraries of the system do not bear a fork
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*IMPORTED])
+    return context
 
 
 def _begin(threads: int) -> None:

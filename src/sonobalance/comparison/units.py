@@ -17,8 +17,8 @@ from typing import Any
 from sonobalance.arms import TREATMENTS
 from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
-from sonobalance.files import sha256_of, tree_digest
-from sonobalance.runs import Run, settings_of
+from sonobalance.files import sha256_of
+from sonobalance.runs import Run, digest_of_setting, settings_of
 from sonobalance.stages import GAN_STAGES, STAGES
 from sonobalance.version import __version__
 
@@ -117,7 +117,7 @@ def _relevant(settings: Settings, stages: tuple[str, ...]) -> dict[str, Any]:
     """The settings these stages depend on, with what is in a file in place of its path."""
     chosen = {k: v for name in stages for k, v in settings_of(STAGES[name], settings).items()}
     return {
-        name: tree_digest(value) if isinstance(value, Path) else value
+        name: digest_of_setting(name, value) if isinstance(value, Path) else value
         for name, value in chosen.items()
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from pydantic import Field, model_validator
 
 from sonobalance.config.classifier import ClassifierSettings
@@ -25,7 +26,7 @@ class Settings(Section):
 
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where tensors live.")
-    arms: tuple[Arm, ...] = Field(
+    arms: Annotated[tuple[Arm, ...], Parameter(consume_multiple=True)] = Field(
         (),
         description="What is compared; empty: `none`, `over-sampling` and the synthesis arm of the "
         "GAN objective, and for `benchmark` all but `copy-paste` and `real-class`.",

@@ -35,6 +35,7 @@ class Record:
         origin: ``real`` or ``synthetic``.
         mm_per_px: physical size of a pixel in mm; 0 where unknown.
         device: scanner by maker and model; empty where unknown.
+        masks_sha256: hex digest over names and bytes of the masks; empty without masks.
     """
 
     id: str
@@ -50,10 +51,11 @@ class Record:
     origin: Origin = "real"
     mm_per_px: float = 0.0
     device: str = ""
+    masks_sha256: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
-OPTIONAL = frozenset(("device",))  # manifests written before it was known are still read
+OPTIONAL = frozenset(("device", "masks_sha256"))  # manifests written before are still read
 
 
 @dataclass(frozen=True)
@@ -149,4 +151,5 @@ def _record(row: dict[str, str]) -> Record:
         frame=int(row["frame"]), source=row["source"], sha256=row["sha256"],
         width=int(row["width"]), height=int(row["height"]), origin=origin,
         mm_per_px=float(row["mm_per_px"]), device=row.get("device") or "",
+        masks_sha256=row.get("masks_sha256") or "",
     )  # fmt: skip

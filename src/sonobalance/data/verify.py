@@ -16,7 +16,7 @@ from sonobalance.data.manifest import Record
 from sonobalance.data.raster import says_synthetic
 from sonobalance.data.scan import exists
 from sonobalance.errors import InputError
-from sonobalance.files import sha256_of
+from sonobalance.files import digest_of, sha256_of
 from sonobalance.progress import track
 
 SYNTHETIC = (
@@ -122,6 +122,7 @@ class Verification:
             width=width,
             height=height,
             device=candidate.device,
+            masks_sha256=digest_of((m, self.root / m) for m in masks) if masks else "",
         )
 
     def _masks(

@@ -13,6 +13,7 @@ from sonobalance.classify.backbones import make_backbone
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.weights import load_backbone
 from sonobalance.config import Settings
+from sonobalance.errors import SettingsError
 from sonobalance.folding import fold_norms
 from sonobalance.randomness import torch_generator
 
@@ -46,6 +47,9 @@ class FrozenFeatures(nn.Module):
     Attributes:
         digest: SHA-256 of the weights as they were given.
         shapes: (channels, side) of each map, finest first, for images of `size`.
+
+    Raises:
+        SettingsError: the backbone cannot look at images of `size` enlarged to `LOOK_SIDE`.
     """
 
     model: Any  # a timm model, whose classes are not typed
@@ -66,15 +70,22 @@ class FrozenFeatures(nn.Module):
         self._levels = found if len(found) > 1 else [len(strides) // 2, len(strides) - 1]
         self.eval()
         noise = torch.rand(1, 3, size, size, generator=torch_generator(0, "frozen features"))
-        self.model = fold_norms(self.model, lambda network: self._maps(network, noise))
-        self.requires_grad_(False).to(memory_format=torch.channels_last)
-        with torch.no_grad():
-            maps = self(torch.zeros(1, 1, size, size))
+        try:
+            self.model = fold_norms(self.model, lambda network: self._maps(network, noise))
+            self.requires_grad_(False).to(memory_format=torch.channels_last)
+            with torch.no_grad():
+                maps = self(torch.zeros(1, 1, size, size))
+        except (AssertionError, RuntimeError):
+            raise SettingsError(
+                f"Expected `classifier.backbone` to look at generated images of {size} px, and of "
+                f"{max(size, LOOK_SIDE)}, but {name} takes images of one size alone; choose "
+                "another, such as mobilenetv2_100."
+            ) from None
         self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1] enlarged."""
-        return self.native(_resized(images) if images.shape[-1] < LOOK_SIDE else images)
+        return self.native(_enlarged(images))
 
     def native(self, images: Tensor) -> list[Tensor]:
         """The same of images as large as they are: cheaper, for what only needs sharp edges."""
@@ -88,10 +99,10 @@ class FrozenFeatures(nn.Module):
 
     @torch.no_grad()
     def pooled(self, images: Tensor) -> Tensor:
-        """(N, F) float32 pooled features of the last layer, for measuring."""
+        """(N, F) float32 pooled features of the last layer; small images are enlarged."""
         rows = []
         for part in images.split(FEATURE_BATCH):
-            maps = self.model.forward_features(self._rgb(_resized(part)))
+            maps = self.model.forward_features(self._rgb(_enlarged(part)))
             rows.append(self.model.forward_head(maps, pre_logits=True).float())
         return torch.cat(rows).flatten(1)
 
@@ -108,6 +119,8 @@ def _digest(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def _resized(images: Tensor) -> Tensor:
-    """(N, C, S, S) → (N, C, `LOOK_SIDE`, `LOOK_SIDE`)."""
+def _enlarged(images: Tensor) -> Tensor:
+    """Images (N, C, S, S) smaller than `LOOK_SIDE` enlarged to it; others as they are."""
+    if images.shape[-1] >= LOOK_SIDE:
+        return images
     return F.interpolate(images, size=(LOOK_SIDE,) * 2, mode="bilinear", align_corners=False)

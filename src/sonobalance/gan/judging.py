@@ -18,10 +18,11 @@ from sonobalance.gan.framing import refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import Ruler
 from sonobalance.gan.monitor import Health, assess
+from sonobalance.gan.places import SNAPSHOT
 from sonobalance.gan.training import Training, publish
 from sonobalance.progress import console
 
-SNAPSHOT, STATS, REPORT = "snapshot.safetensors", "stats.jsonl", "gan.json"
+STATS, REPORT = "stats.jsonl", "gan.json"
 EVALUATED_PER_CLASS = 96
 WEIGHED = 144  # about as many real and as many generated images are shown to the discriminators
 
@@ -88,7 +89,7 @@ def _worries(t: Training, balance: Balance) -> dict[str, str]:
 
 def _idle(t: Training, name: str, others: list[str]) -> str:
     return (
-        f"{name} was sure of every generated image {_lately(t)}, so that the generator followed "
+        f"{name} was sure of the images {_lately(t)}, so that the generator followed "
         f"{' and '.join(others)} alone. Should it not recover, lower `gan.discriminator_lr`."
     )
 
@@ -178,8 +179,8 @@ def _collapse(t: Training, health: Health) -> str:
 
 def _saturation(t: Training) -> str:
     return (
-        f"Every discriminator was sure of every generated image for {t.counters.low_ticks} "
-        f"snapshots, up to {t.kimg:g} kimg, so that the generator had nothing to follow{_used(t)}"
+        f"Every discriminator was sure of the images for {t.counters.low_ticks} snapshots, up to "
+        f"{t.kimg:g} kimg, so that there was nothing left to learn{_used(t)}"
     )
 
 

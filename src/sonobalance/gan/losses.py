@@ -128,8 +128,13 @@ def perceptual_loss(of_images: list[Tensor], of_reconstructed: list[Tensor]) -> 
     (N, C, h, w), one per level.
     """
     pairs = zip(of_images, of_reconstructed, strict=True)
-    gaps = [F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1) for a, b in pairs]
+    gaps = [F.normalize(_exact(a), dim=1) - F.normalize(_exact(b), dim=1) for a, b in pairs]
     return torch.stack([gap.square().sum(1).mean() for gap in gaps]).sum()
+
+
+def _exact(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def anchor_loss(images: Tensor, generated: Tensor, side_px: int = 16) -> Tensor:

@@ -22,14 +22,15 @@ from sonobalance.errors import InputError
 from sonobalance.files import append_line, keep_lines, sha256_of
 from sonobalance.gan.augment import adapt
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.judging import SNAPSHOT, STATS, breakdown, conclude, judge
+from sonobalance.gan.judging import STATS, breakdown, conclude, judge
 from sonobalance.gan.latents import encode_bank
+from sonobalance.gan.places import SNAPSHOT, find_snapshot
 from sonobalance.gan.steps import game_step, warmup_step, warmup_steps
 from sonobalance.gan.training import Counters, Training, abandon, resume, save, start
-from sonobalance.gan.warm_start import find_snapshot, warm_start
+from sonobalance.gan.warm_start import warm_start
 from sonobalance.parallel import Crew
 from sonobalance.precision import arithmetic
-from sonobalance.progress import Bar, bar
+from sonobalance.progress import Bar, bar, console
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -92,6 +93,8 @@ def train_gan(
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown, goes_on)
+        if training.crew.first and training.counters.best is not None:  # else `conclude` raises
+            console.print(training.counters.stopped or None)
     if training.crew.first:
         conclude(training, folder)
     return folder / SNAPSHOT

@@ -11,30 +11,10 @@ from torch import Tensor
 
 from sonobalance.errors import InputError
 from sonobalance.gan.discriminators import Discriminator, TwinHead
-from sonobalance.gan.judging import SNAPSHOT
 from sonobalance.gan.snapshot import read_tree
 from sonobalance.gan.training import Training
 
 ALIKE = ("image_size_px", "base_channels", "latent_dim", "synthesize_masks")
-
-
-def find_snapshot(given: Path) -> Path:
-    """The snapshot in a file, a GAN folder or a run folder.
-
-    Raises:
-        InputError: there is none.
-    """
-    for path in (given, given / SNAPSHOT, given / "gan" / SNAPSHOT):
-        if path.is_file():
-            return path
-    raise InputError(
-        f"Expected `gan.init` to be a GAN snapshot, or a folder with one, but {given} holds none."
-    )
-
-
-def folder_of(init: Path) -> Path:
-    """The GAN folder of what `gan.init` names; its `trained_on.txt` says what that GAN has seen."""
-    return find_snapshot(init).parent
 
 
 def warm_start(t: Training, path: Path) -> None:

@@ -17,7 +17,8 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import CollapseError
 from sonobalance.files import atomic, read_json, sha256_of
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.judging import REPORT, SNAPSHOT, STATS
+from sonobalance.gan.judging import REPORT, STATS
+from sonobalance.gan.places import SNAPSHOT
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.gan.train import CHECKPOINT, tick_steps, train_gan
 from sonobalance.progress import console
