@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from tiny_benchmark import FEW_EXPLAINED
 
 from sonobalance import api
 from sonobalance.artefacts import splits_of
+from sonobalance.cli import main
+from sonobalance.comparison.processes import worker_context
 from sonobalance.config import AuditSettings, Settings
 from sonobalance.data import raster
 from sonobalance.data.guard import reading_only
@@ -194,26 +195,25 @@ def test_killed_in_every_stage_it_ends_with_the_same_numbers(
     out = tmp_path / "disturbed"
     toml = tmp_path / "tiny.toml"
     toml.write_text(as_toml(TINY))
-    command = [
-        sys.executable, "-m", "sonobalance", "run", str(phantoms), "--out", str(out),
-        "--preset", "demo", "--config", str(toml),
-    ]  # fmt: skip
+    words = ["run", str(phantoms), "--out", str(out), "--preset", "demo", "--config", str(toml)]
     for name in STAGES:
-        kill_in(name, command, out)
+        kill_in(name, words, out)
+    command = [sys.executable, "-m", "sonobalance", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in FILES:
         assert (out / name).read_bytes() == (finished / name).read_bytes(), name
 
 
-def kill_in(stage: str, command: list[str], out: Path) -> None:
+def kill_in(stage: str, words: list[str], out: Path) -> None:
     """Start the command and SIGKILL it as soon as `stage` has begun (or has just ended)."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not begun(out, stage):
+    process = worker_context().Process(target=main, args=(words,))  # type: ignore[attr-defined]
+    process.start()
+    while process.is_alive() and not begun(out, stage):
         time.sleep(0.02)
     time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
 
 def begun(out: Path, stage: str) -> bool:

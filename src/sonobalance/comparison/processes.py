@@ -45,7 +45,7 @@ def perform_in_processes(
     workers = max(1, cores() // cpus_per_unit)
     left, running = list(units), dict[Future[str], Unit]()
     pool = ProcessPoolExecutor(  # a process per unit gives back all its memory, the GPU's too
-        workers, _context(), _begin, (cpus_per_unit,), max_tasks_per_child=1
+        workers, worker_context(), _begin, (cpus_per_unit,), max_tasks_per_child=1
     )
     try:
         while left or running:
@@ -73,8 +73,8 @@ def _ready(left: Sequence[Unit], running: Iterable[Unit]) -> list[Unit]:
     return [unit for unit in left if unit.gan is None or unit.gan.folder not in coming]
 
 
-def _context() -> BaseContext:
-    """New processes are forked from one that has done nothing but import, which takes seconds."""
+def worker_context() -> BaseContext:
+    """Where new processes are forked from one that has done nothing but import: it takes seconds."""
     if sys.platform != "linux":  # elsewhere libraries of the system do not bear a fork
         return get_context("spawn")
     context = get_context("forkserver")
