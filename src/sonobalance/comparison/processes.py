@@ -74,7 +74,7 @@ def _ready(left: Sequence[Unit], running: Iterable[Unit]) -> list[Unit]:
 
 
 def worker_context() -> BaseContext:
-    """Where new processes are forked from one that has done nothing but import: it takes seconds."""
+    """New processes are forked from one that has done nothing but import, which takes seconds."""
     if sys.platform != "linux":  # elsewhere libraries of the system do not bear a fork
         return get_context("spawn")
     context = get_context("forkserver")
