@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from sonobalance import pipeline, plan, runs
+from sonobalance.comparison import benchmark
 from sonobalance.config import GanSettings, Settings
 from sonobalance.files import write_text
 from sonobalance.runs import Stage
@@ -100,3 +103,18 @@ def test_a_generator_that_no_arm_wants_is_trained_without_an_estimate(tmp_path, 
     (tmp_path / "splits.csv").touch()
     pipeline.continue_run(tmp_path, "train-gan", {}, redo=False)
     assert (tmp_path / "done.txt").is_file()
+
+
+def test_what_is_left_of_a_benchmark_is_estimated_arm_by_arm(monkeypatch, capsys):
+    asked = {}
+
+    def minutes(images, _, **given):
+        asked.update(given, images=images)
+        return 42.4
+
+    monkeypatch.setattr(plan, "minutes_of_units", minutes)
+    monkeypatch.setattr(benchmark, "manifest_of", lambda _: range(100))
+    left = [SimpleNamespace(arm=arm) for arm in (None, "probe", "none", None, "probe")]
+    benchmark._announce(left, SimpleNamespace(settings=Settings(device="cpu")))
+    assert asked == {"generators": 2, "arms": ["probe", "none", "probe"], "images": 100}
+    assert "5 units are left: about 42 minutes" in " ".join(capsys.readouterr().err.split())
