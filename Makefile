@@ -26,6 +26,7 @@ docs: $(VENV)/.installed  ## regenerate what the docs take from settings and res
 	$(BIN)/python docs/make_results_table.py
 	$(BIN)/python docs/make_gates_table.py
 	$(BIN)/python docs/make_gan_table.py
+	$(BIN)/python docs/make_synthesis_table.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

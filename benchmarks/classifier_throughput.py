@@ -1,4 +1,4 @@
-"""What attention and our training loop cost beside the bare timm model, and how a benchmark grows.
+"""What attention and our training loop cost beside the bare timm model.
 
     python benchmarks/classifier_throughput.py docs/results/classifier-throughput.json
 
@@ -7,16 +7,14 @@ ratio to the bare model is taken round by round, so that a busy machine hurts th
 with the spread of the rounds. The bare loop is timed as timm leaves the model and with its strided
 depthwise convolutions in float32 (`precision.speed_up`), as ours has them: where bfloat16 is used
 they are slow. `overhead` is over the faster of both, which is named in
-`overhead_over`. Weights are random, which cost as much as learned ones; images are noise. The
-growth of a benchmark is measured on phantoms with a small network. About five minutes on an idle
-core.
+`overhead_over`. Weights are random, which cost as much as learned ones; images are noise. About
+five minutes on an idle core.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,15 +24,13 @@ import numpy as np
 import timm
 import torch
 
-from sonobalance import api
 from sonobalance.classify.learner import learn, new_learner
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.schedule import set_rates, training_mode
-from sonobalance.config import ClassifierSettings, Settings
+from sonobalance.config import ClassifierSettings
 from sonobalance.config.classifier import Attention
 from sonobalance.data.loading import LabelledImages, to_unit
-from sonobalance.data.phantoms import make_phantoms
 from sonobalance.deployment.folded import folded
 from sonobalance.environment import environment
 from sonobalance.files import write_json
@@ -68,7 +64,6 @@ def main() -> None:
         "training": compared(training_variants(images, base), given.rounds, BARE_LOOPS),
         "prediction": compared(prediction_variants(images, base), given.rounds),
         "latency_one_image": compared(prediction_variants(images.take([0]), base), given.rounds),
-        "benchmark_growth": growth(),
         "environment": environment(),
     }
     write_json(given.out, document)
@@ -197,35 +192,6 @@ def prediction_variants(images: LabelledImages, base: ClassifierSettings) -> dic
         "ours, attention, first head as partner": ours("both", partners=[base.backbone]),
         "ours, attention, mirrored too": ours("both", mirror=True),
     }
-
-
-def growth() -> list[dict[str, Any]]:
-    """Processor seconds of the units of whole benchmarks, by images and folds."""
-    rows = []
-    with tempfile.TemporaryDirectory() as place:
-        for images, folds in ((90, 2), (90, 4), (180, 2), (180, 4), (360, 2)):
-            phantoms = Path(place) / f"phantoms-{images}"
-            if not phantoms.is_dir():
-                make_phantoms(phantoms, images=images, size_px=32)
-            settings = Settings.model_validate(
-                {
-                    "classifier": {
-                        "backbone": "test_resnet", "image_size_px": 64, "epochs": 8,
-                        "patience_epochs": 8, "lesion_attention": False,
-                    },
-                    "arms": ["none"], "device": "cpu",
-                    "audit": {"exhaustive_up_to": 0, "shortlist_size": 2, "workers": 1},
-                }
-            )  # fmt: skip
-            out = Path(place) / f"{images}-{folds}"
-            api.split(api.audit(phantoms, out=out / "base", audit=settings.audit).parent)
-            began = time.process_time()
-            api.benchmark(phantoms, out=out, folds=folds, redo=True, settings=settings)
-            rows.append({"images": images, "folds": folds, "seconds": time.process_time() - began})
-    for row in rows:
-        seen = row["images"] * row["folds"]
-        row["milliseconds_per_image_and_fold"] = 1000 * row["seconds"] / seen
-    return rows
 
 
 def noise(n: int, side: int) -> LabelledImages:

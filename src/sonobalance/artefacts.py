@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from sonobalance.config import Settings
     from sonobalance.data.loading import LabelledImages
     from sonobalance.data.split import Splits
 
@@ -48,19 +47,14 @@ def groups_of(run: Run) -> dict[str, str]:
 
 
 def device_of(run: Run) -> torch.device:
-    """The device a run computes on; see `device_for`."""
-    return device_for(run.settings)
-
-
-def device_for(settings: Settings) -> torch.device:
-    """The device that these settings choose on this machine.
+    """The device a run computes on.
 
     Raises:
         InputError: CUDA is asked for and absent.
     """
     import torch
 
-    wanted = settings.device
+    wanted = run.settings.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "Expected a CUDA device for `device=cuda`, but there is none; see `doctor`."

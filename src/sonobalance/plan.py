@@ -20,7 +20,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sonobalance.arms import TREATMENTS, arms_of, need_generator
-from sonobalance.artefacts import device_for
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import Arm, ClassifierSettings, GanSettings, Settings
 from sonobalance.enlarging import enlarges
@@ -72,6 +71,12 @@ def minutes_of_units(
     train = images * (1 - 1 / settings.split.folds)
     gan = _gan(settings, speed, images).minutes if generators else 0.0
     return generators * gan + _classifiers(settings, train, speed, arms).minutes
+
+
+def device_for(settings: Settings) -> torch.device:
+    """Where it would run here: on the CPU where there is no GPU, whatever is asked for."""
+    gpu = settings.device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
 
 
 def words_for(settings: Settings) -> str:

@@ -92,7 +92,9 @@ class Run:
                     f"{next(iter(changes.values()))} since {stage.name} was done in {self.folder}; "
                     "give --redo to repeat it and what follows, or choose another --out."
                 )
-            if not _only_longer(stage, done["fingerprint"], fingerprint, changes):
+            if _only_longer(stage, done["fingerprint"], fingerprint, changes):
+                done["status"] = "started"  # its time adds up
+            else:
                 self.forget(stage)
         elif done.get("status") == "finished" and not anew and self._intact(stage):
             return False

@@ -105,7 +105,7 @@ def test_one_idle_discriminator_is_warned_of_once_and_the_training_goes_on(
     report = weighed(monkeypatch, tmp_path, [idle, good, idle, idle, good, idle, idle])
     (warning,) = report["warnings"]
     assert warning.startswith("D1 was sure of the images for 2 snapshots, up to 0.032 kimg")
-    assert "followed D2 alone" in warning
+    assert "rested on D2." in warning
     assert " ".join(capsys.readouterr().err.split()).count("D1 was sure of the") == 1
     assert not report["collapsed"]
     assert report["kimg"] == pytest.approx(0.056)

@@ -53,7 +53,7 @@ def test_what_is_large_is_measured_as_large_as_it_is(eyes):
 
 @pytest.mark.parametrize("side", [32, 2 * LOOK_SIDE])
 def test_a_transformer_may_look(side):
-    eyes = FrozenFeatures("test_vit", side)
+    eyes = FrozenFeatures("vit_tiny_patch16_224", side)
     images = torch.rand(2, 1, side, side)
     assert [(m.shape[1], m.shape[2]) for m in eyes(images)] == eyes.shapes
     assert eyes.pooled(images).isfinite().all()

@@ -74,10 +74,13 @@ def meant_in_place(network: nn.Module) -> list[Any]:
 def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:
     """Transformers must be told the image size, convolutional networks do not know the word.
 
-    Where they can, they also take images of another size, as frozen features do.
+    Those that can also take another size, as frozen features are shown, unless patches of the
+    image would be cut, which they then refuse.
     """
-    for options in ({"img_size": image_size_px, "dynamic_img_size": True},
-                    {"img_size": image_size_px}):  # fmt: skip
-        with suppress(TypeError):
-            return create(**options)
+    with suppress(TypeError):
+        model: Any = create(img_size=image_size_px, dynamic_img_size=True)
+        if not any(image_size_px % side for side in model.patch_embed.patch_size):
+            return model  # type: ignore[no-any-return]
+    with suppress(TypeError):
+        return create(img_size=image_size_px)
     return create()

@@ -11,7 +11,7 @@ from rich.live import Live
 
 from sonobalance import runs
 from sonobalance.arms import CHEAP
-from sonobalance.artefacts import manifest_of, splits_of
+from sonobalance.artefacts import device_of, manifest_of, splits_of
 from sonobalance.comparison.command import command_of
 from sonobalance.comparison.external import External, open_external
 from sonobalance.comparison.guarded import with_guarded
@@ -146,10 +146,10 @@ def _perform_all(
 
 
 def _announce(left: Sequence[Unit], base: Run) -> None:
-    """What is left to do, were it done here."""
+    """What is left to do, were it done here on the CPU; a GPU is left to the units."""
     from sonobalance.plan import minutes_of_units, words_for  # noqa: PLC0415 - imports torch
 
-    if left:
+    if left and device_of(base).type == "cpu":
         arms = [unit.arm for unit in left if unit.arm]
         minutes = minutes_of_units(
             len(manifest_of(base)), base.settings, generators=len(left) - len(arms), arms=arms

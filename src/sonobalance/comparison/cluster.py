@@ -84,11 +84,11 @@ def _joined_cluster() -> Any:
 
 
 def _sentence(error: Any, unit: Unit) -> Exception:
-    """Our own error as raised on the worker, a bug of ours as ray tells it, or a lost worker."""
+    """Our own error as raised on the worker, a bug of ours or a lost worker as ray tells it."""
     if hasattr(error, "cause"):  # of what the task itself raised
         return error.cause if isinstance(error.cause, SonobalanceError) else error
     return InputError(
-        f"Expected the cluster to finish {unit.title}, but its worker was lost again and again "
-        f"({type(error).__name__}); repeat the command, which goes on where it stopped, with more "
-        "memory or --unit-cpus for each worker."
+        f"Expected the cluster to finish {unit.title}, but ray gave up ({type(error).__name__}: "
+        "was a worker killed, or short of memory?); repeat the command, which goes on where it "
+        "stopped, with more --unit-cpus."
     )

@@ -45,7 +45,7 @@ def perform_in_processes(
     workers = max(1, cores() // cpus_per_unit)
     left, running = list(units), dict[Future[str], Unit]()
     pool = ProcessPoolExecutor(  # a process per unit gives back all its memory, the GPU's too
-        workers, worker_context(), _begin, (cpus_per_unit,), max_tasks_per_child=1
+        workers, worker_context(), _begin, (cpus_per_unit, dict(os.environ)), max_tasks_per_child=1
     )
     try:
         while left or running:
@@ -82,8 +82,9 @@ def worker_context() -> BaseContext:
     return context
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, environment: dict[str, str]) -> None:
     """A process works with so many threads, and without bars that would cross those of others."""
+    os.environ.update(environment)  # it was forked from one that may be older
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # of the linear algebra behind NumPy and scikit-learn
     hide_bars()

@@ -75,12 +75,12 @@ class FrozenFeatures(nn.Module):
             self.requires_grad_(False).to(memory_format=torch.channels_last)
             with torch.no_grad():
                 maps = self(torch.zeros(1, 1, size, size))
-        except (AssertionError, RuntimeError):
+        except (AssertionError, RuntimeError) as error:
             raise SettingsError(
                 f"Expected `classifier.backbone` to look at generated images of {size} px, and of "
-                f"{max(size, LOOK_SIDE)}, but {name} takes images of one size alone; choose "
-                "another, such as mobilenetv2_100."
-            ) from None
+                f"{max(size, LOOK_SIDE)}, but {name} cannot ({error}); choose another, such as "
+                "mobilenetv2_100."
+            ) from error
         self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
 
     def forward(self, images: Tensor) -> list[Tensor]:

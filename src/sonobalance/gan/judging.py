@@ -89,8 +89,8 @@ def _worries(t: Training, balance: Balance) -> dict[str, str]:
 
 def _idle(t: Training, name: str, others: list[str]) -> str:
     return (
-        f"{name} was sure of the images {_lately(t)}, so that the generator followed "
-        f"{' and '.join(others)} alone. Should it not recover, lower `gan.discriminator_lr`."
+        f"{name} was sure of the images {_lately(t)}, so that the game rested on "
+        f"{' and '.join(others)}. Should it not recover, lower `gan.discriminator_lr`."
     )
 
 

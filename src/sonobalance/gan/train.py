@@ -93,8 +93,9 @@ def train_gan(
         with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown, goes_on)
-        if training.crew.first and training.counters.best is not None:  # else `conclude` raises
-            console.print(training.counters.stopped or None)
+        counters = training.counters
+        if training.crew.first and counters.stopped and counters.best is not None:
+            console.print(counters.stopped)  # without a snapshot `conclude` raises it
     if training.crew.first:
         conclude(training, folder)
     return folder / SNAPSHOT

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from sonobalance.data.images import image_shape, write_png
 from sonobalance.data.manifest import Manifest, Record
-from sonobalance.files import remove
+from sonobalance.files import digest_of, remove
 from sonobalance.gan.sampling import Sampler
 from sonobalance.progress import track
 from sonobalance.synthesis.regenerate import generator_of, make_again, text_of
@@ -67,4 +67,7 @@ def with_masks(accepted: Manifest) -> Manifest:
 
 def _masked(record: Record, folder: Path) -> Record:
     mask = PurePosixPath(MASKS, PurePosixPath(record.path).relative_to(IMAGES))
-    return replace(record, masks=(str(mask),)) if (folder / mask).is_file() else record
+    if not (folder / mask).is_file():
+        return record
+    known = digest_of([(str(mask), folder / mask)])
+    return replace(record, masks=(str(mask),), masks_sha256=known)

@@ -1,0 +1,87 @@
+"""Write what synthesis was worth at each share into `docs/benchmark.md`, from `results/*.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+START, END = "<!-- synthesis -->\n", "<!-- /synthesis -->"
+GENERATORS = {
+    "busi-full-enlarged.json": "64 px, enlarged",
+    "busi-scarce-half.json": "64 px, enlarged",
+    "busi-scarce-enlarged.json": "64 px, enlarged",
+    "busi-scarce.json": "64 px, resampled",
+    "busi-scarce-128.json": "128 px, resampled, soft frames",
+    "busi-scarce-warm.json": "64 px from BUS-BRA, resampled, soft frames",
+}
+HEAD = (
+    "| malignant groups kept (images in TRAIN) | generators | trainings, advised against | "
+    "against `over-sampling`: macro-F1 | malignant recall | macro AUC | "
+    "against the best cheap arm: macro-F1 | against `single`: macro-F1 | malignant recall |\n"
+    + "|---" * 9
+    + "|\n"
+)
+DUAL = "dual-iterative"
+
+
+def levels() -> Iterator[tuple[str, dict]]:
+    """Name of the file and one level of scarcity, most images first."""
+    found = [
+        (name, level)
+        for name in GENERATORS
+        for level in json.loads((DOCS / "results" / name).read_text(encoding="utf-8"))["levels"]
+    ]
+    yield from sorted(found, key=lambda pair: -pair[1]["share"])
+
+
+def signed(value: float) -> str:
+    text = f"{abs(value):.3f}".removeprefix("0")
+    return text if text == ".000" else ("+" if value > 0 else "−") + text
+
+
+def difference(level: dict, against: str, metric: str) -> str:
+    for row in level["paired"]:
+        if (row["arm"], row["against"], row["metric"]) == (DUAL, against, metric):
+            marks = "**" if row["low"] > 0 or row["high"] < 0 else ""
+            low, high = signed(row["low"]), signed(row["high"])
+            return f"{marks}{signed(row['difference'])} ({low} to {high}){marks}"
+    return ""
+
+
+def best_cheap(level: dict) -> str:
+    """Where more cheap arms than over-sampling were trained: the best of them, chosen on TEST."""
+    for row in level["verdicts"]:
+        named = (row["arm"], row["metric"], row["question"])
+        if named == (DUAL, "macro_f1", "best cheap arm") and row["against"] != "over-sampling":
+            return f"`{row['against']}`: {difference(level, row['against'], 'macro_f1')}"
+    return ""
+
+
+def line(name: str, level: dict) -> str:
+    protocol = level["protocol"]
+    images = protocol["train_by_class"]["malignant"]
+    trainings = protocol["folds"] * protocol["seeds"]
+    refused = protocol.get("advised_against")  # the earliest results do not say
+    against = "?" if refused is None else sum(not title.startswith("single") for title in refused)
+    cells = [
+        f"[{level['share']:.0%}](results/{name}) ({images:.0f})", GENERATORS[name],
+        f"{trainings}, {against}",
+        *(difference(level, "over-sampling", m) for m in ("macro_f1", "recall_malignant")),
+        difference(level, "over-sampling", "macro_auc"), best_cheap(level),
+        *(difference(level, "single", m) for m in ("macro_f1", "recall_malignant")),
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    page = DOCS / "benchmark.md"
+    before, rest = page.read_text(encoding="utf-8").split(START)
+    _, after = rest.split(END)
+    table = HEAD + "".join(line(*pair) for pair in levels())
+    page.write_text(before + START + table + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
