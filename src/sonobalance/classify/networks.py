@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from sonobalance.classify.attention import GateMaps, Gates, apply_gates, product
-from sonobalance.classify.backbones import make_backbone
+from sonobalance.classify.backbones import make_backbone, meant_in_place
 from sonobalance.classify.layout import MapLayout, TargetLayer, find_layouts, last_features
 from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.classify.zoom import Part, lesion_centres, middles, on_grid
@@ -116,6 +116,11 @@ class AttentiveClassifier(nn.Module):
             for name in partners
         )  # fmt: skip
         self.to(memory_format=torch.channels_last)
+
+    @cached_property
+    def overwriting(self) -> list[Any]:
+        """Modules that may overwrite their input; looked for once, as that takes milliseconds."""
+        return meant_in_place(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 1, S, S) float32 in [-1, 1] → (N, K) logits."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 
-from sonobalance.classify.backbones import meant_in_place
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.folding import fold_norms
 from sonobalance.randomness import torch_generator
@@ -24,6 +23,6 @@ def folded(model: AttentiveClassifier, image_size_px: int) -> AttentiveClassifie
         1, 1, image_size_px, image_size_px, generator=torch_generator(0, "folded")
     ).to(model.mean.device) * 2 - 1  # fmt: skip
     fast = fold_norms(model, lambda network: [network(noise)])
-    for module in meant_in_place(fast):
+    for module in fast.overwriting:
         module.inplace = True
     return fast
