@@ -79,8 +79,9 @@ def _sized(create: partial[nn.Module], image_size_px: int) -> nn.Module:
     """
     with suppress(TypeError):
         model: Any = create(img_size=image_size_px, dynamic_img_size=True)
-        if not any(image_size_px % side for side in model.patch_embed.patch_size):
-            return model  # type: ignore[no-any-return]
+        sides = getattr(getattr(model, "patch_embed", None), "patch_size", (1,))
+        if not any(image_size_px % side for side in sides):
+            return model
     with suppress(TypeError):
         return create(img_size=image_size_px)
     return create()
