@@ -14,6 +14,7 @@ import multiprocessing
 import queue
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -199,7 +200,8 @@ def confine(memory_mib: int) -> None:
     """Limit this process's memory, write no core, leave Ctrl-C to the service."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
+    if sys.platform != "darwin":  # which refuses such a limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
 
 
 def decode_upload(
