@@ -117,4 +117,4 @@ def test_what_is_left_of_a_benchmark_is_estimated_arm_by_arm(monkeypatch, capsys
     left = [SimpleNamespace(arm=arm) for arm in (None, "probe", "none", None, "probe")]
     benchmark._announce(left, SimpleNamespace(settings=Settings(device="cpu")))
     assert asked == {"generators": 2, "arms": ["probe", "none", "probe"], "images": 100}
-    assert "5 units are left: about 42 minutes" in " ".join(capsys.readouterr().err.split())
+    assert "Units left: 5, about 42 minutes one by one" in " ".join(capsys.readouterr().err.split())

@@ -15,6 +15,7 @@ from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.progress import console
+from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 
@@ -122,10 +123,10 @@ def _announce(run: Run, stage: str) -> None:
     """What a row of the estimate will take, once the images are counted."""
     from sonobalance.plan import estimate, words_for
 
-    rows = {row.stage: row for row in estimate(len(manifest_of(run)), run.settings)}
+    row = {cost.stage: cost for cost in estimate(len(manifest_of(run)), run.settings)}[stage]
     what = "" if stage == "together" else f" for {stage}"
     console.print(
-        f"About {max(1, round(rows[stage].minutes))} minutes and {rows[stage].memory_gib:.1f} "
+        f"About {plural(max(1, round(row.minutes)), 'minute')} and {row.memory_gib:.1f} "
         f"GiB of memory{what} on {words_for(run.settings)} as busy as it is now; `run --dry-run` "
         "tells what takes how long."
     )

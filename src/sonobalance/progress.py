@@ -23,12 +23,14 @@ def hide_bars() -> None:
 class Bar:
     """A running bar; `advance` moves it and may show a short note such as a loss."""
 
-    def __init__(self, progress: Progress, task: int) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, progress: Progress, task: int, done: float) -> None:
+        self._progress, self._task, self._done = progress, task, done
 
     def advance(self, n: float = 1, note: str = "") -> None:
         """Move by `n` units and show `note` behind the bar."""
-        self._progress.update(self._task, advance=n, note=note)  # type: ignore[arg-type]
+        self._done += n
+        done = round(self._done, 6)  # thirds of a unit add up to it
+        self._progress.update(self._task, completed=done, note=note)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -43,7 +45,8 @@ def bar(title: str, total: float, done: float = 0) -> Iterator[Bar]:
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=console, refresh_per_second=2, disable=not shown) as progress:
-        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))  # type: ignore[arg-type]
+        task = progress.add_task(title, total=total, completed=done, note="")  # type: ignore[arg-type]
+        yield Bar(progress, task, done)
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:

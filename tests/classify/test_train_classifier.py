@@ -222,3 +222,10 @@ def test_synthetic_images_cost_no_extra_steps(tmp_path, make_images, small_setti
     shown = {key for ids in seen for key in ids}
     assert shown & set(synthetic.ids)
     assert shown & set(train.ids)
+
+
+def test_batches_of_an_epoch_add_up_to_it_in_the_bar(capsys):
+    with bar("training", 2) as shown:
+        for _ in range(6):
+            shown.advance(1 / 3)
+    assert "2/2" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def finished(watched: tuple[Path, str]) -> Path:
 
 def test_what_it_will_take_is_told_before_it_starts(watched: tuple[Path, str]) -> None:
     before = watched[1].split("2/10 audit")[0]
-    assert re.search(r"About \d+ minutes and \d\.\d GiB of memory", before)
+    assert re.search(r"About \d+ minutes? and \d\.\d GiB of memory", before)
 
 
 def test_every_stage_leaves_its_files(finished: Path) -> None:

@@ -29,6 +29,7 @@ from sonobalance.evaluation.pairing import METHOD
 from sonobalance.evaluation.repeated import evaluate_repeated
 from sonobalance.pipeline import check_source
 from sonobalance.progress import console
+from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES
 
@@ -155,8 +156,8 @@ def _announce(left: Sequence[Unit], base: Run) -> None:
             len(manifest_of(base)), base.settings, generators=len(left) - len(arms), arms=arms
         )
         console.print(
-            f"{len(left)} units are left: about {max(1, round(minutes))} minutes one by one on "
-            f"{words_for(base.settings)} as busy as it is now."
+            f"Units left: {len(left)}, about {plural(max(1, round(minutes)), 'minute')} one by one "
+            f"on {words_for(base.settings)} as busy as it is now."
         )
 
 

@@ -216,6 +216,6 @@ def _nothing_to_use(t: Training, folder: Path) -> str:
     if t.counters.broken:
         return f"Expected the training in {folder} to keep to finite numbers. {stopped}"
     return (
-        f"Expected the generator in {folder} to make diverse images, but it never did. {stopped} "
-        "Give it more `autoencoder_kimg` or more images."
+        f"Expected the generator in {folder} to make diverse images, but it never did. "
+        f"{stopped}{' ' if stopped else ''}Give it more `autoencoder_kimg` or more images."
     )
