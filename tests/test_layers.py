@@ -39,6 +39,10 @@ def test_a_value_out_of_range_is_refused() -> None:
         parse({"gan": {"alpha": -1}})
 
 
+def test_an_arm_that_is_named_twice_is_one() -> None:
+    assert parse({"arms": ["none", "focal", "none"]}).arms == ("none", "focal")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Settings().seed = 1  # type: ignore[misc]

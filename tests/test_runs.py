@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -183,6 +184,47 @@ def test_of_a_run_that_a_gan_starts_from_its_generator_alone_counts(
     snapshot.write_text("two")
     with pytest.raises(StaleError, match=r"gan\.init"):
         runs.create(out, source, settings, "cpu").perform(stage)
+
+
+def test_a_file_of_a_setting_may_be_moved(source: Path, out: Path, tmp_path: Path) -> None:
+    stage = Stage("copy", ("classifier.weights",), (), ("result.txt",), make([]).work)
+
+    def performed(name: str, content: str) -> bool:
+        (tmp_path / name).write_text(content)
+        settings = parse({"classifier": {"weights": str(tmp_path / name)}})
+        return runs.create(out, source, settings, "cpu").perform(stage)
+
+    assert performed("here", "one")
+    assert not performed("there", "one")
+    with pytest.raises(StaleError, match=r"the file of classifier\.weights changed"):
+        performed("elsewhere", "two")
+
+
+def test_what_a_stage_left_beside_its_files_is_looked_after(source: Path, out: Path) -> None:
+    log: list[str] = []
+    assert runs.create(out, source, Settings(), "cpu").perform(make(log))
+    damaged = replace(make(log), whole=lambda _: False)
+    assert runs.create(out, source, Settings(), "cpu").perform(damaged)
+    assert log == ["worked", "worked"]
+
+
+def test_a_failed_benchmark_keeps_its_finished_units(tmp_path: Path, source: Path) -> None:
+    out, empty = tmp_path / "benchmark", tmp_path / "nothing"
+    unit = out / "units" / "none-seed0-fold0"
+
+    def fail(folder: Path, *, finish: bool) -> NoReturn:
+        with runs.locked(folder):
+            unit.mkdir(parents=True, exist_ok=True)
+            if finish:
+                runs.new(unit, source, Settings(), "cpu").perform(make([]))
+            raise InputError("a process was killed")
+
+    with pytest.raises(InputError, match="was killed"):
+        fail(out, finish=True)
+    assert (unit / "result.txt").is_file()
+    with pytest.raises(InputError, match="was killed"):
+        fail(empty, finish=False)
+    assert not empty.exists()
 
 
 def test_a_missing_input_is_named(source: Path, out: Path) -> None:

@@ -104,6 +104,32 @@ def large_path(record: Record) -> str:
     return f"{LARGE}/{record.label}/{Path(record.path).name}"
 
 
+def trained_whole(run: Run, arm: str) -> bool:
+    """Whether the trained classifier of an arm is there, with the weights that its page names."""
+    folder = run.path(f"classifier/{arm}")
+    page, weights = folder / "model.json", folder / "weights.safetensors"
+    known = page.is_file() and weights.is_file()
+    return known and bool(read_json(page)["weights_sha256"] == sha256_of(weights))
+
+
+def all_trained_whole(run: Run) -> bool:
+    """The same of every arm of a run."""
+    return all(trained_whole(run, arm) for arm in trained_arms(run))
+
+
+def check_synthesis(run: Run) -> None:
+    """See that what a synthesis left is whole.
+
+    Raises:
+        InputError: it was cut off.
+    """
+    if run.record["stages"].get("synthesize", {}).get("status") == "started":
+        raise InputError(
+            f"Expected the synthesis in {run.folder} to be finished, but it was cut off; run "
+            "`synthesize` again, which goes on where it stopped."
+        )
+
+
 def synthetic_of(
     run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
 ) -> LabelledImages | None:
@@ -118,6 +144,7 @@ def synthetic_of(
 
     if TREATMENTS[arm].objective is None:
         return None
+    check_synthesis(run)
     folder = run.path("synthesis")
     accepted = training_images(folder)
     if TREATMENTS[arm].one_shot or not len(accepted):

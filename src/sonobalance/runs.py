@@ -37,6 +37,7 @@ class Stage:
         work: does it.
         longer: settings that say how long it works; where only these grew, it goes on from what it
             left.
+        whole: whether what it left beside the files of `writes` is as it was.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Stage:
     writes: tuple[str, ...]
     work: Callable[[Run], None]
     longer: tuple[str, ...] = ()
+    whole: Callable[[Run], bool] = lambda _: True
 
 
 class Run:
@@ -152,7 +154,7 @@ class Run:
         return all(
             self.path(name).is_file() and sha256_of(self.path(name)) == recorded.get(name)
             for name in stage.writes
-        )
+        ) and stage.whole(self)
 
 
 def _source_digest(source: Path, settings: Settings) -> str:
@@ -201,11 +203,9 @@ def _lock(handle: IO[str], folder: Path) -> None:
 
 
 def _has_results(folder: Path) -> bool:
-    """Whether any stage of the run in this folder has finished."""
-    if not (folder / RECORD).is_file():
-        return False
-    stages = read_json(folder / RECORD)["stages"].values()
-    return any(stage["status"] == "finished" for stage in stages)
+    """Whether any stage of a run in this folder, or of a unit of its benchmark, has finished."""
+    records = (read_json(path)["stages"].values() for path in folder.rglob(RECORD))
+    return any(stage["status"] == "finished" for stages in records for stage in stages)
 
 
 def create(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:
@@ -305,6 +305,11 @@ def _only_longer(
     return all(name in stage.longer and after[name] > before[name] for name in changed)
 
 
+def _is_file(name: str, *fingerprints: dict[str, Any]) -> bool:
+    """Whether a setting names a file in all of them: what is in it counts, wherever it lies."""
+    return all(f"the file of {name}" in fingerprint["inputs"] for fingerprint in fingerprints)
+
+
 def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str]:
     """What differs between two fingerprints → the same in words; empty when nothing does."""
     if not old:
@@ -314,7 +319,7 @@ def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str]:
     words = {
         name: f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
         for name in sorted((old["settings"].keys() | after.keys()) - PLACES)
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and not _is_file(name, old, new)
     }
     before, after = old["inputs"], new["inputs"]
     return words | {

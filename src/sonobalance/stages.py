@@ -11,6 +11,7 @@ from functools import partial, wraps
 
 from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
+    all_trained_whole,
     choose_arm,
     device_of,
     groups_of,
@@ -18,6 +19,7 @@ from sonobalance.artefacts import (
     prediction_table,
     splits_of,
     trained_arms,
+    trained_whole,
 )
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, Stage, now
@@ -72,10 +74,12 @@ def _train_gan(run: Run) -> None:
     from sonobalance.gan.places import folder_of
     from sonobalance.gan.train import train_gan
     from sonobalance.synthesis.inner import check_relatives
+    from sonobalance.synthesis.targets import target_counts
 
     splits, gan = splits_of(run), run.settings.gan
     train = splits.of("train")
     check_relatives([r.label for r in train], [splits.group[r.id] for r in train])
+    target_counts(train.counts, run.settings.synthesis)  # refused now, not after an hour
     start = None if gan.init is None else folder_of(gan.init)
     if start is not None:
         check_ancestry(start, [splits.of("val"), splits.of("test")])
@@ -147,7 +151,7 @@ def _train(run: Run) -> None:
         train = load_images(splits.of("train"), size, classes, "TRAIN", outlines=outlines)
         val = load_images(splits.of("val"), size, classes, "VAL")
         for arm in trained_arms(run):
-            if run.path(f"classifier/{arm}/model.json").is_file():
+            if trained_whole(run, arm):
                 forget(run.path(f"classifier/{arm}"))  # finished before the run was interrupted
                 continue
             seen = [splits.of("train"), splits.of("val")]
@@ -262,7 +266,7 @@ STAGES: dict[str, Stage] = {
             "train", ("classifier", "arms", *PIXELS),
             ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?",
              "synthesis/enlarger.safetensors?"),
-            ("classifier/arms.json",), _cleaned(_train),
+            ("classifier/arms.json",), _cleaned(_train), whole=all_trained_whole,
         ),
         Stage(
             "predict", ("clean_marks",), ("manifest.csv", "splits.csv", "classifier/arms.json"),

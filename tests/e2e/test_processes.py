@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -91,6 +92,14 @@ def test_generators_come_first_since_they_take_longest(phantoms: Path, tmp_path:
     assert [unit.arm for unit in units] == ["none", None, "dual-iterative"]
     order = [unit.arm for unit in _longest_first(iter)(units)]
     assert order == [None, "none", "dual-iterative"]
+
+
+def test_a_unit_that_was_prepared_takes_up_other_places(phantoms: Path, tmp_path: Path) -> None:
+    unit = prepared(phantoms, tmp_path / "out")[0]
+    classifier = unit.settings.classifier.model_copy(update={"devices": 2})
+    moved = replace(unit, settings=unit.settings.model_copy(update={"classifier": classifier}))
+    prepare(moved, open_run(tmp_path / "out" / "base"))
+    assert open_run(unit.folder).settings.classifier.devices == 2
 
 
 def test_an_unusable_unit_says_so_in_our_own_words(phantoms: Path, tmp_path: Path) -> None:

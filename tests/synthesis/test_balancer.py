@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sonobalance import BalancedDataset, SyntheticBalancer, export, growing
 from sonobalance.artefacts import manifest_of
 from sonobalance.classify.features import extract_features
-from sonobalance.config import SplitSettings
+from sonobalance.config import SplitSettings, SynthesisSettings
 from sonobalance.data.images import letterbox, read_gray
 from sonobalance.data.split import make_splits
 from sonobalance.errors import InputError, LeakError, SettingsError, StaleError
@@ -98,6 +98,13 @@ def test_what_does_not_fit_together_is_refused():
         SyntheticBalancer().fit_resample([image, image], [0, 1], groups=["a"])
     with pytest.raises(InputError, match="two unrelated images of the class 'rare'"):
         SyntheticBalancer().fit_resample([image] * 3, ["rare", "usual", "usual"])
+    with pytest.raises(InputError, match="two classes at least, but all are 'a'"):
+        SyntheticBalancer().fit_resample([image] * 3, ["a"] * 3)
+    with pytest.raises(InputError, match=r"can name a folder, but got '\.\./x'"):
+        SyntheticBalancer().fit_resample([image] * 4, ["../x", "../x", "y", "y"])
+    wish = SynthesisSettings(target="counts", counts={"c": 9})
+    with pytest.raises(SettingsError, match="but got 'c'"):
+        SyntheticBalancer(synthesis=wish).fit_resample([image] * 4, ["a", "a", "b", "b"])
 
 
 @pytest.mark.parametrize("weighted", [True, False])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,23 @@ def test_names_are_busis_and_tell_synthetic_images(exported, grown):
     for row in rows:
         with Image.open(exported / row["path"]) as image:
             assert (image.info.get("synthetic") == "true") == (row["origin"] == "synthetic")
+
+
+def test_the_folder_in_which_one_stands_is_a_folder(splits, run_folder, tmp_path, monkeypatch):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    export(splits, run_folder, Path())
+    assert rows_of(tmp_path / "new")
+
+
+def test_a_synthesis_that_was_cut_off_is_not_exported(splits, run_folder, tmp_path):
+    copy = shutil.copytree(run_folder, tmp_path / "run")
+    record = json.loads((copy / "run.json").read_text())
+    record["stages"]["synthesize"] = {"status": "started"}
+    (copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="cut off; run `synthesize` again"):
+        export(splits, copy, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
 
 
 def test_all_parts_keep_synthetic_images_in_train(splits, run_folder, tmp_path):

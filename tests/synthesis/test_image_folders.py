@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sonobalance.data.images import write_png
 from sonobalance.data.manifest import Manifest, Record
@@ -51,6 +52,18 @@ def test_of_a_run_its_synthesis(tmp_path):
     listed(tmp_path / "synthesis", "manifest.csv")
     with pytest.raises(InputError, match="lists none"):
         found(tmp_path)
+
+
+def test_frames_and_archives_are_images_too(tmp_path):
+    frames = [Image.fromarray(np.full((20, 20), k, np.uint8)) for k in range(3)]
+    frames[0].save(tmp_path / "clip.tif", save_all=True, append_images=frames[1:])
+    arrays = {f"{part}_images": np.zeros((2, 20, 20), np.uint8) for part in ("train", "val")}
+    labels = {f"{part}_labels": np.zeros((2, 1), np.uint8) for part in ("train", "val")}
+    np.savez(tmp_path / "set.npz", **arrays, **labels)
+    images = find_images(tmp_path)
+    assert images.names[:3] == ("clip.tif#0", "clip.tif#1", "clip.tif#2")
+    assert images.groups[:3] == ("clip.tif",) * 3
+    assert len(images) + len(images.unreadable) > 3
 
 
 @pytest.mark.parametrize("content", [b"path,label\nx.png,a\n", b"caf\xe9,x\n", b""])

@@ -1,10 +1,12 @@
-"""Target counts and stop rules, one case each."""
+"""Target counts, stop rules and the text that names parents, one case each."""
 
 import pytest
 
 from sonobalance.config import SynthesisSettings
 from sonobalance.errors import SettingsError
+from sonobalance.gan.sampling import Parents
 from sonobalance.synthesis.ledger import Candidate, RoundRecord
+from sonobalance.synthesis.provenance import describe_parents, parent_ids
 from sonobalance.synthesis.stopping import stop_reason
 from sonobalance.synthesis.targets import target_counts
 
@@ -73,3 +75,10 @@ def test_stop_rules(rounds, reason):
 
 def test_balanced_stops_before_any_round():
     assert stop_reason([record(0)], {"benign": 0}, DEFAULT).startswith("balanced")
+
+
+def test_parents_are_read_as_they_were_written_whatever_their_names():
+    ids = ("a/p|0", "b:1", "c")
+    text = describe_parents(Parents(ids, (0.25, 0.5, 0.25)))
+    assert parent_ids(text) == ["b:1", "a/p|0", "c"]
+    assert parent_ids("") == []

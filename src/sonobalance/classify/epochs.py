@@ -69,8 +69,8 @@ def run_epoch(
 
 
 def steps_per_epoch(size: int, settings: ClassifierSettings) -> int:
-    """Into how many batches, as equal as can be, `size` images are divided."""
-    return max(1, round(size / settings.batch_size))
+    """Into how many batches of two or more, as equal as can be, `size` images are divided."""
+    return max(1, min(round(size / settings.batch_size), size // 2))
 
 
 def _learning(epoch: int, outline: int, warm: int) -> tuple[str, ...]:

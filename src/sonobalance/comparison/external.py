@@ -76,7 +76,8 @@ def open_external(source: Path, out: Path, base: Run, *, redo: bool = False) -> 
             f"Expected images in {source} that no model was trained on, but the benchmark's own "
             "images and those of its ancestors hold them all."
         )
-    key = derive(0, sha256_of(run.path("manifest.csv")), str(sorted(mapped.items())), *ids)
+    known = [sha256_of(run.path(name)) for name in ("manifest.csv", "groups.csv")]
+    key = derive(0, *known, str(sorted(mapped.items())), *ids)
     return External(run.folder, ids, mapped, len(wanted) - len(ids), f"external-{key:016x}.csv")
 
 

@@ -56,7 +56,7 @@ def perform_in_processes(
                 unit = running.pop(ended)
                 ended.result()
                 yield unit
-    except (BrokenProcessPool, torch.OutOfMemoryError):
+    except (BrokenProcessPool, BrokenPipeError, torch.OutOfMemoryError):  # the pipe: at its birth
         raise InputError(
             "Expected every process to finish its unit, but one was killed or ran out of memory; "
             "repeat the command, which goes on where it stopped, with more --unit-cpus."

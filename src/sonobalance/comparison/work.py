@@ -10,7 +10,7 @@ from sonobalance.artefacts import collapsed
 from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
-from sonobalance.files import remove
+from sonobalance.files import read_json, remove
 from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
@@ -29,6 +29,8 @@ def prepare(unit: Unit, base: Run) -> Path:
             shutil.copyfile(base.path(name), folder / name)
         unit.fold.splits.write(folder / "splits.csv")
         runs.new(folder, base.source, unit.settings, base.record["preset"]).save()
+    else:  # the same content may lie elsewhere, and be worked on by other devices
+        runs.Run(folder, unit.settings, read_json(folder / runs.RECORD)).save()
     if unit.gan:
         for name in ("gan", "synthesis"):
             _link(folder / name, unit.gan.folder / name)
@@ -63,7 +65,9 @@ def finished(unit: Unit, external: External | None = None) -> bool:
         return False
     run = runs.open_run(unit.folder)
     last = (ARM_STAGES if unit.arm else GAN_STAGES)[-1]
-    ended = run.record["stages"].get(last, {}).get("status") == "finished"
+    ended = run.record["stages"].get(last, {}).get("status") == "finished" and all(
+        (unit.folder / name).is_file() for name in STAGES[last].writes
+    )
     predicted = not (unit.arm and external) or (unit.folder / external.name).is_file()
     return (ended and predicted) or (unit.arm is None and collapsed(run))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sonobalance.config.classifier import ClassifierSettings
 from sonobalance.config.data import AuditSettings, DataSettings, SplitSettings
@@ -44,6 +44,11 @@ class Settings(Section):
     classifier: ClassifierSettings = ClassifierSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     explanation: ExplanationSettings = ExplanationSettings()
+
+    @field_validator("arms")
+    @classmethod
+    def _each_arm_once(cls, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        return tuple(dict.fromkeys(arms))
 
     @model_validator(mode="after")
     def _masks_are_not_fed_back(self) -> Settings:

@@ -149,7 +149,7 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
             f"Expected usable images in {folder}, but none of {len(found.candidates)} is."
             f"{_example(left_out)}"
         )
-    _check_names(folder, {c.label for c in found.candidates})
+    check_class_names({c.label for c in found.candidates}, f" in {folder}")
     counts = independent(records)
     for name in sorted({c.label for c in found.candidates} | set(found.classes)):
         if counts[name] < LEAST_PER_CLASS:
@@ -166,11 +166,16 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
         )
 
 
-def _check_names(folder: Path, names: set[str]) -> None:
+def check_class_names(names: set[str], where: str = "") -> None:
+    """See that classes can be folders beside each other.
+
+    Raises:
+        InputError: one cannot name a folder, or two differ by upper and lower case alone.
+    """
     for name in sorted(names):
         if not tables.is_safe(name) or re.search(r"[/\\]", name) or len(name) > LONGEST_LABEL:
             raise InputError(
-                f"Expected class names that can name a folder in {folder}, but got {name!r}; "
+                f"Expected class names that can name a folder{where}, but got {name!r}; "
                 f"use at most {LONGEST_LABEL} characters without slashes."
             )
     spellings = Counter(name.casefold() for name in names)
@@ -178,7 +183,7 @@ def _check_names(folder: Path, names: set[str]) -> None:
         sorted(n for n in names if n.casefold() == k) for k, c in spellings.items() if c > 1
     ]:
         raise InputError(
-            f"Expected classes that differ by more than upper and lower case in {folder}, "
+            f"Expected classes that differ by more than upper and lower case{where}, "
             f"but got {' and '.join(map(repr, same[0]))}; spell them alike."
         )
 

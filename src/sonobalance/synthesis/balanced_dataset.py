@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Mask
 
-from sonobalance.artefacts import as_seen, splits_of
+from sonobalance.artefacts import as_seen, check_synthesis, splits_of
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray, read_mask
 from sonobalance.data.loading import INSIDE
@@ -53,7 +53,7 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
         ids: N image ids.
 
     Raises:
-        InputError: the run lacks a file.
+        InputError: the run lacks a file, or its synthesis was cut off.
         LeakError: a synthetic image stands in VAL or TEST.
     """
 
@@ -75,6 +75,7 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
             (splits.manifest, r) for r in splits.of(part)
         ]
         if part == "train" and synthetic:
+            check_synthesis(opened)
             made = as_seen(with_masks(training_images(self._made, every_round=every_round)))
             self._images += [(made, r) for r in made]
         else:

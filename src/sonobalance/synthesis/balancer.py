@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from sonobalance.synthesis.given import Images, joined, train_set
 from sonobalance.synthesis.inner import check_relatives
 from sonobalance.synthesis.masks import samplers_in, with_masks, write_masks
 from sonobalance.synthesis.summary import Growth, training_images
+from sonobalance.synthesis.targets import target_counts
 
 
 class SyntheticBalancer:
@@ -118,7 +120,9 @@ class SyntheticBalancer:
         keys = list(train.ids) if groups is None else [str(g) for g in np.asarray(groups).tolist()]
         if len(keys) != len(train):
             raise InputError(f"Expected a group for each of {len(train)} images, got {len(keys)}.")
-        check_relatives([train.classes[k] for k in train.targets.tolist()], keys)
+        named = [train.classes[k] for k in train.targets.tolist()]
+        check_relatives(named, keys)
+        target_counts(Counter(named), settings.synthesis)  # refused before the training
         with ExitStack() as stack:
             folder = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             growth = self._grow(settings, train, real, keys, folder)

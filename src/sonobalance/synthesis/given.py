@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonobalance.data.images import letterbox
 from sonobalance.data.loading import LabelledImages, Outlines
+from sonobalance.data.sources import check_class_names
 from sonobalance.errors import InputError
 
 Images = NDArray[np.uint8]
@@ -32,7 +33,8 @@ def train_set(
             nobody drew.
 
     Raises:
-        InputError: the counts, shapes or types do not fit.
+        InputError: the counts, shapes or types do not fit, or there are no two classes whose names
+            can name folders.
     """
     if len(images) != len(labels) or len(images) == 0:
         raise InputError(
@@ -45,6 +47,9 @@ def train_set(
             )
     names = [str(label) for label in labels.tolist()]
     classes = tuple(sorted(set(names)))
+    if len(classes) < 2:
+        raise InputError(f"Expected images of two classes at least, but all are {classes[0]!r}.")
+    check_class_names(set(classes))
     targets = torch.tensor([classes.index(name) for name in names], dtype=torch.int64)
     pixels = torch.from_numpy(np.stack([letterbox(image, side) for image in images]))
     ids = tuple(f"real-{i:05d}" for i in range(len(names)))

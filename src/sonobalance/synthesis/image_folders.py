@@ -16,8 +16,9 @@ from sonobalance.artefacts import manifest_of
 from sonobalance.config import DataSettings
 from sonobalance.data.candidates import Candidate, Found
 from sonobalance.data.folders import is_mask
-from sonobalance.data.images import Gray, letterbox, read_gray
+from sonobalance.data.images import Gray, image_shape, letterbox, read_gray
 from sonobalance.data.manifest import Record, read_manifest
+from sonobalance.data.medmnist import is_archive
 from sonobalance.data.scan import RUN_FILE, exists, files_below, is_image, relative
 from sonobalance.data.sources import read_source
 from sonobalance.data.verify import verify
@@ -53,7 +54,7 @@ class FoundImages:
 
 
 def find_images(folder: Path, *, synthetic_only: bool = False) -> FoundImages:
-    """Read every image below a folder at any depth; lesion masks are left out.
+    """Read every image below a folder at any depth, with all frames; lesion masks are left out.
 
     Masks are files named `*_mask*` or in folders named `mask` or `masks`.
 
@@ -71,8 +72,12 @@ def find_images(folder: Path, *, synthetic_only: bool = False) -> FoundImages:
     files = _listed(folder) if synthetic_only else None
     if files is None:
         files = _images_below(folder)
-    names = [relative(path, folder) for path in files]
-    return _read(folder, {n: (path, 0, n) for n, path in zip(names, files, strict=True)}, {})
+    places: dict[str, Place] = {}
+    for path in files:
+        name, frames = relative(path, folder), _frames(path)
+        several = {f"{name}#{k}": (path, k, name) for k in range(frames)}
+        places |= several if frames > 1 else {name: (path, 0, name)}
+    return _read(folder, places, {})
 
 
 def find_real(source: Path, *, without: Path | None = None) -> FoundImages:
@@ -117,7 +122,16 @@ def _is_run(source: Path) -> bool:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    return [p for p in files_below(folder) if is_image(p) and not is_mask(p, folder)]
+    files = (p for p in files_below(folder) if is_image(p) or is_archive(p))
+    return [p for p in files if not is_mask(p, folder)]
+
+
+def _frames(path: Path) -> int:
+    """Images in a file; 1 where it cannot be read, as reading it then says."""
+    try:
+        return image_shape(path).frames
+    except InputError:
+        return 1
 
 
 def _indexed(source: Path) -> tuple[Iterable[Record], dict[str, str]]:

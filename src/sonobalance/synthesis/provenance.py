@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -47,8 +48,8 @@ def describe_parents(parents: Parents) -> str:
 
 
 def parent_ids(described: str) -> list[str]:
-    """The ids in `describe_parents`' text, heaviest first."""
-    return [part.rpartition(":")[0] for part in described.split("|") if part]
+    """The ids in `describe_parents`' text, heaviest first; an id may hold `|` and `:` itself."""
+    return re.findall(r"(.+?):\d\.\d{3}(?:\||$)", described)
 
 
 def identity_of(
