@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +14,12 @@ from typing import IO, Any
 from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import InputError, SonobalanceError, StaleError
-from sonobalance.files import read_json, remove, sha256_of, tree_digest, unwritable, write_json
-from sonobalance.gan.places import find_snapshot
+from sonobalance.files import read_json, remove, sha256_of, unwritable, write_json
+from sonobalance.fingerprint import changes_of, digest_of_setting, only_longer, plain, settings_of
 from sonobalance.layers import parse
 
 RECORD = "run.json"
 SOURCE = "@source"
-PLACES = frozenset(("gan.devices", "gan.nodes", "classifier.devices"))  # where, not what
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,14 @@ class Run:
         """
         fingerprint = self._fingerprint(stage)
         done = self.record["stages"].get(stage.name, {})
-        changes = _changes(done.get("fingerprint"), fingerprint)
+        changes = changes_of(done.get("fingerprint"), fingerprint)
         if done and changes:
             if done["status"] == "finished" and not redo:
                 raise StaleError(
                     f"{next(iter(changes.values()))} since {stage.name} was done in {self.folder}; "
                     "give --redo to repeat it and what follows, or choose another --out."
                 )
-            if _only_longer(stage, done["fingerprint"], fingerprint, changes):
+            if only_longer(stage, done["fingerprint"], fingerprint, changes):
                 done["status"] = "started"  # its time adds up
             else:
                 self.forget(stage)
@@ -147,7 +145,7 @@ class Run:
         files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
         for name, value in files.items():
             inputs[f"the file of {name}"] = digest_of_setting(name, value)
-        return {"settings": _plain(chosen), "inputs": inputs}
+        return {"settings": plain(chosen), "inputs": inputs}
 
     def _intact(self, stage: Stage) -> bool:
         recorded = self.record["stages"][stage.name].get("outputs", {})
@@ -258,72 +256,3 @@ def open_run(folder: Path) -> Run:
 def now() -> str:
     """The time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
-    """Dotted name → value of every setting that a stage's result depends on."""
-    dump = settings.model_dump()
-    chosen = flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
-    return {name: value for name, value in chosen.items() if name not in PLACES}
-
-
-def digest_of_setting(name: str, path: Path) -> str:
-    """Of the file or folder that a setting names; of a GAN, which may be a whole run, its weights.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    return tree_digest(find_snapshot(path) if name == "gan.init" else path)
-
-
-def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
-    value: Any = tree
-    for part in dotted.split("."):
-        value = value[part]
-    return value
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping with dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return out
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as they come back from JSON."""
-    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
-    return plain
-
-
-def _only_longer(
-    stage: Stage, old: dict[str, Any], new: dict[str, Any], changed: Iterable[str]
-) -> bool:
-    before, after = old["settings"], new["settings"]
-    return all(name in stage.longer and after[name] > before[name] for name in changed)
-
-
-def _is_file(name: str, *fingerprints: dict[str, Any]) -> bool:
-    """Whether a setting names a file in all of them: what is in it counts, wherever it lies."""
-    return all(f"the file of {name}" in fingerprint["inputs"] for fingerprint in fingerprints)
-
-
-def _changes(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str]:
-    """What differs between two fingerprints → the same in words; empty when nothing does."""
-    if not old:
-        return {}
-    # a setting that came later was at what is its default now
-    before, after = _plain(flat(Settings().model_dump())) | old["settings"], new["settings"]
-    words = {
-        name: f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
-        for name in sorted((old["settings"].keys() | after.keys()) - PLACES)
-        if before.get(name) != after.get(name) and not _is_file(name, old, new)
-    }
-    before, after = old["inputs"], new["inputs"]
-    return words | {
-        name: f"What is in {name} changed"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    }

@@ -9,8 +9,9 @@ from typing import Any
 
 from sonobalance.comparison.protocol import Protocol
 from sonobalance.config import Preset, Settings
+from sonobalance.fingerprint import flat
 from sonobalance.layers import resolve, valid_names
-from sonobalance.runs import Run, flat
+from sonobalance.runs import Run
 
 SET_ELSEWHERE = ("arms", "split.folds", "split.repeats", "split.subset_csv", "classifier.weights")
 

@@ -18,7 +18,8 @@ from sonobalance.arms import TREATMENTS
 from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
 from sonobalance.files import sha256_of
-from sonobalance.runs import Run, digest_of_setting, settings_of
+from sonobalance.fingerprint import digest_of_setting, settings_of
+from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 from sonobalance.version import __version__
 
