@@ -93,9 +93,10 @@ def measure(folder: Path, workers: int) -> dict[str, float]:
     """Index and audit a set and write the page; the load says how many jobs shared the cores."""
     wall, cpu = time.perf_counter(), time.process_time()
     manifest, _ = index_folder(folder, DataSettings())
-    found = audit(manifest, AuditSettings(workers=workers, exhaustive_up_to=0))
+    settings = AuditSettings(workers=workers, exhaustive_up_to=0)
+    found = audit(manifest, settings)
     with tempfile.TemporaryDirectory() as temporary:
-        write_audit(found, manifest, Path(temporary))
+        write_audit(found, manifest, settings, Path(temporary))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     planted = {frozenset(pair) for pair in read_json(folder / "copies.json")}
     path = {r.id: r.path for r in manifest}

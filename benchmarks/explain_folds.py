@@ -41,6 +41,7 @@ from sonobalance.explanation.explain import explain_images
 from sonobalance.explanation.localisation import RATIO
 from sonobalance.explanation.marks import read_marks
 from sonobalance.files import read_json, sha256_of, write_json
+from sonobalance.locking import RECORD
 from sonobalance.randomness import numpy_generator
 from sonobalance.runs import Run
 
@@ -116,7 +117,7 @@ def works(given: argparse.Namespace, arm: str) -> list[Work]:
 
 def fold_folders(place: Path, arm: str) -> list[Path]:
     """The folders of the arm's folds with seed 0, or the folder itself where it is a run."""
-    if (place / runs.RECORD).is_file():
+    if (place / RECORD).is_file():
         return [place]
     return sorted((place / "units").glob(f"{arm}-seed0-fold*"))
 

@@ -12,6 +12,7 @@ from sonobalance.config import Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.files import write_text
 from sonobalance.layers import parse
+from sonobalance.locking import locked
 from sonobalance.runs import Run, Stage
 
 
@@ -68,7 +69,7 @@ def test_a_further_machine_helps_without_holding_the_folder(
     stage = Stage("train-gan", (), (), ("helped",), writes("helped"))
     monkeypatch.setitem(pipeline.STAGES, "train-gan", stage)
     monkeypatch.setenv("NODE_RANK", "1")
-    with runs.locked(tmp_path):
+    with locked(tmp_path):
         pipeline.continue_run(tmp_path, "train-gan", {}, redo=False)
     assert (tmp_path / "helped").is_file()
     assert (tmp_path / "run.json").read_bytes() == before

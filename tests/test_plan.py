@@ -13,11 +13,11 @@ from sonobalance.files import write_text
 from sonobalance.runs import Stage
 
 
-def minutes_of_gan(monkeypatch, kimg, snapshot_kimg):
+def minutes_of_gan(monkeypatch, kimg, snapshot_kimg, **synthesis):
     monkeypatch.setattr(plan, "convolution_flops_per_second", lambda _: 1e10)
     settings = Settings.model_validate({
         "gan": {"image_size_px": 32, "total_kimg": 8.0, "snapshot_kimg": snapshot_kimg},
-        "synthesis": {"rounds": 3, "gan_kimg_per_round": kimg},
+        "synthesis": {"rounds": 3, "gan_kimg_per_round": kimg, **synthesis},
     })  # fmt: skip
     costs = {row.stage: row.minutes for row in plan.estimate(100, settings)}
     return costs["train-gan and synthesize"]
@@ -27,6 +27,13 @@ def test_later_rounds_train_up_to_whole_snapshots(monkeypatch):
     none, some, whole = (minutes_of_gan(monkeypatch, kimg, 2.0) for kimg in (0.0, 0.5, 2.0))
     assert none < some == pytest.approx(whole)
     assert minutes_of_gan(monkeypatch, 0.5, 0.5) < some
+
+
+def test_rounds_that_train_anew_cost_a_training_each(monkeypatch):
+    monkeypatch.setattr(plan, "SYNTHESIS_SECONDS_PER_IMAGE", 0.0)
+    once = minutes_of_gan(monkeypatch, 0.0, 2.0, enlarger_kimg=0.0)
+    fed = minutes_of_gan(monkeypatch, 0.0, 2.0, enlarger_kimg=0.0, feed_back=True)
+    assert fed == pytest.approx(3 * once)
 
 
 def test_a_generator_that_also_draws_masks_costs_hardly_more():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonobalance.arms import CHEAP, TREATMENTS, arms_of
+from sonobalance.chain import check_chain
 from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
@@ -42,8 +43,19 @@ def splits_of(run: Run) -> Splits:
 
 def groups_of(run: Run) -> dict[str, str]:
     """Image id → group, from `groups.csv`."""
+    return _column(run, "group") or {}
+
+
+def copies_of(run: Run) -> dict[str, str] | None:
+    """The same of near-duplicates alone; None where an earlier version wrote `groups.csv`."""
+    return _column(run, "copies")
+
+
+def _column(run: Run, name: str) -> dict[str, str] | None:
     with run.path("groups.csv").open(newline="", encoding="utf-8") as handle:
-        return {row["id"]: row["group"] for row in csv.DictReader(handle)}
+        rows = csv.DictReader(handle)
+        known = name in (rows.fieldnames or ())
+        return {row["id"]: row[name] for row in rows} if known else None
 
 
 def device_of(run: Run) -> torch.device:
@@ -118,16 +130,18 @@ def all_trained_whole(run: Run) -> bool:
 
 
 def check_synthesis(run: Run) -> None:
-    """See that what a synthesis left is whole.
+    """See that what a synthesis left is whole and made of today's TRAIN.
 
     Raises:
         InputError: it was cut off.
+        StaleError: the parts changed since, or the generator did.
     """
     if run.record["stages"].get("synthesize", {}).get("status") == "started":
         raise InputError(
             f"Expected the synthesis in {run.folder} to be finished, but it was cut off; run "
             "`synthesize` again, which goes on where it stopped."
         )
+    check_chain(run, ("synthesis/manifest.csv",))
 
 
 def synthetic_of(

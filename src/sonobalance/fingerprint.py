@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,13 +15,22 @@ from sonobalance.gan.places import find_snapshot
 if TYPE_CHECKING:
     from sonobalance.runs import Stage
 
-PLACES = frozenset(("gan.devices", "gan.nodes", "classifier.devices"))  # where, not what
+PLACES = frozenset(
+    (
+        "gan.devices",
+        "gan.nodes",
+        "classifier.devices",
+        "audit.workers",
+        "explanation.batch_size",
+    )
+)  # fmt: skip - where and how much at once, not what
 
 
 def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
     """Dotted name → value of every setting that a stage's result depends on."""
     dump = settings.model_dump()
-    chosen = flat({name: _lookup(dump, name) for name in ("seed", *stage.settings)})
+    names = ("seed", *stage.settings) if stage.random else stage.settings
+    chosen = flat({name: _lookup(dump, name) for name in names})
     return {name: value for name, value in chosen.items() if name not in PLACES}
 
 
@@ -31,6 +41,11 @@ def digest_of_setting(name: str, path: Path) -> str:
         InputError: there is no such file.
     """
     return tree_digest(find_snapshot(path) if name == "gan.init" else path)
+
+
+def digest_of_content(content: Any) -> str:
+    """SHA-256 of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _lookup(tree: Mapping[str, Any], dotted: str) -> Any:
@@ -76,7 +91,7 @@ def changes_of(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str
     before, after = plain(flat(Settings().model_dump())) | old["settings"], new["settings"]
     words = {
         name: f"The setting {name} changed from {before.get(name)!r} to {after.get(name)!r}"
-        for name in sorted((old["settings"].keys() | after.keys()) - PLACES)
+        for name in sorted(after.keys() - PLACES)
         if before.get(name) != after.get(name) and not _is_file(name, old, new)
     }
     before, after = old["inputs"], new["inputs"]

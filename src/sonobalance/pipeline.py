@@ -11,14 +11,17 @@ from rich.table import Table
 from sonobalance import runs
 from sonobalance.arms import need_generator
 from sonobalance.artefacts import collapsed, manifest_of
+from sonobalance.chain import follows
 from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
+from sonobalance.locking import RECORD, locked
 from sonobalance.progress import console
 from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 
+PAGE = "report"  # made anew at any time: it costs nothing
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
@@ -47,8 +50,8 @@ def begin(
 ) -> Path:
     """Do `index`, or `index` and `audit`, in a new or existing run folder."""
     check_source(folder)
-    with runs.locked(out):
-        known = runs.open_run(out).settings if (out / runs.RECORD).is_file() else None
+    with locked(out):
+        known = runs.open_run(out).settings if (out / RECORD).is_file() else None
         run = runs.create(out, folder, resolve(given=_settings(given), base=known), None)
         for name in ("index", "audit")[: 2 if stage == "audit" else 1]:
             run.perform(STAGES[name], redo=redo)
@@ -65,12 +68,11 @@ def continue_run(
     if stage == "train-gan" and _helps(run.settings):
         STAGES[stage].work(run)  # the first machine holds the folder and keeps the record
         return folder
-    with runs.locked(folder):
+    with locked(folder):
         done = run.record["stages"].get(stage, {}).get("status") == "finished"
         if stage == "train-gan" and not done and _announceable(run):
             _announce(run, "train-gan and synthesize")
-        anew = stage == "report"  # cheap, and a newer version may show more
-        run.perform(STAGES[stage], redo=redo, anew=anew)
+        run.perform(STAGES[stage], redo=redo, anew=stage == PAGE)  # a newer version may show more
     return folder
 
 
@@ -84,7 +86,7 @@ def run_all(
             f"Expected `train-gan {out} --gan.nodes {settings.gan.nodes}` on every machine but the "
             "first (NODE_RANK is not 0), which alone does the other stages; give that."
         )
-    with runs.locked(out):
+    with locked(out):
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
             if stage.name == "audit" and "audit" not in run.record["stages"]:
@@ -92,9 +94,11 @@ def run_all(
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
             if reason := _reason_to_skip(stage.name, run):
                 console.print(f"  skipped: {reason}")
+                if redo and not follows(run, stage.writes):
+                    run.forget(stage)  # it has seen images that may be VAL or TEST now
                 continue
             try:
-                if not run.perform(stage, redo=redo):
+                if not run.perform(stage, redo=redo or stage.name == PAGE):
                     console.print("  finished before, kept")
             except CollapseError as error:
                 run.forget(STAGES["synthesize"])  # of an earlier generator
@@ -134,7 +138,7 @@ def _announce(run: Run, stage: str) -> None:
 
 def is_run(folder: Path) -> bool:
     """Whether a path is a run folder."""
-    return (folder / runs.RECORD).is_file()
+    return (folder / RECORD).is_file()
 
 
 def check_source(folder: Path) -> None:

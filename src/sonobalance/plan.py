@@ -152,11 +152,10 @@ def enlarger_flops(settings: Settings) -> tuple[float, float]:
 def _gan(settings: Settings, speed: float, images: int) -> Cost:
     gan, rounds = settings.gan, settings.synthesis.rounds
     warmup, game = gan_flops(gan)
-    later = _whole_snapshots(settings.synthesis.gan_kimg_per_round, gan)
-    kimg = _whole_snapshots(gan.total_kimg, gan) + later * (rounds - 1)
-    flops = 1000 * (gan.autoencoder_kimg * warmup + kimg * game)
+    anchored, played = _kimg(settings)
+    flops = 1000 * (anchored * warmup + played * game)
     native, enlarged = frozen_flops(settings)
-    frozen = 1000 * (gan.autoencoder_kimg * native + kimg * enlarged)
+    frozen = 1000 * (anchored * native + played * enlarged)
     enlarger, seen = (1000 * settings.synthesis.enlarger_kimg * f for f in enlarger_flops(settings))
     flops, frozen = flops + enlarger, frozen + seen
     seconds = (flops / SHARE_OF_BOUND["gan"] + frozen / SHARE_OF_BOUND["frozen"]) / speed
@@ -165,6 +164,16 @@ def _gan(settings: Settings, speed: float, images: int) -> Cost:
         BASE_MEMORY_GIB + 1.2 + gan.batch_size * gan.base_channels * gan.image_size_px**2 * 4e-8
     )
     return Cost("train-gan and synthesize", seconds / 60, memory, 100)
+
+
+def _kimg(settings: Settings) -> tuple[float, float]:
+    """Thousand images of warm-up and of the game, over all rounds of the synthesis."""
+    gan, later = settings.gan, settings.synthesis.rounds - 1
+    total = _whole_snapshots(gan.total_kimg, gan)
+    if settings.synthesis.feed_back:  # each later round trains anew
+        return gan.autoencoder_kimg * (1 + later), total * (1 + later)
+    more = _whole_snapshots(settings.synthesis.gan_kimg_per_round, gan)
+    return gan.autoencoder_kimg, total + more * later
 
 
 def _whole_snapshots(kimg: float, gan: GanSettings) -> float:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from sonobalance.aside import begun, bring_back, drop_aside, put_aside, remove_left
+from sonobalance.chain import check_chain
 from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
-from sonobalance.errors import InputError, SonobalanceError, StaleError
-from sonobalance.files import read_json, remove, sha256_of, unwritable, write_json
-from sonobalance.fingerprint import changes_of, digest_of_setting, only_longer, plain, settings_of
+from sonobalance.errors import CollapseError, InputError, SonobalanceError, StaleError
+from sonobalance.files import read_json, sha256_of, write_json
+from sonobalance.fingerprint import (
+    changes_of,
+    digest_of_content,
+    digest_of_setting,
+    only_longer,
+    plain,
+    settings_of,
+)
 from sonobalance.layers import parse
+from sonobalance.locking import RECORD
 
-RECORD = "run.json"
-SOURCE = "@source"
+SOURCE, LEFT_OUT = "@source", "@left-out"
+STARTED, FINISHED = "started", "finished"
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,14 @@ class Stage:
 
     Attributes:
         name: the command's name.
-        settings: dotted names of the settings its result depends on (besides the seed).
+        settings: dotted names of the settings its result depends on.
         reads: files of the run folder it needs; a trailing `?` marks one that may be absent and
-            `@source` stands for the images themselves.
+            `@source` stands for the images themselves, `@left-out` for the files that are none.
         writes: files it leaves; all are there exactly when it finished.
         work: does it.
         longer: settings that say how long it works; where only these grew, it goes on from what it
             left.
+        random: whether it depends on the seed, too.
         whole: whether what it left beside the files of `writes` is as it was.
     """
 
@@ -44,6 +53,7 @@ class Stage:
     writes: tuple[str, ...]
     work: Callable[[Run], None]
     longer: tuple[str, ...] = ()
+    random: bool = True
     whole: Callable[[Run], bool] = lambda _: True
 
 
@@ -76,62 +86,121 @@ class Run:
     def perform(self, stage: Stage, *, redo: bool = False, anew: bool = False) -> bool:
         """Do a stage unless it is finished and still true; returns whether work was done.
 
-        A stage that was interrupted goes on from its own checkpoints, also on other devices. With
-        `anew` it is done in any case.
+        A stage that was interrupted goes on from its own checkpoints, also on other devices. What
+        `redo` is to replace is put aside until the new result is there. With `anew` the stage is
+        done in any case.
 
         Raises:
             InputError: a file it reads is missing.
-            StaleError: it finished with other settings or inputs and `redo` is False.
+            StaleError: it was done or begun with other settings or inputs and `redo` is False, or
+                what it reads does not follow from what the run holds now.
         """
         fingerprint = self._fingerprint(stage)
+        check_chain(self, stage.reads)
         done = self.record["stages"].get(stage.name, {})
+        before = done.get("before")
+        if before and not changes_of(before["fingerprint"], fingerprint):
+            bring_back(self, stage)
+            done = before
         changes = changes_of(done.get("fingerprint"), fingerprint)
         if done and changes:
-            if done["status"] == "finished" and not redo:
-                raise StaleError(
-                    f"{next(iter(changes.values()))} since {stage.name} was done in {self.folder}; "
-                    "give --redo to repeat it and what follows, or choose another --out."
-                )
-            if only_longer(stage, done["fingerprint"], fingerprint, changes):
-                done["status"] = "started"  # its time adds up
-            else:
-                self.forget(stage)
-        elif done.get("status") == "finished" and not anew and self._intact(stage):
+            self._give_way(stage, done, fingerprint, changes, redo=redo or anew)
+        elif done.get("status") == FINISHED and not anew and self._intact(stage):
+            if before:
+                self.save()
             return False
         self._work(stage, fingerprint)
         return True
 
+    def _give_way(
+        self, stage: Stage, done: dict[str, Any], fingerprint: dict[str, Any],
+        changes: dict[str, str], *, redo: bool,
+    ) -> None:  # fmt: skip
+        """What a stage left with other settings or inputs is gone on with, put aside or removed."""
+        longer = only_longer(stage, done["fingerprint"], fingerprint, changes)
+        change, finished = next(iter(changes.values())), done["status"] == FINISHED
+        if finished and not redo:
+            raise StaleError(
+                f"{change} since {stage.name} was done in {self.folder}; give --redo to repeat it "
+                "(`run` repeats what follows, too), or choose another --out."
+            )
+        if longer:
+            done["status"] = STARTED  # its time adds up
+        elif finished:
+            put_aside(self, stage)
+        elif done["status"] == STARTED and not redo and begun(self, stage):
+            raise StaleError(
+                f"{change} since {stage.name} was begun in {self.folder}; go on with what it was, "
+                "or give --redo to begin anew."
+            )
+        else:
+            remove_left(self, stage)
+            kept = {"before": done["before"]} if "before" in done else {}
+            self.record["stages"][stage.name] = kept
+
     def forget(self, stage: Stage) -> None:
         """Remove what a stage left, finished or not."""
-        for name in stage.writes:
-            remove(self.path(name.split("/")[0]))
+        remove_left(self, stage)
+        drop_aside(self, stage)
         self.record["stages"].pop(stage.name, None)
 
     def _work(self, stage: Stage, fingerprint: dict[str, Any]) -> None:
-        earlier = self.record["stages"].get(stage.name, {})
+        earlier, settings = self.record["stages"].get(stage.name, {}), self.record["settings"]
+        again = earlier.get("status") == STARTED
         entry: dict[str, Any] = {
-            "status": "started",
+            "status": STARTED,
             "started": now(),
-            "seconds": earlier.get("seconds", 0.0) if earlier.get("status") == "started" else 0.0,
+            "seconds": earlier.get("seconds", 0.0) if again else 0.0,
             "fingerprint": fingerprint,
+            "outputs": dict.fromkeys(stage.writes),
         }
+        if "before" in earlier:
+            entry["before"] = earlier["before"]
         self.record["stages"][stage.name] = entry
         self.save()
         begin, worked = time.perf_counter(), time.process_time()
-        stage.work(self)
-        entry["status"] = "finished"
+        try:
+            stage.work(self)
+        except CollapseError:
+            entry["status"] = "collapsed"
+            self._end(stage, entry)
+            raise
+        except SonobalanceError:
+            if not again and not begun(self, stage):
+                self._as_it_was(stage, entry, settings)
+            raise
+        entry["status"] = FINISHED
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)
         entry["processor_seconds"] = round(time.process_time() - worked, 2)
         entry["environment"] = environment()
         entry["peak_memory_mib"] = round(peak_memory_mib())
         entry["outputs"] = {name: sha256_of(self.path(name)) for name in stage.writes}
+        self._end(stage, entry)
+
+    def _end(self, stage: Stage, entry: dict[str, Any]) -> None:
+        """Nobody needs what was put aside any more."""
+        entry.pop("before", None)
         self.save()
+        drop_aside(self, stage)
+
+    def _as_it_was(self, stage: Stage, entry: dict[str, Any], settings: dict[str, Any]) -> None:
+        """A stage that was refused before it learnt anything leaves no trace."""
+        if "before" in entry:
+            bring_back(self, stage)
+        else:
+            self.forget(stage)
+        self.record["settings"] = settings
+        write_json(self.path(RECORD), self.record)
 
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
         inputs = {}
         for item in stage.reads:
             if item == SOURCE:
                 inputs[str(self.source)] = _source_digest(self.source, self.settings)
+                continue
+            if item == LEFT_OUT:
+                rows = self.record["skipped"]
+                inputs |= {"the list of files left out": digest_of_content(rows)} if rows else {}
                 continue
             name, optional = item.removesuffix("?"), item.endswith("?")
             if self.path(name).is_file():
@@ -159,51 +228,6 @@ def _source_digest(source: Path, settings: Settings) -> str:
     from sonobalance.data.extent import source_digest  # noqa: PLC0415 - readers are heavy
 
     return source_digest(source, settings.data)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process; the lock goes with the process, however it ends.
-
-    A folder that was empty before and got no result because of bad input is removed again.
-
-    Raises:
-        InputError: the folder cannot be written or locked, or another process works in it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a")
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    with handle:
-        _lock(handle, folder)
-        fresh = not any(path.name != ".lock" for path in folder.iterdir())
-        try:
-            yield
-        except SonobalanceError:
-            if fresh and not _has_results(folder):
-                remove(folder)
-            raise
-
-
-def _lock(handle: IO[str], folder: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            f"Another process is working in {folder}; wait for it or choose another --out."
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"The file system of {folder} cannot lock files ({error.strerror}); "
-            "choose another --out."
-        ) from None
-
-
-def _has_results(folder: Path) -> bool:
-    """Whether any stage of a run in this folder, or of a unit of its benchmark, has finished."""
-    records = (read_json(path)["stages"].values() for path in folder.rglob(RECORD))
-    return any(stage["status"] == "finished" for stages in records for stage in stages)
 
 
 def create(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:

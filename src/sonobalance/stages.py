@@ -13,6 +13,7 @@ from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
     all_trained_whole,
     choose_arm,
+    copies_of,
     device_of,
     groups_of,
     manifest_of,
@@ -22,7 +23,7 @@ from sonobalance.artefacts import (
     trained_whole,
 )
 from sonobalance.files import read_json, write_json
-from sonobalance.runs import Run, Stage, now
+from sonobalance.runs import LEFT_OUT, SOURCE, Run, Stage, now
 
 GAN_STAGES = ("train-gan", "synthesize")
 PIXELS = ("device", "clean_marks")  # settings of every stage in which a network learns
@@ -53,15 +54,18 @@ def _audit(run: Run) -> None:
     from sonobalance.reporting.audit_page import write_audit
 
     manifest = manifest_of(run)
-    write_audit(audit(manifest, run.settings.audit, run.record["skipped"]), manifest, run.folder)
+    settings = run.settings.audit
+    found = audit(manifest, settings, run.record["skipped"])
+    write_audit(found, manifest, settings, run.folder)
 
 
 def _split(run: Run) -> None:
     from sonobalance.data.folds import write_folds
     from sonobalance.data.split import make_splits
 
-    made = make_splits(manifest_of(run), groups_of(run), run.settings.split, run.settings.seed)
-    write_folds(run.path("folds.csv"), made, run.settings.split.repeats, run.settings.seed)
+    seed = run.settings.seed
+    made = make_splits(manifest_of(run), groups_of(run), run.settings.split, seed, copies_of(run))
+    write_folds(run.path("folds.csv"), made, run.settings.split.repeats, seed)
     made.write(run.path("splits.csv"))
 
 
@@ -242,10 +246,10 @@ def _cleaned(work: Callable[[Run], None]) -> Callable[[Run], None]:
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("index", ("data",), ("@source",), ("manifest.csv",), _index),
+        Stage("index", ("data",), (SOURCE,), ("manifest.csv",), _index, random=False),
         Stage(
-            "audit", ("audit",), ("manifest.csv",),
-            ("audit.json", "groups.csv", "marks.csv", "audit.html"), _audit,
+            "audit", ("audit",), ("manifest.csv", LEFT_OUT),
+            ("audit.json", "groups.csv", "marks.csv", "audit.html"), _audit, random=False,
         ),
         Stage(
             "split", ("split",), ("manifest.csv", "groups.csv"), ("splits.csv", "folds.csv"), _split
@@ -270,7 +274,7 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "predict", ("clean_marks",), ("manifest.csv", "splits.csv", "classifier/arms.json"),
-            ("predictions.csv",), _cleaned(_predict),
+            ("predictions.csv",), _cleaned(_predict), random=False,
         ),
         Stage(
             "evaluate", ("evaluation",),
@@ -283,6 +287,6 @@ STAGES: dict[str, Stage] = {
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
             ("explanation.json",), _cleaned(_explain),
         ),
-        Stage("report", (), RESULT_FILES, ("report.html",), _report),
+        Stage("report", (), RESULT_FILES, ("report.html",), _report, random=False),
     )
 }  # fmt: skip

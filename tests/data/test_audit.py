@@ -20,7 +20,7 @@ from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.sources import index_folder
 from sonobalance.files import read_json
-from sonobalance.reporting.audit_page import write_audit
+from sonobalance.reporting.audit_page import render_audit, write_audit
 
 SETTINGS = AuditSettings(workers=1)
 
@@ -84,10 +84,9 @@ def test_files_are_complete_valid_and_stable(
     phantoms: tuple[Manifest, Audit, dict[str, Any]], tmp_path: Path
 ) -> None:
     manifest, found, _ = phantoms
-    write_audit(found, manifest, tmp_path / "a")
-    write_audit(
-        audit(manifest, SETTINGS.model_copy(update={"workers": 2})), manifest, tmp_path / "b"
-    )
+    write_audit(found, manifest, SETTINGS, tmp_path / "a")
+    two = SETTINGS.model_copy(update={"workers": 2})
+    write_audit(audit(manifest, two), manifest, two, tmp_path / "b")
     names = ("audit.json", "groups.csv", "marks.csv", "audit.html")
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -122,7 +121,7 @@ def test_a_handful_of_images_is_survived(tmp_path: Path, labels: list[str]) -> N
     found = audit(manifest, SETTINGS)
     assert list(found.groups) == [r.id for r in manifest]
     assert found.metadata_guess is None or found.metadata_guess.folds >= 2
-    write_audit(found, manifest, tmp_path / "out")
+    write_audit(found, manifest, SETTINGS, tmp_path / "out")
     assert (tmp_path / "out" / "audit.html").is_file()
 
 
@@ -141,10 +140,34 @@ def test_broken_constant_and_small_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"not an image")
     write_png(tmp_path / "1.png", np.full((90, 90), 30, np.uint8))
     write_png(tmp_path / "2.png", np.random.default_rng(1).integers(0, 255, (20, 90), np.uint8))
-    skipped = [{"path": "b/odd.png", "reason": "It is empty."}]
+    skipped = [{"path": "(withheld)", "reason": "It is empty."}] * 2
     found = audit(manifest, SETTINGS, skipped)
+    assert found.as_json()["skipped"] == skipped
     kinds = {(f.kind, f.ids) for f in found.findings}
     assert {("broken", ("0",)), ("broken", ()), ("constant", ("1",)), ("tiny", ("2",))} <= kinds
+
+
+def test_what_is_not_looked_for_is_not_called_absent(tmp_path: Path) -> None:
+    manifest = tiny_set(tmp_path, ["a", "a", "b", "b"])
+    none = AuditSettings(near_duplicates=False, marks=False, workers=1)
+    write_audit(audit(manifest, none), manifest, none, tmp_path / "out")
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert page.count("not looked for") == 3
+    assert "From the burnt-in marks" not in page
+
+
+def test_a_weak_pair_of_one_patient_is_no_conflict(tmp_path: Path) -> None:
+    """Near-duplicates are conflicts whoever they show; other images of a patient are none."""
+    alike = tiny_set(tmp_path, ["a", "b", "a"])
+    one = replace(alike, records=tuple(replace(r, patient="p") for r in alike))
+    found = audit(one, SETTINGS)
+    weak = replace(found, weaker=(Pair("0", "1", 0.06, "view", ("a", "b")),))
+    page = render_audit(weak, one, SETTINGS)
+    assert "under two labels" not in page
+    same = tuple(replace(r, sha256="same" if r.id != "2" else "other") for r in one)
+    copied = audit(replace(one, records=same), SETTINGS)
+    assert copied.copies["0"] == copied.copies["1"] != copied.copies["2"]
+    assert "under two labels" in render_audit(copied, one, SETTINGS)
 
 
 def test_equal_bytes_are_exact_duplicates_even_without_the_search(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sonobalance.config import DataSettings
+from sonobalance.data.dicom import names_patient, read_tags
 from sonobalance.data.images import image_shape, read_color, read_gray
 from sonobalance.data.sources import index_folder
 from sonobalance.errors import InputError
@@ -177,6 +178,38 @@ def test_nothing_identifying_is_written(tmp_path, monkeypatch):
     assert index_folder(root, DataSettings())[0] == manifest
     monkeypatch.setenv("SONOBALANCE_PATIENT_KEY", "a secret of our own")
     assert patients.isdisjoint(r.patient for r in index_folder(root, DataSettings())[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "path", "named"),
+    [
+        ("Doe^Jane", "PAT-0001", "PAT 0001", True), ("Doe^Jane", "4711.22", "x_4711_22", True),
+        ("Doe^Jane", "4711.22", "x_4711_223", False), ("Doe^Jane", "1", "doe2", True),
+        ("LI^NA", "1", "Li_Na", True), ("LI^NA", "1", "nali", True), ("LI^NA", "7", "li", False),
+        ("Wang^Wei=王^伟", "7", "王伟b", True), ("Wang^Wei", "7", "wangler", False),
+        ("Doe^Jane", "12", "view-12", True), ("Doe^Jane", "12", "view12", False),
+        ("Doe^Jane", "12", "view_123", False), ("Doe^Jane", "12", "view_012", False),
+        ("Doe^Jane", "7", "on_1970-01-02", True), ("Anonymous", "anonymous", "anonymous", False),
+        ("", "P017", "P017_2", False), ("P017", "P017", "P017_2", False),
+    ],
+)  # fmt: skip
+def test_a_patient_is_found_in_a_path_however_the_words_are_set_apart(
+    tmp_path, name, key, path, named
+):
+    tags = {"PatientName": name, "PatientID": key, "PatientBirthDate": "19700102"}
+    if not name.isascii():
+        tags["SpecificCharacterSet"] = "ISO_IR 192"
+    read = read_tags(write(tmp_path / "a.dcm", GREY, **tags))
+    assert names_patient(f"benign/{path}/a.dcm", read) is named
+
+
+def test_of_a_set_without_names_the_studies_tell_patients_apart(tmp_path):
+    for label in ("a", "b"):
+        for i in range(3):
+            tags = {"PatientID": "ANONYMOUS", "PatientName": "De-Identified"}
+            study = {"PatientBirthDate": "", "StudyInstanceUID": f"1.2.{ord(label)}.{i}"}
+            write(tmp_path / label / f"{i}.dcm", GREY, **tags, **study)
+    assert len({r.patient for r in index_folder(tmp_path, DataSettings())[0]}) == 6
 
 
 def test_a_pseudonym_may_stand_in_a_path(tmp_path):

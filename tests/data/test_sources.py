@@ -113,6 +113,29 @@ def test_plain_class_folders_with_given_split_and_patients(tmp_path):
     assert manifest.records[0].patient == "test00"
 
 
+def test_a_pattern_that_finds_no_patient_is_refused_and_a_partial_one_is_told_of(tmp_path, capsys):
+    root = busi(tmp_path)
+    refused(root, "matches none, such as 'benign/", patient_pattern="P(d+)")
+    index(root, patient_pattern=r"(benign \(\d+\))")
+    told = " ".join(capsys.readouterr().err.split())
+    assert "finds no patient in 6 of 9 images, such as 'malignant/" in told
+
+
+@pytest.mark.parametrize("odd", ["train", "masks"])
+def test_parts_and_masks_beside_class_folders_are_no_classes(tmp_path, odd):
+    root = busi(tmp_path)
+    for i in range(3):
+        draw(root / odd / "benign" / f"{i}.png")
+    refused(root, f"folder per class in .*{odd} stands beside benign, malignant, normal; move")
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    for name in ("control", "test"):
+        for i in range(3):
+            draw(tmp_path / name / "images" / f"{name}{i}.png")
+    assert index(tmp_path)[0].counts == {"control": 3, "test": 3}
+
+
 def test_another_mask_is_another_manifest(tmp_path):
     root = busi(tmp_path)
     before = index(root)[0]

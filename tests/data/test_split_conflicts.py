@@ -41,6 +41,17 @@ def test_a_patient_with_lesions_of_two_classes_is_no_conflict(
     assert conflicting(manifest, {"p": "g", "q": "g"}) == ({"p", "q"} if conflict else set())
 
 
+def test_near_duplicates_alone_decide_what_contradicts() -> None:
+    """With the groups of near-duplicates at hand, patients neither hide nor make a conflict."""
+    rows = [("p", "a"), ("q", "b"), ("r", "b")]
+    manifest = manifest_of(*rows, patient=["1", "1", "2"])
+    together = dict.fromkeys("pqr", "g")
+    apart, near = {"p": "1", "q": "2", "r": "3"}, {"p": "1", "q": "1", "r": "2"}
+    assert conflicting(manifest, together, apart) == set()
+    assert conflicting(manifest, together, near) == {"p", "q"}
+    assert conflicting(manifest, together) == {"p", "q", "r"}
+
+
 def test_relabelling_settles_a_conflict_and_is_read_back(tmp_path: Path) -> None:
     manifest, group = conflicted()
     (tmp_path / "labels.csv").write_text("id,label\nb0,a\n")

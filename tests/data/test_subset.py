@@ -8,6 +8,7 @@ from sonobalance.config import SplitSettings
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.official import official_parts
 from sonobalance.data.relatives import in_subset
+from sonobalance.data.split import make_splits
 from sonobalance.errors import InputError
 
 FILES = {"1": "8.gif", "2": "7.png", "3": "6.png", "6": "3.png", "7": "2.png", "8": "1.png"}
@@ -55,6 +56,21 @@ def test_a_file_name_that_several_files_have_is_refused(tmp_path: Path) -> None:
             chosen(tmp_path, name, manifest=manifest)
     with pytest.raises(InputError, match="1 are unknown, first 'z'"):
         chosen(tmp_path, "z", manifest=manifest)
+
+
+def test_a_list_without_a_heading_keeps_its_first_image(tmp_path: Path) -> None:
+    table = tmp_path / "subset.csv"
+    table.write_text("7\n2\n")
+    assert set(in_subset(numbered(), table).ids) == {"7", "2"}
+
+
+def test_a_subset_without_a_class_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    images = tuple(Record(f"{c}{i}", f"{c}/{i}.png", c) for c in "abc" for i in range(9))
+    manifest, table = Manifest(images, Path()), tmp_path / "two.csv"
+    table.write_text("".join(f"{r.id}\n" for r in images if r.label != "c"))
+    settings = SplitSettings(subset_csv=table, folds=3)
+    with pytest.raises(InputError, match=r"two\.csv to name images of every class.* none of 'c'"):
+        make_splits(manifest, {r.id: r.id for r in images}, settings, 0)
 
 
 def official(tmp_path: Path, names: list[str]) -> dict[str, str]:

@@ -51,6 +51,12 @@ def test_text_stays_text_and_is_escaped():
     assert ">12</text>" in text
 
 
+def test_a_class_name_is_never_read_as_mathematics():
+    names = ["cost $5_$", "$a$", "_b"]
+    text = str(parts_figure({(name, "train"): 5 for name in names}, names))
+    assert all(f">{name}</text>" in text for name in names)
+
+
 def test_equal_data_give_equal_bytes():
     assert drawing() == drawing()
 

@@ -63,6 +63,7 @@ def test_dates_name_the_zone_only_where_it_is_utc():
 def test_metric_names_and_direction():
     assert f.metric_name("macro_f1") == "Macro-F1"
     assert f.metric_name("recall_benign") == "Recall benign"
+    assert f.metric_name("recall_BI-RADS_4A") == "Recall BI-RADS_4A"
     lower = {m.name for m in metrics_of(("benign",), 10) if not m.higher_is_better}
     assert {name for name in lower if f.lower_is_better(name)} == lower
     assert not f.lower_is_better("macro_auc")

@@ -27,6 +27,7 @@ from sonobalance.config import Arm, Preset, Settings
 from sonobalance.errors import SettingsError
 from sonobalance.evaluation.pairing import METHOD
 from sonobalance.evaluation.repeated import evaluate_repeated
+from sonobalance.locking import locked
 from sonobalance.pipeline import check_source
 from sonobalance.progress import console
 from sonobalance.reporting.formatting import plural
@@ -76,7 +77,7 @@ def run_benchmark(
     _check_arms(settings)
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
-    with runs.locked(out):
+    with locked(out):
         base = _base(folder, out, anywhere(settings), protocol, preset, redo=redo)
         folds = folds_of(base, protocol)
         units = list(units_of(base, folds, arms))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sonobalance.artefacts import groups_of, manifest_of, splits_of
+from sonobalance.artefacts import copies_of, groups_of, manifest_of, splits_of
 from sonobalance.comparison.units import Fold
 from sonobalance.config import Settings, SplitSettings
 from sonobalance.data.folds import fold_splits, repeated_folds
@@ -82,7 +82,7 @@ def _dealt(base: Run, protocol: Protocol, number: int) -> Iterator[Splits]:
         manifest = manifest_of(base)
         for name in official_fold_names(manifest, settings):
             chosen = settings.model_copy(update={"official_test_fold": name})
-            yield make_splits(manifest, groups_of(base), chosen, seed)
+            yield make_splits(manifest, groups_of(base), chosen, seed, copies_of(base))
     else:
         folds = repeated_folds(splits, protocol.seeds, seed)[number]
         for i in range(protocol.folds):

@@ -7,8 +7,6 @@ never meets an old result, and any machine that shares the folder can do any uni
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +16,7 @@ from sonobalance.arms import TREATMENTS
 from sonobalance.config import Arm, Objective, Settings
 from sonobalance.data.split import Splits
 from sonobalance.files import sha256_of
-from sonobalance.fingerprint import digest_of_setting, settings_of
+from sonobalance.fingerprint import digest_of_content, digest_of_setting, settings_of
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 from sonobalance.version import __version__
@@ -75,7 +73,7 @@ def units_of(base: Run, folds: list[Fold], arms: tuple[Arm, ...]) -> Iterator[Un
     """Every unit, fold by fold; a GAN stands before the arms that need it and is shared by them."""
     images = {"images": sha256_of(base.path("manifest.csv"))}
     for fold in folds:
-        parts = images | {"parts": _digest(_rows(fold.splits))}
+        parts = images | {"parts": digest_of_content(_rows(fold.splits))}
         gans: dict[Objective, Unit] = {}
         for arm in arms:
             objective = TREATMENTS[arm].objective
@@ -110,7 +108,7 @@ def _unit(
         "settings": _relevant(settings, ARM_STAGES if arm else GAN_STAGES),
         "version": __version__,
     }
-    name = f"{arm or f'gan-{objective}'}-{fold.name}-{_digest(content)[:10]}"
+    name = f"{arm or f'gan-{objective}'}-{fold.name}-{digest_of_content(content)[:10]}"
     return Unit(base.folder.parent / UNITS / name, fold, settings, arm, gan)
 
 
@@ -125,7 +123,3 @@ def _relevant(settings: Settings, stages: tuple[str, ...]) -> dict[str, Any]:
 
 def _rows(splits: Splits) -> list[list[str]]:
     return [[r.id, r.label, splits.part[r.id], splits.group[r.id]] for r in splits.manifest]
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

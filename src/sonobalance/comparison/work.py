@@ -11,6 +11,7 @@ from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
 from sonobalance.files import read_json, remove
+from sonobalance.locking import RECORD, locked
 from sonobalance.progress import console
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
@@ -22,7 +23,7 @@ FEATURES = "features"
 def prepare(unit: Unit, base: Run) -> Path:
     """Lay out the unit's folder, so that any machine that sees it can do the work."""
     folder = unit.folder
-    if not (folder / runs.RECORD).is_file():
+    if not (folder / RECORD).is_file():
         remove(folder)
         folder.mkdir(parents=True)
         for name in SHARED:
@@ -30,7 +31,7 @@ def prepare(unit: Unit, base: Run) -> Path:
         unit.fold.splits.write(folder / "splits.csv")
         runs.new(folder, base.source, unit.settings, base.record["preset"]).save()
     else:  # the same content may lie elsewhere, and be worked on by other devices
-        runs.Run(folder, unit.settings, read_json(folder / runs.RECORD)).save()
+        runs.Run(folder, unit.settings, read_json(folder / RECORD)).save()
     if unit.gan:
         for name in ("gan", "synthesis"):
             _link(folder / name, unit.gan.folder / name)
@@ -45,7 +46,7 @@ def perform(folder: Path, arm: str | None, external: External | None = None) -> 
     A GAN that collapses leaves its arms without synthetic images; they are trained and counted all
     the same, since dropping them would compare the arms on different folds.
     """
-    with runs.locked(folder):
+    with locked(folder):
         run = runs.open_run(folder)
         for name in ARM_STAGES if arm else GAN_STAGES:
             if not arm and collapsed(run):
@@ -61,7 +62,7 @@ def perform(folder: Path, arm: str | None, external: External | None = None) -> 
 
 def finished(unit: Unit, external: External | None = None) -> bool:
     """Whether the unit's last stage is done."""
-    if not (unit.folder / runs.RECORD).is_file():
+    if not (unit.folder / RECORD).is_file():
         return False
     run = runs.open_run(unit.folder)
     last = (ARM_STAGES if unit.arm else GAN_STAGES)[-1]

@@ -8,10 +8,7 @@ Messages never quote a tag.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonobalance.data.patients import Words, holds, identifying_words, known
 from sonobalance.data.raster import (
     Pixels,
     Shape,
@@ -35,14 +33,10 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 SUFFIXES = frozenset((".dcm", ".dicom", ".ima"))
-KEY_VARIABLE = "SONOBALANCE_PATIENT_KEY"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 FILE_META_GROUP = 2
 MAGIC = b"DICM"
 CENTIMETRES = 3  # Physical Units code, PS3.3 C.8.5.5.1.15
-PLACEHOLDERS = frozenset(
-    ("anon", "anonymous", "anonymized", "anonymised", "deidentified", "patient", "unknown")
-)
 
 
 @dataclass(frozen=True)
@@ -51,14 +45,14 @@ class Tags:
 
     Attributes:
         patient: what tells patients apart; identifying, only ever hashed.
-        identifying: lower-case words that name the patient and may not stand in a path.
+        identifying: what names the patient and may not stand in a path, each in lower-case words.
         burnt_in: whether the file says that annotation is burnt into its pixels.
         mm_per_px: size of a pixel from the region calibration, mm; 0 where unknown.
         device: maker and model of the scanner; empty where unknown or where it names the patient.
     """
 
     patient: str
-    identifying: frozenset[str]
+    identifying: frozenset[Words]
     burnt_in: bool
     mm_per_px: float
     device: str
@@ -119,53 +113,26 @@ def read_tags(path: Source) -> Tags:
     header = _header(path)
     with translated(path):
         name, key, birth, study = (
-            str(header.get(tag) or "").strip()
+            known(str(header.get(tag) or "").strip())
             for tag in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID")
         )
         burnt_in = str(header.get("BurnedInAnnotation") or "").upper() == "YES"
         removed = str(header.get("PatientIdentityRemoved") or "").upper() == "YES"
-        words = frozenset() if removed else _identifying(name, key, birth)
-        device = _device(header, _identifying(name, key, birth))
+        words = frozenset() if removed else identifying_words(name, key, birth)
+        device = _device(header, identifying_words(name, key, birth))
         return Tags(key or f"{name}{birth}" or study, words, burnt_in, _mm_per_px(header), device)
 
 
-def pseudonym(patient: str, secret: bytes) -> str:
-    """A keyed hash (BLAKE2b, 64 bits) of what identifies a patient; empty for nobody."""
-    if not patient:
-        return ""
-    known = patient.encode("utf-8", "surrogatepass")
-    return "p" + hashlib.blake2b(known, key=secret, digest_size=8).hexdigest()
-
-
-def secret_of(first: Path) -> bytes:
-    """The key of `pseudonym`: from the environment, or a digest of the first DICOM file."""
-    given = os.environ.get(KEY_VARIABLE, "").encode()
-    source = given or first.read_bytes()
-    return hashlib.blake2b(source, digest_size=32, person=b"sonobalance key").digest()
-
-
 def names_patient(path: str, tags: Tags) -> bool:
-    """Whether a path holds a word that identifies the patient."""
-    return _holds(path, tags.identifying)
+    """Whether a path holds what identifies the patient, however its words are set apart."""
+    return holds(path, tags.identifying)
 
 
-def _holds(text: str, words: frozenset[str]) -> bool:
-    return not words.isdisjoint(re.split(r"[\W_]+", text.lower()))
-
-
-def _device(header: Dataset, identifying: frozenset[str]) -> str:
+def _device(header: Dataset, identifying: frozenset[Words]) -> str:
     """Maker and model; these tags name no person, and are not kept where they do."""
     parts = (str(header.get(t) or "").strip() for t in ("Manufacturer", "ManufacturerModelName"))
     device = " ".join(part for part in parts if part)
-    return "" if _holds(device, identifying) else device
-
-
-def _identifying(name: str, key: str, birth: str) -> frozenset[str]:
-    """Words of the name, the birth date, and the id unless name and id are one pseudonym."""
-    if not name or name == key:
-        return frozenset((birth.lower(),)) - {""}
-    parts = [part.lower() for part in re.split(r"[\W_]+", name) if len(part) > 2]
-    return frozenset((*parts, birth.lower(), key.lower())) - PLACEHOLDERS - {""}
+    return "" if holds(device, identifying) else device
 
 
 def _pydicom() -> Any:

@@ -92,7 +92,19 @@ def class_folders(root: Path) -> list[Path]:
             f"Expected a folder per class in {root}, but got {', '.join(sorted(names))}; "
             "give an index CSV with the columns path, label and mask."
         )
+    if odd := sorted(f.name for f in folders if _is_part(f) or f.name.lower() in MASK_FOLDERS):
+        raise InputError(
+            f"Expected a folder per class in {root}, but {odd[0]} stands beside "
+            f"{', '.join(sorted(f.name for f in folders if f.name != odd[0]))}; move it away, or "
+            "give an index CSV with the columns path, label and mask."
+        )
     return folders
+
+
+def _is_part(folder: Path) -> bool:
+    """Whether a folder is TRAIN, VAL or TEST of a set: named so, with folders of its own."""
+    inner = {path.name.lower() for path in subfolders(folder)} - MASK_FOLDERS - IMAGE_FOLDERS
+    return folder.name.lower() in SPLIT_FOLDERS and bool(inner)
 
 
 def is_mask(path: Path, folder: Path) -> bool:

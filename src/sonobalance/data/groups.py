@@ -66,7 +66,15 @@ def group_images(manifest: Manifest, links: Iterable[tuple[str, str]]) -> dict[s
     Returns:
         Image id → group name, every image once, numbered in the manifest's order.
     """
-    sets = related(manifest)
+    return name_groups(manifest, _joined(related(manifest), links))
+
+
+def group_copies(manifest: Manifest, links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The same of linked images alone, whatever patient they show: images of one lesion."""
+    return name_groups(manifest, _joined(UnionFind(r.id for r in manifest), links))
+
+
+def _joined(sets: UnionFind, links: Iterable[tuple[str, str]]) -> UnionFind:
     for a, b in links:
         sets.join(a, b)
-    return name_groups(manifest, sets)
+    return sets

@@ -30,27 +30,35 @@ def independent_groups(manifest: Manifest, group: Mapping[str, str]) -> dict[str
     return _joined(manifest, group, keys)
 
 
-def conflicting(manifest: Manifest, group: Mapping[str, str]) -> set[str]:
+def conflicting(
+    manifest: Manifest, group: Mapping[str, str], copies: Mapping[str, str] | None = None
+) -> set[str]:
     """Ids of the images whose near-duplicates or identical files carry another label.
 
-    A patient with lesions of two classes is no conflict: a group that holds one patient only
-    counts when the bytes of two of its images are the same.
+    A patient with lesions of two classes is no conflict.
+
+    Args:
+        manifest: the images.
+        group: image id → group of near-duplicates, which may hold a patient's other images, too.
+        copies: image id → group of near-duplicates alone. Without them a group that holds one
+            patient only counts when the bytes of two of its images are the same.
     """
-    keys = [(f"g{group[r.id]}", content_key(r)) for r in manifest]
-    same = _joined(manifest, group, keys)
+    near = group if copies is None else copies
+    keys = [(f"g{near[r.id]}", content_key(r)) for r in manifest]
+    same = _joined(manifest, near, keys)
     families: dict[str, list[Record]] = defaultdict(list)
     for r in manifest:
         families[same[r.id]].append(r)
-    return {r.id for family in families.values() if _contradicts(family) for r in family}
+    found = (f for f in families.values() if len({r.label for r in f} - {""}) > 1)
+    return {r.id for f in found if copies is not None or not _one_patient(f) for r in f}
 
 
-def _contradicts(family: Sequence[Record]) -> bool:
-    labels, patients = {r.label for r in family} - {""}, {r.patient for r in family}
-    if len(labels) < 2:
-        return False
+def _one_patient(family: Sequence[Record]) -> bool:
+    """Whether images of several labels are those of one patient, and none a copy of another."""
+    patients = {r.patient for r in family}
     filed = {(content_key(r), r.label) for r in family if r.sha256 and r.label}
     copied = len(filed) > len({key for key, _ in filed})
-    return copied or len(patients) > 1 or patients == {""}
+    return not copied and len(patients) == 1 and patients != {""}
 
 
 def relabelled(manifest: Manifest, path: Path) -> Manifest:
@@ -78,10 +86,13 @@ def relabelled(manifest: Manifest, path: Path) -> Manifest:
 def in_subset(manifest: Manifest, path: Path) -> Manifest:
     """The images that the first column of a CSV names; see `by_name`.
 
+    A list without a heading is understood: a heading that names an image is one of them.
+
     Raises:
         InputError: the file is missing or malformed, or names no image or several files.
     """
-    wanted, found = set(read_csv(path).iloc[:, 0]), by_name(manifest)
+    table, found = read_csv(path), by_name(manifest)
+    wanted = set(table.iloc[:, 0]) | ({table.columns[0]} & found.keys())
     unknown = sorted(wanted - found.keys())
     if unknown:
         raise InputError(

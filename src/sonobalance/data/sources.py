@@ -16,6 +16,7 @@ from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.scan import exists, subfolders, visible
 from sonobalance.data.verify import verify
 from sonobalance.errors import InputError
+from sonobalance.progress import console
 
 __all__ = ["LEAST_PER_CLASS", "Skipped", "index_folder"]
 
@@ -48,6 +49,7 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
     records, skipped = verify(found, root, settings)
     left_out = sorted([*found.skipped, *skipped], key=lambda s: (s.path, s.kind, s.reason))
     _check(folder, found, records, left_out)
+    _check_patients(records, settings)
     return Manifest(tuple(sorted(records, key=lambda r: (r.path, r.frame))), root), left_out
 
 
@@ -163,6 +165,23 @@ def _check(folder: Path, found: Found, records: list[Record], left_out: list[Ski
         raise InputError(
             f"Expected at least two classes in {folder}, but all images are {next(iter(counts))!r};"
             " add a folder per class."
+        )
+
+
+def _check_patients(records: list[Record], settings: DataSettings) -> None:
+    """A pattern that finds no patient would let patients cross parts without a word."""
+    if not settings.patient_pattern:
+        return
+    alone = [r.path for r in records if not r.patient]
+    if len(alone) == len(records):
+        raise InputError(
+            f"Expected data.patient_pattern {settings.patient_pattern!r} to match the paths of "
+            f"images, but it matches none, such as {alone[0]!r}; mind the quotes of the shell."
+        )
+    if alone:
+        console.print(
+            f"  data.patient_pattern finds no patient in {len(alone)} of {len(records)} "
+            f"images, such as {alone[0]!r}; each counts as a patient of its own."
         )
 
 

@@ -164,7 +164,11 @@ def _fold(text: str, path: Path) -> int:
 
 
 def make_splits(
-    manifest: Manifest, group: Mapping[str, str], settings: SplitSettings, seed: int
+    manifest: Manifest,
+    group: Mapping[str, str],
+    settings: SplitSettings,
+    seed: int,
+    copies: Mapping[str, str] | None = None,
 ) -> Splits:
     """Deal images to TRAIN, VAL, TEST and to folds: stratified by class, relatives kept together.
 
@@ -181,6 +185,7 @@ def make_splits(
         group: image id → group of near-duplicates.
         settings: shares, folds and what to do about conflicts.
         seed: the same seed gives the same parts.
+        copies: the same without images that only show the same patient; see `conflicting`.
 
     Raises:
         InputError: a class has too few independent groups to stand in every part and fold, an
@@ -191,14 +196,14 @@ def make_splits(
         manifest = relabelled(manifest, settings.labels_csv)
     used = in_subset(manifest, settings.subset_csv) if settings.subset_csv else manifest
     whole = independent_groups(manifest, group)
-    conflicts = set() if settings.leaky else conflicting(used, group)
+    conflicts = set() if settings.leaky else conflicting(used, group, copies)
     kept = {whole[key] for key in conflicts} if settings.label_conflicts == "keep" else set()
     part: dict[str, Part] = dict.fromkeys(manifest.ids, "excluded")
     part |= {r.id: "train" for r in used if r.label and whole[r.id] in kept}
     dealt = used.select(
         r.id for r in used if r.label and part[r.id] == "excluded" and r.id not in conflicts
     )
-    _check_classes(manifest, dealt)
+    _check_classes(used, dealt, manifest, settings)
     together = {r.id: r.id if settings.leaky else whole[r.id] for r in dealt}
     parts, folds = _dealt(dealt, together, settings, seed)
     fold = dict.fromkeys(manifest.ids, -1) | folds
@@ -231,7 +236,14 @@ def _check_input(manifest: Manifest, group: Mapping[str, str]) -> None:
             raise InputError(f"Expected real images only to be split, but {r.id!r} is synthetic.")
 
 
-def _check_classes(manifest: Manifest, dealt: Manifest) -> None:
+def _check_classes(
+    used: Manifest, dealt: Manifest, manifest: Manifest, settings: SplitSettings
+) -> None:
+    if absent := sorted(set(manifest.classes) - set(used.classes)):
+        raise InputError(
+            f"Expected {settings.subset_csv} to name images of every class, but it names none of "
+            f"{absent[0]!r}; to leave a class out, give an index CSV or a folder without it."
+        )
     if len(manifest.classes) < 2:
         raise InputError(
             f"Expected images of at least two classes, but got {list(manifest.classes)}."

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 
 from sonobalance.config import DataSettings
-from sonobalance.data import dicom
+from sonobalance.data import dicom, patients
 from sonobalance.data.candidates import Candidate, Found, Kind, Skipped
 from sonobalance.data.images import image_shape, read_gray, read_mask
 from sonobalance.data.manifest import Record
@@ -70,8 +70,8 @@ class Verification:
             reason = "Annotation is burnt in, by its header; clean it or set `data.allow_burnt_in`."
             self.skipped.append(Skipped(candidate.path, reason, "burnt-in"))
         else:
-            self.secret = self.secret or dicom.secret_of(path)
-            patient = candidate.patient or dicom.pseudonym(tags.patient, self.secret)
+            self.secret = self.secret or patients.secret_of(path)
+            patient = candidate.patient or patients.pseudonym(tags.patient, self.secret)
             device = candidate.device or tags.device
             known = self._frames(replace(candidate, patient=patient, device=device))
             self.records += [replace(r, mm_per_px=tags.mm_per_px) for r in known]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonobalance.artefacts import splits_of, trained_arms
+from sonobalance.chain import check_chain
 from sonobalance.classify.colour import colours_of
 from sonobalance.classify.features import model_features
 from sonobalance.classify.predict import Predictor
@@ -57,8 +58,10 @@ def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: b
 
     Raises:
         InputError: the run is not evaluated, has no such arm, or `out` exists or is unwritable.
+        StaleError: the parts changed since, or what the model learnt from.
     """
     chosen = _arm(run, arm)
+    check_chain(run, ("classifier/arms.json", "evaluation.json"))
     splits, predictor = splits_of(run), Predictor.load(run.path(f"classifier/{chosen}"))
     with cleaned(run.settings.clean_marks), reading_only(splits.of("train"), splits.of("val")):
         train, val = (

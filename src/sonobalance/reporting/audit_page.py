@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from sonobalance.config import AuditSettings
 from sonobalance.data.audit import Audit, Pair, write_tables
 from sonobalance.data.audit.marks import KINDS
 from sonobalance.data.images import read_gray
@@ -25,34 +26,38 @@ SHOWN_NEAR_MISSES = 12
 SHOWN_MARKED = 18
 
 
-def write_audit(audit: Audit, manifest: Manifest, folder: Path) -> None:
+def write_audit(audit: Audit, manifest: Manifest, settings: AuditSettings, folder: Path) -> None:
     """Write `audit.json`, `groups.csv`, `marks.csv` and `audit.html` into a folder.
 
     Args:
         audit: what was found.
         manifest: the images it was found in; some are opened again for their thumbnails.
+        settings: what was looked for.
         folder: where the files go; made when absent.
 
     Raises:
         InputError: the folder cannot be written.
     """
     write_tables(audit, manifest, folder)
-    write_text(folder / PAGE, render_audit(audit, manifest))
+    write_text(folder / PAGE, render_audit(audit, manifest, settings))
 
 
-def render_audit(audit: Audit, manifest: Manifest) -> str:
+def render_audit(audit: Audit, manifest: Manifest, settings: AuditSettings) -> str:
     """The page as HTML text; equal audits give equal text."""
     environment = Environment(
         loader=PackageLoader("sonobalance", "reporting"), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters.update(filters())
-    return environment.get_template("audit.html.j2").render(**_values(audit, manifest))
+    return environment.get_template("audit.html.j2").render(
+        **_values(audit, manifest),
+        sought={"duplicates": settings.near_duplicates, "marks": settings.marks},
+    )
 
 
 def _values(audit: Audit, manifest: Manifest) -> dict[str, Any]:
     records = {r.id: r for r in manifest}
-    conflicts = [p for p in (*audit.pairs, *audit.weaker) if p.conflict and _together(audit, p)]
+    conflicts = [p for p in (*audit.pairs, *audit.weaker) if p.conflict and _copied(audit, p)]
     return {
         "version": __version__,
         "style": stylesheet(),
@@ -76,6 +81,11 @@ def _values(audit: Audit, manifest: Manifest) -> dict[str, Any]:
         "metadata": audit.metadata_guess,
         "mark_guess": audit.mark_table.guess,
     }
+
+
+def _copied(audit: Audit, pair: Pair) -> bool:
+    """Whether they are near-duplicates, if over others; images of one patient need not be."""
+    return audit.copies[pair.a] == audit.copies[pair.b]
 
 
 def _together(audit: Audit, pair: Pair) -> bool:

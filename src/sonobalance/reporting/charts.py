@@ -37,7 +37,7 @@ STYLE = {
     "axes.titlecolor": TEXT, "axes.facecolor": "none", "figure.facecolor": "none",
     "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False,
     "legend.labelcolor": TEXT, "lines.linewidth": 1.6, "axes.unicode_minus": True,
-    "path.simplify": True,
+    "path.simplify": True, "text.parse_math": False,
 }  # fmt: skip
 
 

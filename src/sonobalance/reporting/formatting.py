@@ -110,6 +110,7 @@ METRIC_NAMES = {
     "insertion_local_mean": "Insertion (local mean)", "deletion_road": "Deletion (ROAD)",
     "insertion_road": "Insertion (ROAD)", "marks": "On burnt-in marks",
 }  # fmt: skip
+OF_A_CLASS = {"auc", "f1", "precision", "recall", "sensitivity", "specificity"}  # NAME_CLASS
 LOWER_IS_BETTER = {"ece", "brier", "log_loss"}
 
 
@@ -117,6 +118,9 @@ def metric_name(key: str) -> str:
     """The reader's name of a metric key; a class suffix as in `sensitivity_benign` is kept."""
     if key in METRIC_NAMES:
         return METRIC_NAMES[key]
+    kind, _, name = key.partition("_")
+    if kind in OF_A_CLASS and name:
+        return f"{kind.capitalize()} {name}"
     return key.replace("_", " ").replace("/", ": ").capitalize()
 
 

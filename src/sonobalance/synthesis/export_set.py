@@ -74,6 +74,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         InputError: `out` is not empty, no synthesis was done or it was cut off, or a file cannot be
             used.
         LeakError: a synthetic image stands in VAL or TEST.
+        StaleError: the parts changed since.
     """
     out, run = out.absolute(), open_run(synthesis.parent)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -13,11 +13,12 @@ from sonobalance.data.audit.look import Look, look_at_all
 from sonobalance.data.audit.marks import KINDS
 from sonobalance.data.audit.outcome import Audit, MarkTable, Sensitivity
 from sonobalance.data.audit.shortcuts import Guess, guess_class, mutual_information_bits
-from sonobalance.data.groups import group_images
+from sonobalance.data.groups import group_copies, group_images
 from sonobalance.data.manifest import Manifest
 
 THRESHOLDS = (0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
 ANY = "any combination"
+NO_MARKS = MarkTable({}, {}, None)  # where none were looked for
 
 
 def audit(
@@ -41,15 +42,17 @@ def audit(
     pairs = _pairs(manifest, looks, settings, seed)
     joined = accept(manifest, pairs, settings.duplicate_threshold, settings.joining_threshold)
     joining = set(joined)
-    groups = group_images(manifest, [(p.a, p.b) for p in joined])
+    links = [(p.a, p.b) for p in joined]
+    groups = group_images(manifest, links)
     counts = manifest.counts
     outcome = Audit(
         findings=(),
         groups=groups,
+        copies=group_copies(manifest, links),
         pairs=tuple(joined),
         weaker=tuple(p for p in pairs if p not in joining),
         marks={r.id: look.marks for r, look in zip(manifest, looks, strict=True) if look.marks},
-        mark_table=_mark_table(manifest, looks, groups, seed),
+        mark_table=_mark_table(manifest, looks, groups, seed) if settings.marks else NO_MARKS,
         quality={
             r.id: look.quality for r, look in zip(manifest, looks, strict=True) if look.quality
         },
@@ -63,7 +66,7 @@ def audit(
         unreadable={
             r.id: look.trouble for r, look in zip(manifest, looks, strict=True) if look.trouble
         },
-        skipped={str(s["path"]): str(s["reason"]) for s in skipped},
+        skipped=tuple((str(s["path"]), str(s["reason"])) for s in skipped),
     )
     return replace(outcome, findings=conclude(manifest, outcome))
 

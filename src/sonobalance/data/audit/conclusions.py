@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
 
 from sonobalance.data.audit.duplicates import Pair, PairKind
 from sonobalance.data.audit.findings import Finding, Kind
 from sonobalance.data.audit.outcome import Audit
 from sonobalance.data.audit.shortcuts import Guess
-from sonobalance.data.groups import UnionFind
 from sonobalance.data.manifest import Manifest
 
 TINY_PX = 64
@@ -40,19 +38,16 @@ def _conflicts(manifest: Manifest, audit: Audit) -> list[Finding]:
 
     Images of one patient may well differ in class; only copies and views of one lesion may not.
     """
-    copies = UnionFind(r.id for r in manifest)
-    for pair in audit.pairs:
-        copies.join(pair.a, pair.b)
     members = defaultdict(list)
     for r in manifest:
-        members[copies.find(r.id)].append(r)
-    surest: dict[Hashable, float] = {}
+        members[audit.copies[r.id]].append(r)
+    surest: dict[str, float] = {}
     for pair in audit.pairs:
         if pair.conflict:
-            root = copies.find(pair.a)
-            surest[root] = max(pair.score, surest.get(root, 0.0))
+            name = audit.copies[pair.a]
+            surest[name] = max(pair.score, surest.get(name, 0.0))
     found = []
-    for root, own in members.items():
+    for name, own in members.items():
         labels = sorted({r.label for r in own if r.label})
         if len(labels) > 1:
             ids = tuple(r.id for r in own)
@@ -60,7 +55,7 @@ def _conflicts(manifest: Manifest, audit: Audit) -> list[Finding]:
                 f"{len(own)} near-duplicates, {ids[0]} and {'others' if len(own) > 2 else ids[1]}, "
                 f"carry the labels {' and '.join(labels)}."
             )
-            found.append(Finding("label-conflict", ids, surest.get(root, 0.5), text))
+            found.append(Finding("label-conflict", ids, surest.get(name, 0.5), text))
     return sorted(found, key=lambda f: -f.score)
 
 
@@ -104,8 +99,7 @@ def _imbalance(audit: Audit) -> list[Finding]:
 
 def _poor(manifest: Manifest, audit: Audit) -> list[Finding]:
     found = [
-        Finding("broken", (), 1.0, f"{path} was left out: {why}")
-        for path, why in audit.skipped.items()
+        Finding("broken", (), 1.0, f"{path} was left out: {why}") for path, why in audit.skipped
     ]
     for r in manifest:
         quality = audit.quality.get(r.id)

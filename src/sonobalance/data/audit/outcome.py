@@ -17,7 +17,7 @@ from sonobalance.data.audit.shortcuts import Guess
 from sonobalance.data.manifest import Manifest
 from sonobalance.files import write_json, write_text
 
-GROUP_COLUMNS = ("id", "path", "group")
+GROUP_COLUMNS = ("id", "path", "group", "copies")
 MARK_COLUMNS = ("id", "path", "kind", "x", "y", "width", "height")
 
 
@@ -65,11 +65,12 @@ class Audit:
         imbalance: images of the largest over images of the smallest class.
         sensitivity: the group count at other thresholds.
         unreadable: id → reason, images that could not be opened.
-        skipped: path → reason, files left out earlier.
+        skipped: (path, reason) of the files left out earlier.
     """
 
     findings: tuple[Finding, ...]
     groups: Mapping[str, str]
+    copies: Mapping[str, str]
     pairs: tuple[Pair, ...]
     weaker: tuple[Pair, ...]
     marks: Mapping[str, tuple[Mark, ...]]
@@ -81,7 +82,7 @@ class Audit:
     imbalance: float
     sensitivity: tuple[Sensitivity, ...]
     unreadable: Mapping[str, str]
-    skipped: Mapping[str, str]
+    skipped: tuple[tuple[str, str], ...]
 
     def as_json(self) -> dict[str, Any]:
         """The document `audit.json`."""
@@ -118,7 +119,7 @@ class Audit:
                 for s in self.sensitivity
             ],
             "pairs": [pair.as_json() for pair in self.pairs],
-            "skipped": [{"path": path, "reason": why} for path, why in self.skipped.items()],
+            "skipped": [{"path": path, "reason": why} for path, why in self.skipped],
         }
 
 
@@ -143,7 +144,7 @@ def write_tables(audit: Audit, manifest: Manifest, folder: Path) -> None:
     write_json(folder / "audit.json", audit.as_json())
     _write_csv(
         folder / "groups.csv", GROUP_COLUMNS,
-        [(r.id, r.path, audit.groups[r.id]) for r in manifest],
+        [(r.id, r.path, audit.groups[r.id], audit.copies[r.id]) for r in manifest],
     )  # fmt: skip
     _write_csv(
         folder / "marks.csv", MARK_COLUMNS,

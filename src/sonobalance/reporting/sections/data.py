@@ -45,7 +45,9 @@ def data(run: RunFiles) -> Section:
         "conflict_count": len(conflicts),
         "conflict_pairs": [_pair(run, pair) for pair in conflicts[:SHOWN_PAIRS]],
         "conflict_policy": as_dict(run.settings.get("split")).get("label_conflicts", "drop"),
-        "excluded": sum(row["part"] == "excluded" for row in run.splits),
+        "conflicts_excluded": _excluded(run),
+        "duplicates_sought": as_dict(run.settings.get("audit")).get("near_duplicates", True),
+        "marks_sought": as_dict(run.settings.get("audit")).get("marks", True),
         "marks": _marks(run),
         "mark_kinds": sorted({row["kind"] for row in run.rows("marks.csv")}),
         "clean_marks": bool(run.settings.get("clean_marks")),
@@ -94,6 +96,14 @@ def _group_sizes(run: RunFiles) -> dict[str, int]:
         "images_in_groups": together,
         "largest": max(sizes.values(), default=0),
     }
+
+
+def _excluded(run: RunFiles) -> int:
+    """Images in no part among those of the label conflicts; images outside a subset are others."""
+    findings = [as_dict(f) for f in as_list(run.audit.get("findings"))]
+    conflicts = [f for f in findings if f.get("kind") == "label-conflict"]
+    ids = {key for f in conflicts for key in as_list(f.get("ids"))}
+    return sum(row["part"] == "excluded" for row in run.splits if row["id"] in ids)
 
 
 def _spread(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:

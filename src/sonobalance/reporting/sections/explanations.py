@@ -156,5 +156,5 @@ def _metrics(document: dict[str, Any], maps: dict[str, Any]) -> list[dict[str, A
 
 def _right_wrong(document: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:
     """Scores of one map over rightly and wrongly classified images and per class."""
-    parts = {**as_dict(document.get("right_wrong")), **as_dict(document.get("by_class"))}
-    return [(part, as_dict(as_dict(maps).get(name))) for part, maps in parts.items()]
+    parts = [as_dict(document.get(key)) for key in ("right_wrong", "by_class")]
+    return [(k, as_dict(as_dict(maps).get(name))) for part in parts for k, maps in part.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 from sonobalance.reporting.artefacts import RunFiles, as_dict
@@ -52,14 +53,25 @@ def record(run: RunFiles) -> Section:
 def _trace(run: RunFiles, row: dict[str, str]) -> dict[str, Any]:
     stage = as_dict(as_dict(run.record.get("stages")).get(row["stage"]))
     inputs = as_dict(as_dict(stage.get("fingerprint")).get("inputs"))
-    return row | {"inputs": [name for name in inputs if not name.startswith("@")]}
+    images = str(run.record.get("source"))
+    return row | {"inputs": ["the images" if name == images else name for name in inputs]}
 
 
 def _grouped(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """Settings by section; single values come first under `general`."""
-    general = [(k, v) for k, v in settings.items() if not isinstance(v, dict)]
-    groups = [(k, list(v.items())) for k, v in settings.items() if isinstance(v, dict) and v]
+    """Settings by section; single values come first under `general`, files go by their names."""
+    general = [(k, _named(v)) for k, v in settings.items() if not isinstance(v, dict)]
+    groups = [
+        (section, [(k, _named(v)) for k, v in values.items()])
+        for section, values in settings.items()
+        if isinstance(values, dict) and values
+    ]
     return ([("general", general)] if general else []) + groups
+
+
+def _named(value: Any) -> Any:
+    """A path without its folders, which may tell who worked where."""
+    path = PurePath(value) if isinstance(value, str) else PurePath()
+    return path.name if path.is_absolute() else value
 
 
 def _stages(run: RunFiles) -> list[dict[str, Any]]:
@@ -73,4 +85,5 @@ def _hashes(run: RunFiles) -> list[tuple[str, str, str]]:
         (stage["name"], name, str(digest))
         for stage in _stages(run)
         for name, digest in as_dict(stage.get("outputs")).items()
+        if digest
     ]
