@@ -21,7 +21,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sonobalance import errors
 from sonobalance.errors import SettingsError, SonobalanceError
+from sonobalance.files import read_json, write_json
 from sonobalance.progress import console
 
 T = TypeVar("T")
@@ -146,6 +148,7 @@ def launch(
         SonobalanceError: as `work` does.
     """
     from lightning_fabric import Fabric  # noqa: PLC0415
+    from lightning_fabric.plugins.environments import LightningEnvironment  # noqa: PLC0415
     from lightning_fabric.strategies import DDPStrategy  # noqa: PLC0415
 
     if device.type == "cuda" and devices > torch.cuda.device_count():
@@ -156,18 +159,29 @@ def launch(
     fabric = Fabric(
         accelerator=device.type, devices=devices, num_nodes=nodes,
         strategy=DDPStrategy(start_method="spawn"),
+        plugins=[LightningEnvironment()],  # Slurm's would take each process for the only one
     )  # fmt: skip
-    found: T | SonobalanceError = fabric.launch(partial(_guarded, work=work))
-    if isinstance(found, SonobalanceError):
-        raise found
+    with TemporaryDirectory() as place:
+        try:
+            found: T = fabric.launch(partial(_guarded, work=work, place=Path(place)))
+        except Exception:
+            for path in sorted(Path(place).iterdir()):
+                told = read_json(path)
+                raise getattr(errors, told["kind"])(told["text"]) from None
+            raise
     return found
 
 
-def _guarded(fabric: Any, work: Callable[[Crew, torch.device], T]) -> T | SonobalanceError:
-    """The errors meant for the user are handed over: raised here, they would arrive as a text."""
+def _guarded(fabric: Any, work: Callable[[Crew, torch.device], T], place: Path) -> T:
+    """What one process tells the user is written down, then raised.
+
+    The launcher ends the other processes, which may wait for this one, and hands on a text.
+    """
     crew = Crew.present()
     console.quiet = not crew.first
     try:
         return work(crew, fabric.device)
     except SonobalanceError as error:
-        return error
+        told = {"kind": type(error).__name__, "text": str(error)}
+        write_json(place / f"{crew.rank:06d}.json", told)
+        raise

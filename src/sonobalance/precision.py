@@ -23,7 +23,7 @@ def arithmetic(precision: Precision, device: torch.device) -> torch.autocast:
 def has_bf16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 are faster there than in float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
 

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.weights import load_backbone
+from sonobalance.classify.weights import load_backbone, load_classifier
 from sonobalance.errors import InputError
+from sonobalance.files import write_json
 
 
 def saved(path, name, **options):
@@ -71,6 +72,23 @@ def test_biases_of_relative_positions_are_resampled(tmp_path, capsys):
     assert given.shape == (169, 24)
     assert fitted.shape == (49, 24)
     torch.testing.assert_close(fitted[24], given[84], atol=1e-3, rtol=0)  # no shift: the middle
+
+
+@pytest.mark.parametrize("gated", [1, 2, 3])
+def test_gates_go_to_the_stages_that_they_are_of(tmp_path, gated):
+    theirs = AttentiveClassifier("test_resnet", 2, "both", 64, attention_stages=2)
+    ours = AttentiveClassifier("test_resnet", 2, "both", 64, attention_stages=gated)
+    for gates in theirs.gated.values():
+        for parameter in gates.parameters():
+            torch.nn.init.normal_(parameter)
+    given = {name: value.contiguous() for name, value in theirs.state_dict().items()}
+    save_file(given, tmp_path / "weights.safetensors")
+    write_json(tmp_path / "model.json", {"gated_stages": list(theirs.gated)})
+    fresh = {name: [p.clone() for p in gates.parameters()] for name, gates in ours.gated.items()}
+    load_classifier(ours, tmp_path)
+    for name, gates in ours.gated.items():
+        wanted = theirs.gated[name].parameters() if name in theirs.gated else fresh[name]
+        assert all(torch.equal(*pair) for pair in zip(gates.parameters(), wanted, strict=True))
 
 
 def test_a_missing_and_a_damaged_file_are_named(tmp_path):

@@ -52,5 +52,13 @@ def test_adaptive_chance_stays_in_range_and_moves_the_right_way(probability, see
     assert after >= probability if seen > target else after <= probability
 
 
+def test_looks_that_are_far_apart_do_not_swing_the_chance():
+    chances, chance = [], 0.3
+    for _ in range(20):
+        chance = adapt(chance, 0.9 if chance < 0.42 else 0.1, 0.5, 20.0)
+        chances.append(chance)
+    assert max(chances[5:]) - min(chances[5:]) < 0.11
+
+
 def test_target_zero_keeps_the_chance():
     assert adapt(0.4, 1.0, 0.0, 10.0) == 0.4

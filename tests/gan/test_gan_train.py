@@ -13,6 +13,7 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.train import _quality, train_gan
 from sonobalance.gan.training import Counters
 from sonobalance.state import load_state
+from sonobalance.synthesis.generator import GanGenerator
 
 
 def flat(tree, key=""):
@@ -85,6 +86,20 @@ def test_a_training_that_got_no_better_goes_on_when_more_is_asked_for(tmp_path, 
     assert read_json(tmp_path / "gan.json") == before
     train_gan(images, impatient, total_kimg=0.096, **given)
     assert read_json(tmp_path / "gan.json")["kimg"] > before["kimg"]
+
+
+def test_the_loop_trains_on_where_the_training_had_got_no_better(tmp_path, images, cpu):
+    impatient = tiny(patience_kimg=0.001, total_kimg=0.08)
+    gan, folder = tmp_path / "gan", tmp_path / "generators"
+    train_gan(images, impatient, seed=0, folder=gan, device=cpu)
+    seen = [read_json(gan / "gan.json")["kimg"]]
+    assert seen[0] < 0.05
+    made = GanGenerator(images, impatient, 0, gan, folder, impatient.snapshot_kimg, cpu)
+    for number in (1, 2, 3):
+        made.advance(number)
+        done = folder / "training" / "gan.json"
+        seen.append(read_json(done)["kimg"] if done.is_file() else seen[0])
+    assert seen[1] == seen[0] < seen[2] < seen[3]
 
 
 def test_files_and_their_contents(tmp_path, images, cpu, settings):

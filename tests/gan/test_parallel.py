@@ -2,6 +2,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -119,6 +120,25 @@ def test_an_error_meant_for_the_user_arrives_as_it_is(tmp_path, monkeypatch):
     wrong = tiny(image_size_px=64, devices=2, batch_size=8, anchor_share=0.5)
     with pytest.raises(InputError, match="TRAIN image"):
         train_on_devices(blobs(), wrong, seed=0, folder=tmp_path, device=crew.device)
+
+
+def quarrel(crew, _device, full):
+    """The first process meets an error that the other, which waits for it, never hears of."""
+    if crew.first:
+        raise InputError(f"The disk is full while writing {full}; free some space.")
+    crew.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slurm", [False, True])
+def test_an_error_of_one_process_ends_the_others_and_is_told(monkeypatch, slurm):
+    names = {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+             "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost",
+             "SLURM_NTASKS_PER_NODE": "1"}  # fmt: skip
+    for name, value in names.items() if slurm else ():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=r"^The disk is full while writing a file; free"):
+        launch(partial(quarrel, full="a file"), torch.device("cpu"), devices=2)
 
 
 def test_more_gpus_than_there_are_is_one_sentence(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from torch import nn
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import ClassifierSettings
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.files import read_json
 from sonobalance.progress import console
 
+PAGE = "model.json"  # beside the weights of a trained classifier
 _ENOUGH = 0.9
 
 
@@ -137,7 +140,7 @@ def load_classifier(
     Raises:
         InputError: a file is missing or damaged, or the classifier has another backbone.
     """
-    given = _read(weights_file(folder), setting)
+    given = _own_gates(model, folder, _read(weights_file(folder), setting))
     heads = {f"backbone.{name}" for name in _head_names(model.backbone)}
     heads.add("lesion.classify.weight")
     wanted = {name: value for name, value in model.state_dict().items() if name not in heads}
@@ -156,6 +159,25 @@ def load_classifier(
         )
     model.load_state_dict(fitting, strict=False)
     return len(fitting)
+
+
+def _own_gates(
+    model: AttentiveClassifier, folder: Path, given: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Gates under the numbers that their stages have in `model`; those of other stages left out."""
+    theirs = read_json(folder / PAGE).get("gated_stages") if (folder / PAGE).is_file() else None
+    if theirs is None:
+        return given
+    ours = [f"attention.{list(model.gated).index(s)}" if s in model.gated else "" for s in theirs]
+    number = {f"attention.{i}": name for i, name in enumerate(ours)}
+    found: dict[str, torch.Tensor] = {}
+    for name, value in given.items():
+        gate = re.match(r"attention\.\d+", name)
+        if not gate:
+            found[name] = value
+        elif to := number.get(gate[0]):
+            found[to + name.removeprefix(gate[0])] = value
+    return found
 
 
 def has_lesion_head(folder: Path | None) -> bool:

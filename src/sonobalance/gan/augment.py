@@ -18,6 +18,7 @@ SHIFT = 0.125  # largest translation, share of the side
 HOLE = 0.35  # side of the cut-out square, share of the side
 BLACK = -1.0
 HIGHEST_PROBABILITY = 0.85
+LARGEST_STEP = 0.1
 
 
 DRAWS = 10  # random numbers per image
@@ -82,9 +83,10 @@ def adapt(probability: float, certainty: float, target: float, kimg: float) -> f
         probability: present chance.
         certainty: E_p[sign(log r(x))] in [-1, 1] since the last call, of D1 or D.
         target: the certainty to steer to; 0 keeps the chance fixed.
-        kimg: thousand images seen since the last call; 0 to 1 takes 25 kimg.
+        kimg: thousand images seen since the last call; 0 to 1 takes 25 kimg, but no call changes
+            the chance by more than `LARGEST_STEP`, as one far apart from the last would overshoot.
     """
     if target == 0:
         return probability
-    step = kimg / 25 * (1 if certainty > target else -1)
+    step = min(kimg / 25, LARGEST_STEP) * (1 if certainty > target else -1)
     return min(max(probability + step, 0.0), HIGHEST_PROBABILITY)

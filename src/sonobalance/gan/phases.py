@@ -83,6 +83,7 @@ def run_phases(
             loss.backward()
             crew.average_gradients(phase.parameters())
             phase.optimiser.step()
+            torch.clear_autocast_cache()  # of the weights as they were
         logged |= {f"loss_{phase.name}": loss.detach(), **notes}
     return logged
 

@@ -52,7 +52,8 @@ def share_above(values: Scores, reference: Scores) -> Scores:
 def passing(scores: Scores, share: float, rule: str) -> Threshold:
     """The highest threshold that at least this share of real scores reaches."""
     ordered = np.sort(scores)
-    value = float(ordered[int(np.floor((1 - share) * len(ordered)))])
+    refused = int(np.floor((1 - share) * len(ordered) + 1e-9))  # (1 - 0.9) 10 is less than 1
+    value = float(ordered[refused])
     return Threshold(value, float(np.mean(scores >= value)), rule)
 
 
