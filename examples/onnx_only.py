@@ -116,6 +116,8 @@ def main() -> None:
     session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, size = json.loads(about["classes"]), int(about["image_size_px"])
+    if json.loads(about["preprocessing"])["clean_marks"]:
+        sys.exit("The model wants images without burnt-in marks; sonobalance predict removes them")
     for path in sys.argv[2:]:
         pixels = letterbox(read_gray(path), size)[None, None].astype(np.float32)
         probabilities = session.run(["probabilities"], {"pixels": pixels})[0][0]

@@ -19,6 +19,8 @@ data=$1 out=$2
 shift 2
 unit_cpus=${UNIT_CPUS:-2} # cores per unit: cpus-per-task / unit_cpus units run on a node at a time
 port=${RAY_PORT:-6379}
+# Without a token anybody who reaches the head could run code on it.
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
 export RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=$unit_cpus
 
 nodes=($(scontrol show hostnames "$SLURM_JOB_NODELIST"))

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,7 +50,28 @@ def test_the_new_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
         assert not path.exists()
     assert path.read_text() == "new"
     assert only(path.parent) == ["a.txt"]
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~files.UMASK
+
+
+def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "deep" / "a.txt", tmp_path / "latest.txt"
+    files.write_text(target, "old")
+    link.symlink_to(target)
+    files.write_text(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert only(target.parent) == ["a.txt"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe, heard = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    listener = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    listener.start()
+    files.write_text(pipe, "all of it")
+    listener.join(30)
+    assert heard == ["all of it"]
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

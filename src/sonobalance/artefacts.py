@@ -144,6 +144,13 @@ def check_synthesis(run: Run) -> None:
     check_chain(run, ("synthesis/manifest.csv",))
 
 
+def was_cleaned(run: Run, stage: str) -> bool:
+    """Whether a stage read images without their marks; the setting may have changed since."""
+    entry = run.record["stages"].get(stage, {})
+    settings = entry.get("fingerprint", {}).get("settings", {})
+    return bool(settings.get("clean_marks", run.settings.clean_marks))
+
+
 def synthetic_of(
     run: Run, arm: Arm, size_px: int, classes: tuple[str, ...]
 ) -> LabelledImages | None:

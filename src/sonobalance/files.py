@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,15 +15,25 @@ from typing import Any
 
 from sonobalance.errors import InputError
 
+UMASK = os.umask(0o077)
+os.umask(UMASK)
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it vanishes.
 
+    A link stays and what it names is replaced; a pipe or device is written to.
+
     Raises:
         InputError: the folder cannot be written or the disk is full.
     """
+    if not path.is_dir() and path.exists() and not path.is_file():
+        with _poured_into(path) as temporary:
+            yield temporary
+        return
     try:
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
@@ -33,12 +44,24 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~UMASK)
         temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _poured_into(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as place:
+        temporary = Path(place, path.name)
+        yield temporary
+        try:
+            with temporary.open("rb") as whole, path.open("wb") as target:
+                shutil.copyfileobj(whole, target)
+        except OSError as error:
+            raise unwritable(path, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -35,7 +35,10 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         except SonobalanceError:
             if fresh and not _has_results(folder):
-                remove(folder)
+                for path in folder.iterdir():
+                    remove(path)
+                with suppress(OSError):  # where we are, a mounted volume, in somebody else's folder
+                    folder.rmdir()
             raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -122,10 +123,20 @@ def test_csv_and_json_lines_hold_the_same_numbers(folder, whole, tmp_path, capsy
             assert float(row[f"p_{name}"]) == value
 
 
+def test_a_name_that_is_no_text_does_not_stop_the_rest(folder, whole, tmp_path):
+    (folder / "b" / os.fsdecode(b"m\xfcller.png")).write_bytes((folder / "1.png").read_bytes())
+    out = tmp_path / "predictions.csv"
+    assert call("predict", whole, folder / "b", "--out", out) == 0
+    rows = csv.DictReader(io.StringIO(out.read_text()))
+    names = [row["path"].rpartition("/")[2] for row in rows]
+    assert names == ["2.jpg", "3.tif", "m\\udcfcller.png"]
+
+
 def test_nothing_readable_is_bad_input_and_leaves_no_file(folder, whole, tmp_path, capsys):
     out = tmp_path / "predictions.csv"
     assert call("predict", whole, folder / "broken.png", "--out", out) == cli.BAD_INPUT
-    assert "none of the 1 could be" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "none of the 1 could be. The first: Expected an image at" in said
     assert not out.exists()
 
 

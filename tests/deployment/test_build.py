@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +14,11 @@ from sonobalance.artefacts import splits_of
 from sonobalance.classify.predict import Predictor
 from sonobalance.config import Settings
 from sonobalance.data.phantoms import make_phantoms
+from sonobalance.deployment import build
 from sonobalance.deployment.batch import predict_files
 from sonobalance.deployment.check import load_verified
 from sonobalance.deployment.describe import Identity, describe
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, StaleError
 from sonobalance.stages import STAGES
 
 SETTINGS = Settings.model_validate({
@@ -119,6 +122,22 @@ def test_the_description_says_how_it_was_tested_and_what_refuses(run, made):
     assert (found.leaky, found.confidence, found.refuses) == (True, 0.9, False)
     assert "too good" in found.limits[0]
     assert not any("refusal" in reference for reference in found.references)
+
+
+def test_a_place_that_is_taken_is_refused_before_any_work(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build, "splits_of", lambda _: pytest.fail("began to work"))
+    with pytest.raises(InputError, match="choose another --out"):
+        api.bundle(run.folder, out=Path())
+
+
+def test_a_run_whose_parts_changed_gives_no_bundle(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    with (tmp_path / "run" / "splits.csv").open("a") as handle:
+        handle.write("\n")
+    with pytest.raises(StaleError, match=r"splits\.csv changed since"):
+        api.bundle(tmp_path / "run", out=tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_unfinished_run_and_an_unknown_arm_are_refused(run, tmp_path):

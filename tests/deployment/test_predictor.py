@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +60,13 @@ def test_the_golden_sample_is_made_of_phantoms_and_always_the_same():
     assert read_upload(first["golden-normal.png"])[0].ndim == 2
 
 
-def test_other_weights_do_not_pass_the_golden_sample(whole):
+@pytest.mark.parametrize("change", [0.1, math.nan])
+def test_other_weights_do_not_pass_the_golden_sample(whole, change):
     files = {p.name: p.read_bytes() for p in whole.iterdir()}
     tensors = read_tensors(files[WEIGHTS], "x")
     name = next(name for name in tensors if name.endswith("classifier.bias"))
-    files[WEIGHTS] = write_tensors(tensors | {name: tensors[name] + torch.tensor([0.1, 0.0, 0.0])})
+    moved = tensors[name] + torch.tensor([change, 0.0, 0.0])
+    files[WEIGHTS] = write_tensors(tensors | {name: moved})
     del files[SUMS]
     changed = BundlePredictor.of_files(files | {SUMS: sums_of(files)}, whole)
     with pytest.raises(InputError, match="repeat its golden sample"):

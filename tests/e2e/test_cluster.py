@@ -79,7 +79,7 @@ def test_an_unusable_unit_says_so_in_our_own_words(cluster, tmp_path: Path) -> N
     from sonobalance.comparison.cluster import perform_on_cluster
     from sonobalance.comparison.protocol import Protocol, folds_of
     from sonobalance.comparison.units import units_of
-    from sonobalance.errors import InputError
+    from sonobalance.errors import InputError, SettingsError
     from sonobalance.runs import open_run
 
     cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
@@ -91,6 +91,8 @@ def test_an_unusable_unit_says_so_in_our_own_words(cluster, tmp_path: Path) -> N
     units = list(units_of(base, folds_of(base, Protocol(folds=5))[:1], ("none",)))
     with pytest.raises(InputError, match="Expected a run folder"):
         list(perform_on_cluster(units))  # never prepared
+    with pytest.raises(SettingsError, match=r"--unit-cpus of at most 1, .* but got 2"):
+        list(perform_on_cluster(units, cpus_per_unit=2))
 
 
 def test_workers_that_are_lost_for_good_are_told_of_in_a_sentence() -> None:

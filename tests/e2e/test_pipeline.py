@@ -212,6 +212,7 @@ def kill_in(stage: str, words: list[str], out: Path) -> None:
     while process.is_alive() and not begun(out, stage):
         time.sleep(0.02)
     time.sleep(0.3)
+    assert process.is_alive() or stage == list(STAGES)[-1], f"{stage} could not be cut off"
     process.kill()
     process.join()
 

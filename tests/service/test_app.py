@@ -235,6 +235,7 @@ def test_no_upload_touches_the_disk(client, png):
     assert len(large) > 2**22
     for sent in ({"content": large}, {"files": {"file": (PATIENT, large)}}):
         assert client.post("/predict", **sent).status_code == 200
+    assert decoding.decode_upload(large, 32, 50.0, preview=True).preview  # a decoder's own work
     watching = False
     assert opened == []
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from sonobalance.config import ServiceSettings
 from sonobalance.service.decoding import Decoder, Undecodable, decode_upload
+
+LARGE = 3 * 2**30  # bytes; a decoder may take two GiB
 
 
 def misbehaves(content, side, megapixels, preview):
@@ -20,7 +24,7 @@ def misbehaves(content, side, megapixels, preview):
         os.kill(os.getpid(), signal.SIGKILL)
     if content == b"devour":
         try:
-            return str(len(bytearray(2**40)))
+            return str(len(bytearray(LARGE)))
         except MemoryError:
             return "Expected an image that needs less memory; shrink it."
     return decode_upload(content, side, megapixels, preview)
@@ -64,7 +68,28 @@ def test_a_decoder_that_hangs_is_ended(decoder, png):
     assert run(decoder, png()).width == 80
 
 
-def test_memory_is_bounded(decoder):
+CROWDED = """
+import mmap, resource, sys
+from sonobalance.service.decoding import confine, decode_upload
+reserved = mmap.mmap(-1, 3 * 2**30, prot=0)  # as the threads of a machine with many cores do
+confine(512)
+found = decode_upload(sys.stdin.buffer.read(), 32, 50.0, False)
+assert found.square.shape == (32, 32), found
+try:
+    bytearray(2**30)
+except MemoryError:
+    print("bounded")
+"""
+
+
+def test_what_the_libraries_reserve_is_not_taken_from_the_uploads(png):
+    words = [sys.executable, "-c", CROWDED]
+    done = subprocess.run(words, input=png(900, 900), capture_output=True, check=False)
+    assert done.stdout == b"bounded\n", done.stderr
+
+
+def test_memory_is_bounded_beside_what_the_process_has(decoder):
+    assert misbehaves(b"devour", 32, 1.0, False) == str(LARGE)  # nothing else forbids it
     with pytest.raises(Undecodable, match="less memory"):
         run(decoder, b"devour")
 

@@ -53,6 +53,8 @@ def test_the_token_comes_from_a_file_or_the_environment(monkeypatch, tmp_path):
     file.write_text(TOKEN + "\n")
     monkeypatch.delenv(VARIABLE, raising=False)
     assert access_of(ServiceSettings(token_file=file)).allows(f"Bearer {TOKEN}")
+    monkeypatch.setenv(VARIABLE, f"{TOKEN}\n")
+    assert access_of(ServiceSettings()).allows(f"Bearer {TOKEN}")
     file.write_text("short")
     with pytest.raises(InputError, match="16 characters"):
         access_of(ServiceSettings(token_file=file))

@@ -22,9 +22,10 @@ def test_killed_decoders_are_replaced_and_the_end_is_graceful(png):
     content = png(1500, 1500)
     with serving("--requests-per-minute", "0", "--decoders", "1") as (address, process):
         assert httpx.post(f"{address}/predict", content=content).status_code == 200
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if "spawn_main" in " ".join(child.cmdline()):
-                child.kill()
+        children = psutil.Process(process.pid).children(recursive=True)
+        decoders = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+        assert len(decoders) == 1
+        decoders[0].kill()
         deadline = time.monotonic() + 60
         while httpx.post(f"{address}/predict", content=content, timeout=60).status_code != 200:
             assert time.monotonic() < deadline

@@ -173,6 +173,7 @@ def test_of_a_clip_only_the_frame_that_is_an_image_is_taken(tmp_path):
     )  # fmt: skip
     items = plan_set(clip, Manifest((), tmp_path), parts=("train",), layout="folders", real="copy")
     write_set(items, tmp_path / "set", "copy")
+    assert len(items) == 3
     for i, item in enumerate(items):
         with Image.open(tmp_path / "set" / item.record.path) as image:
             assert image.format == "PNG"

@@ -93,6 +93,11 @@ def export_onnx(bundle: Path, *, out: Path, int8: Path | None = None) -> Path:
     predictor = BundlePredictor.load(bundle)
     worst = onnx_export.export_onnx_file(predictor, out)
     console.print(f"ONNX repeats torch within {worst:.1g} on {onnx_export.CHECKED} phantoms.")
+    if predictor.description.preprocessing.clean_marks:
+        console.print(
+            "The model was trained on images whose marks were painted over, which is not in the "
+            "ONNX file: give it images without marks, or use the bundle."
+        )
     if int8 is not None:
         onnx_export.quantised_file(out, int8)
         squares = onnx_export.phantom_squares(predictor, onnx_export.CHECKED)

@@ -16,7 +16,7 @@ import torch
 from sonobalance.comparison.external import External
 from sonobalance.comparison.units import Unit
 from sonobalance.comparison.work import perform
-from sonobalance.errors import InputError, SonobalanceError
+from sonobalance.errors import InputError, SettingsError, SonobalanceError
 
 LOST_WORKERS = 20
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # no telemetry
@@ -36,10 +36,12 @@ def perform_on_cluster(
         cpus_per_unit: cores that one unit is given; where the cluster has GPUs it gets one, too.
 
     Raises:
+        SettingsError: no node has so many cores.
         InputError: ray is not installed, a unit found its input unusable, or its workers were lost.
     """
     ray = _joined_cluster()
     wants_gpu = ray.cluster_resources().get("GPU") and units and units[0].settings.device != "cpu"
+    _check_nodes(ray, cpus_per_unit)
     task = ray.remote(
         num_cpus=cpus_per_unit, num_gpus=1 if wants_gpu else 0, max_retries=LOST_WORKERS
     )(perform_unit)
@@ -57,6 +59,18 @@ def perform_on_cluster(
         except ray.exceptions.RayError as error:
             raise _sentence(error, waiting[ready]) from None
         yield waiting.pop(ready)
+
+
+def _check_nodes(ray: Any, cpus_per_unit: int) -> None:
+    """Ray would wait for ever for a node that has as many cores as are asked for."""
+    most = max(
+        (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0
+    )
+    if cpus_per_unit > most:
+        raise SettingsError(
+            f"Expected --unit-cpus of at most {most:g}, the cores of the largest node that has "
+            f"joined the cluster, but got {cpus_per_unit}; lower it."
+        )
 
 
 def perform_unit(

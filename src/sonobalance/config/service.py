@@ -26,7 +26,7 @@ class ServiceSettings(Section):
     decode_seconds: float = Field(10.0, gt=0, le=600, description="Longest time of a decoding.")
     decoders: int = Field(2, ge=1, le=64, description="Processes that decode images.")
     decoder_memory_mib: int = Field(
-        2048, ge=256, le=65536, description="Most address space of a decoding process, MiB."
+        2048, ge=256, le=65536, description="Most memory a decoding process may take, MiB."
     )
     max_requests: int = Field(
         64, ge=1, le=4096, description="Requests in work at a time; more get 503."

@@ -71,16 +71,28 @@ def check_sums(files: Mapping[str, bytes], path: Path) -> None:
             )
 
 
+def check_new(folder: Path) -> Path:
+    """The path of the ZIP beside a bundle's folder.
+
+    Raises:
+        InputError: the folder or the ZIP exists.
+    """
+    folder = folder.absolute()
+    archive = folder.parent / f"{folder.name}.zip"
+    for path in (folder, archive):
+        if path.exists():
+            raise InputError(f"Expected no {path} yet, but there is one; choose another --out.")
+    return archive
+
+
 def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
     """Write a bundle as `folder` and as `folder`.zip, both whole or not at all.
 
     Raises:
         InputError: the folder or the ZIP exists, or cannot be written.
     """
-    archive = folder.with_name(folder.name + ".zip")
-    for path in (folder, archive):
-        if path.exists():
-            raise InputError(f"Expected no {path} yet, but there is one; choose another --out.")
+    archive = check_new(folder)
+    folder = archive.with_suffix("")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as staging:

@@ -24,7 +24,7 @@ from sonobalance.classify.colour import with_colour
 from sonobalance.data.folders import is_mask
 from sonobalance.data.images import image_shape, letterbox, read_gray
 from sonobalance.data.medmnist import is_archive
-from sonobalance.data.scan import files_below, may_hold_images
+from sonobalance.data.scan import files_below, may_hold_images, printable
 from sonobalance.data.verify import spread
 from sonobalance.deployment.answers import Answer
 from sonobalance.deployment.predictor import BundlePredictor
@@ -159,8 +159,8 @@ def read_frames(
         chosen = spread(shape.frames, frames_per_clip) if frames is None else frames
         read = [with_colour(partial(read_gray, path, i), clean=clean) for i in chosen]
         return [
-            Frame(str(path), i, shape.width, shape.height, letterbox(gray, side), colour)
+            Frame(printable(str(path)), i, shape.width, shape.height, letterbox(gray, side), colour)
             for i, (gray, colour) in zip(chosen, read, strict=True)
         ]
     except SonobalanceError as error:
-        return [Frame(str(path), error=" ".join(str(error).split()))]
+        return [Frame(printable(str(path)), error=printable(" ".join(str(error).split())))]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonobalance.artefacts import splits_of, trained_arms
+from sonobalance.artefacts import splits_of, trained_arms, was_cleaned
 from sonobalance.chain import check_chain
 from sonobalance.classify.colour import colours_of
 from sonobalance.classify.features import model_features
@@ -25,6 +25,7 @@ from sonobalance.deployment.archive import (
     GOLDEN,
     SUMS,
     WEIGHTS,
+    check_new,
     sums_of,
     write_bundle,
 )
@@ -61,9 +62,10 @@ def bundle_run(run: Run, out: Path, identity: Identity, *, arm: str, examples: b
         StaleError: the parts changed since, or what the model learnt from.
     """
     chosen = _arm(run, arm)
+    check_new(out)
     check_chain(run, ("classifier/arms.json", "evaluation.json"))
     splits, predictor = splits_of(run), Predictor.load(run.path(f"classifier/{chosen}"))
-    with cleaned(run.settings.clean_marks), reading_only(splits.of("train"), splits.of("val")):
+    with cleaned(was_cleaned(run, "train")), reading_only(splits.of("train"), splits.of("val")):
         train, val = (
             load_images(splits.of(part), predictor.image_size_px, predictor.classes, part.upper())
             for part in ("train", "val")

@@ -71,6 +71,6 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
 def _check_some(tally: Tally) -> None:
     if not tally.answered + tally.refused:
         raise InputError(
-            f"Expected images that can be read, but none of the {tally.broken} could be; see the "
-            "column `error`, or try one of them alone."
+            f"Expected images that can be read, but none of the {tally.broken} could be. The "
+            f"first: {tally.trouble}"
         )

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.stranger import LIMIT, Stranger
 from sonobalance.classify.temperature import tempered
-from sonobalance.data.images import Gray, letterbox
+from sonobalance.data.cleaning import cleaned
+from sonobalance.data.images import Gray, letterbox, read_gray
 from sonobalance.data.loading import to_unit
 from sonobalance.deployment.answers import Answer, answer
 from sonobalance.deployment.archive import DESCRIPTION, SUMS, WEIGHTS, check_sums, read_files
@@ -108,6 +109,15 @@ class BundlePredictor:
     def classes(self) -> tuple[str, ...]:
         """Class names; index = column."""
         return self.description.classes
+
+    def read(self, path: Path, frame: int = 0) -> Gray:
+        """An image as (H, W) uint8 grey values, without its marks where the model never saw any.
+
+        Raises:
+            InputError: as `data.images.read_gray`.
+        """
+        with cleaned(self.description.preprocessing.clean_marks):
+            return read_gray(path, frame)
 
     def squares(self, images: Sequence[Gray]) -> Squares:
         """Letterbox (H, W) uint8 images to (N, S, S) uint8, as for training."""

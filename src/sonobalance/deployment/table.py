@@ -21,11 +21,13 @@ class Tally:
     answered: int = 0
     refused: int = 0
     broken: int = 0
+    trouble: str = ""
 
     def add(self, row: Row) -> None:
         """Count one row."""
         if row.answer is None:
             self.broken += 1
+            self.trouble = self.trouble or str(row.as_json()["error"])
         elif row.answer.refused:
             self.refused += 1
         else:

@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 
 def _token(settings: ServiceSettings) -> str | None:
     if settings.token_file is None:
-        return os.environ.get(VARIABLE) or None
+        return os.environ.get(VARIABLE, "").strip() or None
     try:
         return settings.token_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

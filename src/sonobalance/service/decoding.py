@@ -20,7 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,6 +33,7 @@ from sonobalance.data.images import letterbox, read_upload
 from sonobalance.errors import SonobalanceError
 
 PREVIEW_PX = 768
+STATM = Path("/proc/self/statm")
 TASKS_PER_PROCESS = 2000  # then it is replaced, so that no decoder's leak grows
 START_SECONDS = 120
 READY = b"ready"
@@ -180,6 +183,7 @@ class Worker:
 
 def serve_pipe(pipe: Connection, work: Work, side: int, megapixels: float, memory_mib: int) -> None:
     """The life of a decoding process."""
+    cv2.setNumThreads(1)  # others would reserve memory once the limit is set
     confine(memory_mib)
     pipe.send_bytes(READY)
     while True:
@@ -197,11 +201,25 @@ def serve_pipe(pipe: Connection, work: Work, side: int, megapixels: float, memor
 
 
 def confine(memory_mib: int) -> None:
-    """Limit this process's memory, write no core, leave Ctrl-C to the service."""
+    """Limit what this process may take from now on, write no core, leave Ctrl-C to the service.
+
+    What it has is counted by address space, of which the threads of the libraries alone reserve a
+    hundred MiB for each core of the machine without using it: the limit comes on top of that.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform != "darwin":  # which refuses such a limit
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
+        limit = _reserved() + memory_mib * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _reserved() -> int:
+    """Bytes of address space of this process; 0 where the system does not tell."""
+    try:
+        pages = int(STATM.read_text().split()[0])
+    except OSError:
+        return 0
+    return pages * resource.getpagesize()
 
 
 def decode_upload(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,10 +43,20 @@ def serve_bundle(bundle: Path, generator: Path | None, settings: ServiceSettings
         timeout_keep_alive=5, h11_max_incomplete_event_size=64 * 1024, ws="none",
     ))  # fmt: skip
     _announce(service, settings, access, listening.getsockname()[1])
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them again when it has ended
-        signal.signal(number, lambda *_: None)
-    server.run(sockets=[listening])
+    with _patient():
+        server.run(sockets=[listening])
     return 0
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Let uvicorn end by itself: it raises the signals that ended it again when it has."""
+    before = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _listen(settings: ServiceSettings) -> socket.socket:

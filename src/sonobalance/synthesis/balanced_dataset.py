@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Mask
 
-from sonobalance.artefacts import as_seen, check_synthesis, splits_of
+from sonobalance.artefacts import as_seen, check_synthesis, splits_of, was_cleaned
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray, read_mask
 from sonobalance.data.loading import INSIDE
@@ -70,7 +70,7 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
     ) -> None:
         opened = open_run(Path(run))
         splits = splits_of(opened)
-        self._clean, self._made = opened.settings.clean_marks, opened.path("synthesis")
+        self._clean, self._made = was_cleaned(opened, "synthesize"), opened.path("synthesis")
         self._images: list[tuple[Manifest, Record]] = [
             (splits.manifest, r) for r in splits.of(part)
         ]

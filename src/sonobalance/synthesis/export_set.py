@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from sonobalance.artefacts import LARGE, as_seen, check_synthesis
+from sonobalance.artefacts import LARGE, as_seen, check_synthesis, was_cleaned
 from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
@@ -84,7 +84,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
     made = with_masks(training_images(synthesis, every_round=wish.every_round))
     made = made if wish.drawn else as_seen(made)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
-    with cleaned(run.settings.clean_marks, leave=[synthesis]):
+    with cleaned(was_cleaned(run, "synthesize"), leave=[synthesis]):
         items = plan_set(splits, made, parts, wish.layout, wish.real)
         if not items:
             raise InputError(
