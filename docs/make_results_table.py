@@ -64,6 +64,10 @@ def of_run(run: dict[str, Any]) -> str:
 images of {run["groups"]} independent groups; 95 % intervals clustered by group
 ([busi-run.json](docs/results/busi-run.json)):
 
+An *arm* is the same classifier trained in one way: `none` on the real images as they are,
+`over-sampling` with classes drawn equally often, `dual-iterative` the same with synthetic images
+of the two discriminators' GAN.
+
 {table(run["arms"], "arm")}
 
 `dual-iterative` against `{against}` on the same images: {"; ".join(verdicts)}.

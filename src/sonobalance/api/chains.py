@@ -30,7 +30,8 @@ def run(
     trained when one of `--arms` needs it.
 
     Args:
-        folder: class folders, a BUSI tree, or an index CSV.
+        folder: class folders (of DICOM, too), BUSI, BUS-BRA, BUS-UCLM, an index CSV or Parquet,
+            or a MedMNIST .npz.
         out: run folder to start or go on with.
         preset: demo, cpu (128 px), gpu (128 px, larger) or gpu256.
         config: TOML file with settings; the command line wins over it.
@@ -75,7 +76,8 @@ def benchmark(
     done twice.
 
     Args:
-        folder: class folders, a BUSI tree, or an index CSV.
+        folder: class folders (of DICOM, too), BUSI, BUS-BRA, BUS-UCLM, an index CSV or Parquet,
+            or a MedMNIST .npz.
         out: folder of the benchmark.
         folds: grouped cross-validation folds; `--split.official-csv` brings published ones,
             `--split.leaky` splits image by image, for comparison with papers only.

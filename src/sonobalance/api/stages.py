@@ -36,7 +36,8 @@ def index(
     Writes `manifest.csv`. Broken images are listed in `run.json` and skipped.
 
     Args:
-        folder: class folders, a BUSI tree, or an index CSV.
+        folder: class folders (of DICOM, too), BUSI, BUS-BRA, BUS-UCLM, an index CSV or Parquet,
+            or a MedMNIST .npz.
         out: run folder to start or go on with.
         data: how files are read.
         redo: repeat the stage even if its inputs or settings changed.
@@ -62,7 +63,8 @@ def audit(
     Writes `audit.json`, `groups.csv`, `marks.csv` and `audit.html`; indexes first where needed.
 
     Args:
-        folder: class folders, a BUSI tree, or an index CSV.
+        folder: class folders (of DICOM, too), BUSI, BUS-BRA, BUS-UCLM, an index CSV or Parquet,
+            or a MedMNIST .npz.
         out: run folder to start or go on with.
         data: how files are read.
         audit: what is looked for.

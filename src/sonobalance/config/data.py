@@ -40,7 +40,10 @@ class DataSettings(Section):
         description="Larger images are refused unread (decompression bombs).",
     )  # fmt: skip
     frames_per_clip: int = Field(
-        3, ge=1, le=1000, description="Evenly spaced frames taken of a clip (DICOM, GIF, TIFF)."
+        3,
+        ge=1,
+        le=1000,
+        description="Evenly spaced frames taken of a clip (DICOM, GIF, WebP, animated PNG, TIFF).",
     )
     allow_burnt_in: bool = Field(
         False, description="Use DICOM files whose header says that annotation is burnt in."
