@@ -34,6 +34,15 @@ def test_fresh_gates_leave_the_logits_alone(backbone, attention):
     assert torch.equal(gated(images()), plain(images()))
 
 
+def test_gates_go_to_the_stages_that_are_named():
+    every = AttentiveClassifier("test_resnet", 3, "both", 64, attention_stages=16)
+    names = list(every.gated)
+    some = AttentiveClassifier("test_resnet", 3, "both", 64, attention_at=(2, 0))
+    assert list(some.gated) == [names[0], names[2]]
+    with pytest.raises(SettingsError, match=f"attention_at` below {len(names)}, .* but got 9"):
+        AttentiveClassifier("test_resnet", 3, "both", 64, attention_at=(9,))
+
+
 def test_without_gates_it_is_timms_own_network():
     model = AttentiveClassifier("test_resnet", 3, "none", 64).eval()
     other = timm.create_model("test_resnet", num_classes=3).eval()

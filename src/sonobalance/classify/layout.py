@@ -7,7 +7,7 @@ Convolutional networks give (N, C, h, w), some transformers (N, h, w, C), others
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +70,20 @@ class TargetLayer:
     name: str
     module: nn.Module
     layout: MapLayout
+
+
+def chosen(layouts: Sequence[MapLayout], last: int, at: Sequence[int]) -> list[MapLayout]:
+    """The stages with these numbers, in order, or the last so many.
+
+    Raises:
+        SettingsError: there is no such stage.
+    """
+    if at and max(at) >= len(layouts):
+        raise SettingsError(
+            f"Expected `classifier.attention_at` below {len(layouts)}, the stages of this backbone "
+            f"that can be gated, but got {max(at)}; 0 is the first."
+        )
+    return [layouts[i] for i in sorted(set(at))] if at else list(layouts[-last:])
 
 
 def find_layouts(

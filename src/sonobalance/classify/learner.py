@@ -111,7 +111,8 @@ def network(
     """
     return AttentiveClassifier(
         settings.backbone, classes, settings.attention, settings.image_size_px,
-        attention_stages=settings.attention_stages, dropout=settings.dropout,
+        attention_stages=settings.attention_stages, attention_at=settings.attention_at,
+        dropout=settings.dropout,
         pretrained=pretrained, lesion_attention=settings.lesion_attention, partners=partners,
         zoom=settings.zoom_test, zoom_on=settings.zoom_on,
     )  # fmt: skip

@@ -11,7 +11,9 @@ from torch import nn
 
 from sonobalance.classify.attention import GateMaps, Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone, meant_in_place
-from sonobalance.classify.layout import MapLayout, TargetLayer, find_layouts, last_features
+from sonobalance.classify.layout import (
+    MapLayout, TargetLayer, chosen, find_layouts, last_features,
+)  # fmt: skip
 from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.classify.zoom import Part, lesion_centres, middles, on_grid
 from sonobalance.config import Attention, ZoomOn
@@ -46,6 +48,7 @@ class AttentiveClassifier(nn.Module):
         attention: which gates follow the chosen stages.
         image_size_px: side S of the input.
         attention_stages: how many stages get gates, counted from the last.
+        attention_at: the stages that get gates, 0 being the first; empty for `attention_stages`.
         dropout: chance of dropping a pooled feature in training.
         pretrained: let timm download its ImageNet weights.
         lesion_attention: add a `LesionHead`: an outline decoder and pooling over the outline.
@@ -64,8 +67,8 @@ class AttentiveClassifier(nn.Module):
         gated: name of each gated stage → its gates.
 
     Raises:
-        SettingsError: timm has no such model, the model cannot take images of this size, or it does
-            not give its feature maps for lesion attention.
+        SettingsError: timm has no such model, the model cannot take images of this size, has no
+            such stage, or does not give its feature maps for lesion attention.
         InputError: the download failed.
     """
 
@@ -82,6 +85,7 @@ class AttentiveClassifier(nn.Module):
         image_size_px: int = 224,
         *,
         attention_stages: int = 2,
+        attention_at: Sequence[int] = (),
         dropout: float = 0.0,
         pretrained: bool = False,
         lesion_attention: bool = False,
@@ -103,15 +107,16 @@ class AttentiveClassifier(nn.Module):
         self.stages = tuple(self._layer(layout) for layout in layouts)
         self.gated: dict[str, Gates] = {}
         self.attention = nn.ModuleList()
-        for layout in layouts[-attention_stages:] if attention != "none" else []:
-            self._gate(layout, attention)
+        if attention != "none":
+            for layout in chosen(layouts, attention_stages, attention_at):
+                self._gate(layout, attention)
         self.lesion: LesionHead | None = None
         if lesion_attention:
             self._attend(black, classes, dropout)
         self.partners = nn.ModuleList(
             AttentiveClassifier(
                 name, classes, attention, image_size_px, attention_stages=attention_stages,
-                dropout=dropout, lesion_attention=lesion_attention,
+                attention_at=attention_at, dropout=dropout, lesion_attention=lesion_attention,
             )
             for name in partners
         )  # fmt: skip

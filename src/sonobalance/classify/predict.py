@@ -159,7 +159,8 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
         raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
     return AttentiveClassifier(
         settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
-        attention_stages=settings.attention_stages, dropout=settings.dropout,
+        attention_stages=settings.attention_stages, attention_at=settings.attention_at,
+        dropout=settings.dropout,
         lesion_attention=settings.lesion_attention, partners=_partners(page),
         zoom=settings.zoom_test, zoom_on=settings.zoom_on,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from sonobalance.config.section import Section
 
@@ -47,6 +47,9 @@ class ClassifierSettings(Section):
         "kind, or timm's squeeze-and-excitation (se) or efficient channel attention (eca).",
     )
     attention_stages: int = Field(2, ge=1, le=16, description="Last stages that get gates.")
+    attention_at: tuple[NonNegativeInt, ...] = Field(
+        (), description="Stages that get gates, 0 the first, in place of `attention_stages`."
+    )
     lesion_attention: bool = Field(
         True,
         description="Learn the lesion's outline where TRAIN has masks, and pool features over it.",

@@ -98,6 +98,7 @@ def describe(
         "network": {
             "backbone": page["backbone"], "attention": page["attention"],
             "attention_stages": page["settings"]["attention_stages"],
+            "attention_at": page["settings"].get("attention_at", ()),
             "lesion_attention": page["settings"].get("lesion_attention", False),
             "partners": page["partners"],
             "zoom": page["settings"].get("zoom_test", 1.0),

@@ -38,6 +38,7 @@ class Network(Section):
     backbone: str = Field(max_length=100)
     attention: Attention
     attention_stages: int = Field(ge=1, le=16)
+    attention_at: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = Field((), max_length=1000)
     lesion_attention: bool = False
     partners: tuple[Annotated[str, Field(max_length=100)], ...] = Field(
         (), max_length=MOST_PARTNERS

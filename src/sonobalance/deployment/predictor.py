@@ -181,7 +181,8 @@ def _network(description: Description, path: Path) -> AttentiveClassifier:
     try:
         return AttentiveClassifier(
             network.backbone, len(description.classes), network.attention, network.image_size_px,
-            attention_stages=network.attention_stages, lesion_attention=network.lesion_attention,
+            attention_stages=network.attention_stages, attention_at=network.attention_at,
+            lesion_attention=network.lesion_attention,
             partners=network.partners, zoom=network.zoom, zoom_on=network.zoom_on,
         )  # fmt: skip
     except SettingsError as error:
