@@ -12,7 +12,11 @@ from torch import nn
 from sonobalance.classify.attention import GateMaps, Gates, apply_gates, product
 from sonobalance.classify.backbones import make_backbone, meant_in_place
 from sonobalance.classify.layout import (
-    MapLayout, TargetLayer, chosen, find_layouts, last_features,
+    MapLayout,
+    TargetLayer,
+    chosen,
+    find_layouts,
+    last_features,
 )  # fmt: skip
 from sonobalance.classify.lesion import LesionHead, spread
 from sonobalance.classify.zoom import Part, lesion_centres, middles, on_grid
@@ -61,9 +65,8 @@ class AttentiveClassifier(nn.Module):
         lesion: the lesion head; None without `lesion_attention`.
         partners: the further networks; features, gates and layers are those of the first alone.
         mean, std: (1, 3, 1, 1) float32 statistics that the backbone's inputs are standardised by.
-        target_layer: the last spatial feature map.
+        target_layer: the last spatial feature map; `stages`: those that each stage ends with.
         last_layout: layout of the map that the head reads; with lesion attention only.
-        stages: the feature map that each stage ends with, first to last.
         gated: name of each gated stage → its gates.
 
     Raises:
@@ -150,9 +153,8 @@ class AttentiveClassifier(nn.Module):
     def evidence(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | None:
         """What each place adds to the logit of a class; None where that cannot be told.
 
-        Evidence of partners and of the enlarged part is averaged as their logits are.
-
-        Known for networks with lesion attention whose head is linear on averaged features.
+        Evidence of partners and of the enlarged part is averaged as their logits are. It is known
+        for networks with lesion attention whose head is linear on averaged features.
 
         Args:
             images: (N, 1, S, S) float32 in [-1, 1].
