@@ -41,8 +41,8 @@ from sonobalance.explanation.explain import explain_images
 from sonobalance.explanation.localisation import RATIO
 from sonobalance.explanation.marks import read_marks
 from sonobalance.files import read_json, sha256_of, write_json
-from sonobalance.locking import RECORD
 from sonobalance.randomness import numpy_generator
+from sonobalance.record import RECORD
 from sonobalance.runs import Run
 
 LESIONS = ("benign", "malignant")

@@ -63,6 +63,11 @@ def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
     assert only(target.parent) == ["a.txt"]
 
 
+def test_a_name_that_the_system_refuses_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="choose another --out"):
+        files.write_text(tmp_path / ("x" * 300), "new")
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     pipe, heard = tmp_path / "pipe", []
     os.mkfifo(pipe)

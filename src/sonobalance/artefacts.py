@@ -13,6 +13,7 @@ from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, sha256_of
+from sonobalance.record import STARTED
 from sonobalance.runs import Run
 
 LARGE = "large"  # beside the `images` of a synthesis, the same for a classifier
@@ -136,7 +137,7 @@ def check_synthesis(run: Run) -> None:
         InputError: it was cut off.
         StaleError: the parts changed since, or the generator did.
     """
-    if run.record["stages"].get("synthesize", {}).get("status") == "started":
+    if run.record["stages"].get("synthesize", {}).get("status") == STARTED:
         raise InputError(
             f"Expected the synthesis in {run.folder} to be finished, but it was cut off; run "
             "`synthesize` again, which goes on where it stopped."

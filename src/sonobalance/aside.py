@@ -1,7 +1,9 @@
 """What a stage left before `--redo`: kept until the new result is there.
 
 It lies in `.before-STAGE/` of the run folder; its entry in `run.json` stands as `before` in the
-entry of the stage that works anew. Whoever gives the former settings again gets it back.
+entry of the stage that works anew. Whoever gives the former settings again gets it back. The
+record says that files are moving before the first one moves, so that a process that is killed on
+the way, or finds the disk full, loses nothing: `settle` then brings all of them back.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonobalance.files import remove
+from sonobalance.record import MOVING
 
 if TYPE_CHECKING:
     from sonobalance.runs import Run, Stage
@@ -19,24 +22,34 @@ PRELIMINARY = "trained_on.txt"  # written before anything is learnt
 
 
 def put_aside(run: Run, stage: Stage) -> None:
-    """Move what a finished stage left out of the way, and begin its entry with what it was."""
-    place = _place(run, stage)
-    remove(place)
+    """Move what a finished stage left out of the way."""
+    entries, place = run.record["stages"], _place(run, stage)
+    entries[stage.name] = {"status": MOVING, "before": entries[stage.name]}
+    run.write()
+    remove(place)  # of a redo that was finished, but killed before it could remove this
     place.mkdir()
     for path in _left(run, stage):
         path.rename(place / path.name)
-    before = run.record["stages"][stage.name]
-    run.record["stages"][stage.name] = {"before": before}
 
 
 def bring_back(run: Run, stage: Stage) -> None:
-    """Undo `put_aside`: what was left since is removed."""
-    before = run.record["stages"][stage.name]["before"]
-    remove_left(run, stage)
-    for path in _place(run, stage).iterdir():
+    """Undo `put_aside`; what was left since is removed."""
+    entries, place = run.record["stages"], _place(run, stage)
+    before = entries[stage.name]["before"]
+    entries[stage.name] = {"status": MOVING, "before": before}
+    run.write()
+    for path in place.iterdir() if place.is_dir() else ():
+        remove(run.path(path.name))
         path.rename(run.path(path.name))
+    entries[stage.name] = before
+    run.write()
     drop_aside(run, stage)
-    run.record["stages"][stage.name] = before
+
+
+def settle(run: Run, stage: Stage) -> None:
+    """Bring back what was on its way when a process was killed."""
+    if run.record["stages"].get(stage.name, {}).get("status") == MOVING:
+        bring_back(run, stage)
 
 
 def drop_aside(run: Run, stage: Stage) -> None:

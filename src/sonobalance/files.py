@@ -28,7 +28,11 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written or the disk is full.
     """
-    if not path.is_dir() and path.exists() and not path.is_file():
+    try:
+        special = path.exists() and not path.is_file() and not path.is_dir()
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if special:
         with _poured_into(path) as temporary:
             yield temporary
         return

@@ -15,15 +15,11 @@ from sonobalance.gan.places import find_snapshot
 if TYPE_CHECKING:
     from sonobalance.runs import Stage
 
-PLACES = frozenset(
-    (
-        "gan.devices",
-        "gan.nodes",
-        "classifier.devices",
-        "audit.workers",
-        "explanation.batch_size",
-    )
-)  # fmt: skip - where and how much at once, not what
+# where, and how much at once, not what
+PLACES = frozenset((
+    "gan.devices", "gan.nodes", "classifier.devices", "audit.workers", "explanation.batch_size",
+))  # fmt: skip
+LEFT_OUT_FILES = "the list of files left out"  # not known to earlier versions
 
 
 def settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
@@ -98,5 +94,5 @@ def changes_of(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, str
     return words | {
         name: f"What is in {name} changed"
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and (name != LEFT_OUT_FILES or name in before)
     }

@@ -10,8 +10,7 @@ from typing import IO
 
 from sonobalance.errors import InputError, SonobalanceError
 from sonobalance.files import read_json, remove, unwritable
-
-RECORD = "run.json"
+from sonobalance.record import FINISHED, RECORD
 
 
 @contextmanager
@@ -59,4 +58,4 @@ def _lock(handle: IO[str], folder: Path) -> None:
 def _has_results(folder: Path) -> bool:
     """Whether any stage of a run in this folder, or of a unit of its benchmark, has finished."""
     records = (read_json(path)["stages"].values() for path in folder.rglob(RECORD))
-    return any(stage["status"] == "finished" for stages in records for stage in stages)
+    return any(stage["status"] == FINISHED for stages in records for stage in stages)

@@ -7,7 +7,6 @@ gradients are added up: N devices take the same steps as one, up to the order of
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +117,7 @@ class Crew:
             yield folder
             return
         with TemporaryDirectory() as name:
-            copytree(folder.absolute(), name, copy_function=os.symlink, dirs_exist_ok=True)
+            copytree(folder.absolute(), name, dirs_exist_ok=True)
             yield Path(name)
 
 
@@ -165,7 +164,7 @@ def launch(
         try:
             found: T = fabric.launch(partial(_guarded, work=work, place=Path(place)))
         except Exception:
-            for path in sorted(Path(place).iterdir()):
+            for path in sorted(Path(place).glob("*.json")):
                 told = read_json(path)
                 raise getattr(errors, told["kind"])(told["text"]) from None
             raise

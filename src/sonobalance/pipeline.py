@@ -15,8 +15,9 @@ from sonobalance.chain import follows
 from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
-from sonobalance.locking import RECORD, locked
+from sonobalance.locking import locked
 from sonobalance.progress import console
+from sonobalance.record import FINISHED, RECORD
 from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
@@ -69,7 +70,7 @@ def continue_run(
         STAGES[stage].work(run)  # the first machine holds the folder and keeps the record
         return folder
     with locked(folder):
-        done = run.record["stages"].get(stage, {}).get("status") == "finished"
+        done = run.record["stages"].get(stage, {}).get("status") == FINISHED
         if stage == "train-gan" and not done and _announceable(run):
             _announce(run, "train-gan and synthesize")
         run.perform(STAGES[stage], redo=redo, anew=stage == PAGE)  # a newer version may show more
@@ -94,7 +95,7 @@ def run_all(
             console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
             if reason := _reason_to_skip(stage.name, run):
                 console.print(f"  skipped: {reason}")
-                if redo and not follows(run, stage.writes):
+                if redo and not follows(run, (f"{name}?" for name in stage.writes)):
                     run.forget(stage)  # it has seen images that may be VAL or TEST now
                 continue
             try:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sonobalance.aside import begun, bring_back, drop_aside, put_aside, remove_left
+from sonobalance.aside import begun, bring_back, drop_aside, put_aside, remove_left, settle
 from sonobalance.chain import check_chain
 from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import CollapseError, InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, sha256_of, write_json
 from sonobalance.fingerprint import (
+    LEFT_OUT_FILES,
     changes_of,
     digest_of_content,
     digest_of_setting,
@@ -24,10 +25,9 @@ from sonobalance.fingerprint import (
     settings_of,
 )
 from sonobalance.layers import parse
-from sonobalance.locking import RECORD
+from sonobalance.record import COLLAPSED, FINISHED, RECORD, STARTED
 
 SOURCE, LEFT_OUT = "@source", "@left-out"
-STARTED, FINISHED = "started", "finished"
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,12 @@ class Run:
         return self.folder / name
 
     def save(self) -> None:
-        """Write `run.json` atomically."""
+        """Note the settings and write `run.json` atomically."""
         self.record["settings"] = self.settings.model_dump(mode="json")
+        self.write()
+
+    def write(self) -> None:
+        """Write `run.json` atomically, with the settings that were noted last."""
         write_json(self.path(RECORD), self.record)
 
     def perform(self, stage: Stage, *, redo: bool = False, anew: bool = False) -> bool:
@@ -95,6 +99,7 @@ class Run:
             StaleError: it was done or begun with other settings or inputs and `redo` is False, or
                 what it reads does not follow from what the run holds now.
         """
+        settle(self, stage)
         fingerprint = self._fingerprint(stage)
         check_chain(self, stage.reads)
         done = self.record["stages"].get(stage.name, {})
@@ -162,8 +167,8 @@ class Run:
         try:
             stage.work(self)
         except CollapseError:
-            entry["status"] = "collapsed"
-            self._end(stage, entry)
+            entry["status"] = COLLAPSED
+            self.save()
             raise
         except SonobalanceError:
             if not again and not begun(self, stage):
@@ -175,22 +180,18 @@ class Run:
         entry["environment"] = environment()
         entry["peak_memory_mib"] = round(peak_memory_mib())
         entry["outputs"] = {name: sha256_of(self.path(name)) for name in stage.writes}
-        self._end(stage, entry)
-
-    def _end(self, stage: Stage, entry: dict[str, Any]) -> None:
-        """Nobody needs what was put aside any more."""
         entry.pop("before", None)
         self.save()
         drop_aside(self, stage)
 
     def _as_it_was(self, stage: Stage, entry: dict[str, Any], settings: dict[str, Any]) -> None:
         """A stage that was refused before it learnt anything leaves no trace."""
+        self.record["settings"] = settings
         if "before" in entry:
             bring_back(self, stage)
         else:
             self.forget(stage)
-        self.record["settings"] = settings
-        write_json(self.path(RECORD), self.record)
+            self.write()
 
     def _fingerprint(self, stage: Stage) -> dict[str, Any]:
         inputs = {}
@@ -199,8 +200,7 @@ class Run:
                 inputs[str(self.source)] = _source_digest(self.source, self.settings)
                 continue
             if item == LEFT_OUT:
-                rows = self.record["skipped"]
-                inputs |= {"the list of files left out": digest_of_content(rows)} if rows else {}
+                inputs[LEFT_OUT_FILES] = digest_of_content(self.record["skipped"])
                 continue
             name, optional = item.removesuffix("?"), item.endswith("?")
             if self.path(name).is_file():

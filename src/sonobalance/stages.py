@@ -21,6 +21,7 @@ from sonobalance.artefacts import (
     splits_of,
     trained_arms,
     trained_whole,
+    was_cleaned,
 )
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import LEFT_OUT, SOURCE, Run, Stage, now
@@ -230,14 +231,18 @@ def _report(run: Run) -> None:
     build_report(run.folder)
 
 
-def _cleaned(work: Callable[[Run], None]) -> Callable[[Run], None]:
-    """The same work on images without their burnt-in marks, where the settings say so."""
+def _cleaned(work: Callable[[Run], None], like: str | None = None) -> Callable[[Run], None]:
+    """The same work on images without their burnt-in marks, where the settings say so.
+
+    With `like` it is done as that stage was, whatever the settings say today.
+    """
 
     @wraps(work)
     def clean_work(run: Run) -> None:
         from sonobalance.data.cleaning import cleaned
 
-        with cleaned(run.settings.clean_marks, leave=[run.path("synthesis")]):
+        active = was_cleaned(run, like) if like else run.settings.clean_marks
+        with cleaned(active, leave=[run.path("synthesis")]):
             work(run)
 
     return clean_work
@@ -273,8 +278,8 @@ STAGES: dict[str, Stage] = {
             ("classifier/arms.json",), _cleaned(_train), whole=all_trained_whole,
         ),
         Stage(
-            "predict", ("clean_marks",), ("manifest.csv", "splits.csv", "classifier/arms.json"),
-            ("predictions.csv",), _cleaned(_predict), random=False,
+            "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),
+            ("predictions.csv",), _cleaned(_predict, like="train"), random=False,
         ),
         Stage(
             "evaluate", ("evaluation",),
@@ -282,10 +287,10 @@ STAGES: dict[str, Stage] = {
             ("evaluation.json",), _evaluate,
         ),
         Stage(
-            "explain", ("explanation", "evaluation.coverage", "clean_marks"),
+            "explain", ("explanation", "evaluation.coverage"),
             ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv",
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
-            ("explanation.json",), _cleaned(_explain),
+            ("explanation.json",), _cleaned(_explain, like="train"),
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), _report, random=False),
     )

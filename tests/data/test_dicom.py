@@ -190,6 +190,8 @@ def test_nothing_identifying_is_written(tmp_path, monkeypatch):
         ("Doe^Jane", "12", "view-12", True), ("Doe^Jane", "12", "view12", False),
         ("Doe^Jane", "12", "view_123", False), ("Doe^Jane", "12", "view_012", False),
         ("Doe^Jane", "7", "on_1970-01-02", True), ("Anonymous", "anonymous", "anonymous", False),
+        ("É", "7", "bénign", False), ("Müller^Eva", "7", "Mu\u0308ller", True),
+        ("李^娜", "7", "图李娜2", True), ("李", "7", "行李", False),
         ("", "P017", "P017_2", False), ("P017", "P017", "P017_2", False),
     ],
 )  # fmt: skip

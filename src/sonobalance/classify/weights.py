@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -168,15 +167,15 @@ def _own_gates(
     theirs = read_json(folder / PAGE).get("gated_stages") if (folder / PAGE).is_file() else None
     if theirs is None:
         return given
-    ours = [f"attention.{list(model.gated).index(s)}" if s in model.gated else "" for s in theirs]
-    number = {f"attention.{i}": name for i, name in enumerate(ours)}
+    ours = {stage: f"attention.{i}" for i, stage in enumerate(model.gated)}
+    moved = {f"attention.{i}": ours.get(stage) for i, stage in enumerate(theirs)}
     found: dict[str, torch.Tensor] = {}
     for name, value in given.items():
-        gate = re.match(r"attention\.\d+", name)
-        if not gate:
+        gate = ".".join(name.split(".")[:2])
+        if gate not in moved:
             found[name] = value
-        elif to := number.get(gate[0]):
-            found[to + name.removeprefix(gate[0])] = value
+        elif to := moved[gate]:
+            found[to + name.removeprefix(gate)] = value
     return found
 
 

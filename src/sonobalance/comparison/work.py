@@ -11,8 +11,9 @@ from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
 from sonobalance.files import read_json, remove
-from sonobalance.locking import RECORD, locked
+from sonobalance.locking import locked
 from sonobalance.progress import console
+from sonobalance.record import FINISHED, RECORD
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 
@@ -52,7 +53,7 @@ def perform(folder: Path, arm: str | None, external: External | None = None) -> 
             if not arm and collapsed(run):
                 break
             try:
-                run.perform(STAGES[name])
+                run.perform(STAGES[name], redo=True)  # its name says what it is; a GAN may be new
             except CollapseError as error:
                 console.print(f"  {error} Its arms go on with real images alone.")
         if arm and external:
@@ -66,7 +67,7 @@ def finished(unit: Unit, external: External | None = None) -> bool:
         return False
     run = runs.open_run(unit.folder)
     last = (ARM_STAGES if unit.arm else GAN_STAGES)[-1]
-    ended = run.record["stages"].get(last, {}).get("status") == "finished" and all(
+    ended = run.record["stages"].get(last, {}).get("status") == FINISHED and all(
         (unit.folder / name).is_file() for name in STAGES[last].writes
     )
     predicted = not (unit.arm and external) or (unit.folder / external.name).is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 KEY_VARIABLE = "SONOBALANCE_PATIENT_KEY"
@@ -12,6 +13,7 @@ PLACEHOLDERS = frozenset((
     "anon", "anonymous", "anonymized", "anonymised", "deidentified", "de", "identified", "none",
     "null", "patient", "removed", "unknown",
 ))  # fmt: skip
+UNSPACED = re.compile(r"[\u2e80-\uffdc]")  # Chinese, Japanese and Korean set no words apart
 Words = tuple[str, ...]
 
 
@@ -32,20 +34,26 @@ def secret_of(first: Path) -> bytes:
 
 def holds(text: str, identifying: frozenset[Words]) -> bool:
     """Whether a text holds what identifies a patient, however its words are set apart."""
-    return any(re.search(_pattern(words), text.lower()) for words in identifying)
+    plain = _plain(text)
+    return any(re.search(_pattern(words), plain) for words in identifying)
 
 
 def _pattern(words: Words) -> str:
     """A regular expression of these words as words; scripts that set none apart need no edges."""
     inner = r"[\W_]*".join(map(re.escape, words))
-    if not inner.isascii():
+    if UNSPACED.search(inner):
         return inner
     same = {True: r"[^\W_]", False: r"[^\W\d_]"}  # beside a digit: letters and digits; else letters
     return f"(?<!{same[words[0][0].isdigit()]}){inner}(?!{same[words[-1][-1].isdigit()]})"
 
 
 def _words(text: str) -> Words:
-    return tuple(word for word in re.split(r"[\W_]+", text.lower()) if word)
+    return tuple(word for word in re.split(r"[\W_]+", _plain(text)) if word)
+
+
+def _plain(text: str) -> str:
+    """Lower case, and letters with their accents as one character, however they were stored."""
+    return unicodedata.normalize("NFKC", text).lower()
 
 
 def known(text: str) -> str:
@@ -64,6 +72,7 @@ def identifying_words(name: str, key: str, birth: str) -> frozenset[Words]:
         for spelt in name.split("="):  # in Latin letters, in ideograms, by sound
             words = _words(spelt)
             found |= {(word,) for word in words if len(word) > 2}
-            if len(whole := "".join(words)) > 2 or not whole.isascii():
+            whole = "".join(words)
+            if len(whole) > (1 if UNSPACED.search(whole) else 2):
                 found |= {words, words[::-1]}
     return frozenset(words for words in found if not PLACEHOLDERS.issuperset(words))

@@ -91,8 +91,7 @@ def write_bundle(folder: Path, files: Mapping[str, bytes]) -> Path:
     Raises:
         InputError: the folder or the ZIP exists, or cannot be written.
     """
-    archive = check_new(folder)
-    folder = archive.with_suffix("")
+    archive, folder = check_new(folder), folder.absolute()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as staging:

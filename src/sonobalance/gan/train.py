@@ -150,10 +150,9 @@ def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
 def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[], bool]) -> None:
     """Run the game up to `goal` steps, or until it collapses, breaks down or gets no better.
 
-    Where it got no better and another goal is set now, it goes on for a tick at least: a round of
-    the loop counts from where the training ended, which may be long before its first goal.
+    Where it got no better and more is asked for now, it goes on for a tick at least.
     """
-    if goal != t.counters.goal and not t.counters.collapsed:
+    if goal > t.counters.goal and not t.counters.collapsed:
         t.counters.stopped = ""
     t.counters.goal = goal
     for network in t.discriminators.values():

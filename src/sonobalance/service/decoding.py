@@ -209,7 +209,8 @@ def confine(memory_mib: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform != "darwin":  # which refuses such a limit
-        limit = _reserved() + memory_mib * 2**20
+        limit, most = _reserved() + memory_mib * 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

@@ -22,6 +22,7 @@ from sonobalance.gan.places import SNAPSHOT
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.gan.train import CHECKPOINT, tick_steps, train_gan
 from sonobalance.progress import console
+from sonobalance.state import load_state, save_state
 
 GENERATORS = "generators"  # folder inside RUN/synthesis
 
@@ -158,9 +159,12 @@ class GanGenerator:
         if number == 1 or self.kimg_per_round == 0:
             return self.gan / SNAPSHOT
         work = self.folder / "training"
-        for name in (SNAPSHOT, STATS, CHECKPOINT):  # the checkpoint last: with it the copy is whole
-            if not (work / CHECKPOINT).is_file():
+        if not (work / CHECKPOINT).is_file():
+            for name in (SNAPSHOT, STATS):
                 _copy(self.gan / name, work / name)
+            begin = load_state(self.gan / CHECKPOINT)
+            begin["counters"]["goal"] = 0  # rounds count from where it ended, which may be before
+            save_state(work / CHECKPOINT, begin)  # last: with it the copy is whole
         tick = self.settings.snapshot_kimg
         seen = 1000 * read_json(self.gan / REPORT)["kimg"] / self.settings.batch_size
         ticks = round(seen / tick_steps(self.settings))

@@ -50,7 +50,7 @@ def data(run: RunFiles) -> Section:
         "marks_sought": as_dict(run.settings.get("audit")).get("marks", True),
         "marks": _marks(run),
         "mark_kinds": sorted({row["kind"] for row in run.rows("marks.csv")}),
-        "clean_marks": bool(run.settings.get("clean_marks")),
+        "clean_marks": _cleaned(run),
         "has_marks_file": run.has("marks.csv"),
         "shortcuts": _shortcuts(as_dict(run.audit.get("shortcuts"))),
         "mark_bits": as_dict(run.audit.get("shortcuts")).get("marks_information_bits"),
@@ -96,6 +96,13 @@ def _group_sizes(run: RunFiles) -> dict[str, int]:
         "images_in_groups": together,
         "largest": max(sizes.values(), default=0),
     }
+
+
+def _cleaned(run: RunFiles) -> bool:
+    """Whether networks read images without their marks; the setting may have changed since."""
+    train = as_dict(as_dict(run.record.get("stages")).get("train"))
+    then = as_dict(as_dict(train.get("fingerprint")).get("settings"))
+    return bool(then.get("clean_marks", run.settings.get("clean_marks")))
 
 
 def _excluded(run: RunFiles) -> int:

@@ -61,7 +61,7 @@ def _grouped(settings: dict[str, Any]) -> list[tuple[str, list[tuple[str, Any]]]
     """Settings by section; single values come first under `general`, files go by their names."""
     general = [(k, _named(v)) for k, v in settings.items() if not isinstance(v, dict)]
     groups = [
-        (section, [(k, _named(v)) for k, v in values.items()])
+        (section, [(k, v if k == "patient_pattern" else _named(v)) for k, v in values.items()])
         for section, values in settings.items()
         if isinstance(values, dict) and values
     ]

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from made_up_stages import begun, gan_stage, make
 
 from sonobalance import runs
 from sonobalance.config import Settings
-from sonobalance.errors import InputError, LeakError, SettingsError, StaleError
+from sonobalance.errors import InputError, StaleError
 from sonobalance.layers import parse
-from sonobalance.locking import RECORD, locked
-from sonobalance.runs import SOURCE, Run, Stage
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    (folder / "a.png").write_text("one")
-    return folder
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-def make(run_log: list[str], fail: bool = False) -> Stage:
-    def work(run: Run) -> None:
-        run_log.append("worked")
-        if fail:
-            raise RuntimeError("killed")
-        (run.folder / "result.txt").write_text(str(run.settings.split.folds))
-
-    return Stage("copy", ("split.folds",), (SOURCE,), ("result.txt",), work)
+from sonobalance.record import RECORD
+from sonobalance.runs import Stage
 
 
 def test_a_finished_stage_is_not_repeated(source: Path, out: Path) -> None:
@@ -74,99 +47,6 @@ def test_a_changed_setting_is_named_and_refused(source: Path, out: Path) -> None
     assert (out / "result.txt").read_text() == "5"
     assert changed.perform(make([]), redo=True)
     assert (out / "result.txt").read_text() == "7"
-
-
-def refusing(error: type[Exception]) -> Stage:
-    """A stage that ends in an error before it leaves anything."""
-
-    def work(run: Run) -> None:
-        raise error("no such backbone")
-
-    return replace(make([]), work=work)
-
-
-@pytest.mark.parametrize("error", [InputError, SettingsError, LeakError])
-def test_a_result_is_there_until_the_one_that_replaces_it(
-    source: Path, out: Path, error: type[Exception]
-) -> None:
-    runs.create(out, source, Settings(), "cpu").perform(make([]))
-    before = (out / RECORD).read_bytes()
-    changed = parse({"split": {"folds": 7}})
-    with pytest.raises(error):
-        runs.create(out, source, changed, "cpu").perform(refusing(error), redo=True)
-    assert (out / "result.txt").read_text() == "5"
-    assert (out / RECORD).read_bytes() == before
-    runs.create(out, source, changed, "cpu").perform(make([]), redo=True)
-    assert (out / "result.txt").read_text() == "7"
-    assert {path.name for path in out.iterdir()} == {RECORD, "result.txt"}
-
-
-def test_a_killed_redo_goes_on_or_gives_the_former_result_back(source: Path, out: Path) -> None:
-    left: list[bool] = []
-    begun(out, source, {"alpha": 1.0}, gan_stage(left, fail=False))
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="killed"):
-            begun(out, source, {"alpha": 2.0}, gan_stage(left, fail=True), redo=True)
-    assert left == [False, False, True]
-    log: list[str] = []
-    stage = replace(gan_stage([], fail=False), work=make(log).work)
-    assert not runs.create(out, source, parse({"gan": {"alpha": 1.0}}), "cpu").perform(stage)
-    assert log == []
-    assert (out / "gan" / "done").is_file()
-    assert not (out / ".before-train-gan").exists()
-    assert json.loads((out / RECORD).read_text())["stages"]["train-gan"]["status"] == "finished"
-
-
-def test_a_stage_refused_at_once_leaves_no_trace(source: Path, out: Path) -> None:
-    run = runs.create(out, source, Settings(), "cpu")
-    run.save()
-    changed = runs.create(out, source, parse({"split": {"folds": 7}}), "cpu")
-    with pytest.raises(SettingsError):
-        changed.perform(refusing(SettingsError))
-    record = json.loads((out / RECORD).read_text())
-    assert record["stages"] == {}
-    assert record["settings"]["split"]["folds"] == 5
-
-
-def after(name: str, reads: str, writes: str) -> Stage:
-    """A stage that writes what it reads."""
-
-    def work(run: Run) -> None:
-        (run.folder / writes).write_text((run.folder / reads.removesuffix("?")).read_text())
-
-    return Stage(name, (), (reads,), (writes,), work)
-
-
-def test_what_was_made_of_former_results_is_used_by_no_later_stage(source: Path, out: Path) -> None:
-    second, third = after("train", "result.txt", "b.txt"), after("predict", "b.txt", "c.txt")
-    run = runs.create(out, source, Settings(), "cpu")
-    for stage in (make([]), second, third):
-        run.perform(stage)
-    changed = runs.create(out, source, parse({"split": {"folds": 7}}), "cpu")
-    changed.perform(make([]), redo=True)
-    for redo in (False, True):
-        with pytest.raises(StaleError, match=r"result\.txt changed since train was done"):
-            changed.perform(third, redo=redo)
-    changed.perform(second, redo=True)
-    changed.perform(third, redo=True)
-    assert (out / "c.txt").read_text() == "7"
-
-
-def test_a_stage_that_was_cut_off_is_finished_before_the_next(source: Path, out: Path) -> None:
-    first, second = make([]), after("train", "result.txt", "b.txt")
-
-    def cut_off(run: Run) -> None:
-        first.work(run)
-        raise RuntimeError("killed")
-
-    run = runs.create(out, source, Settings(), "cpu")
-    with pytest.raises(RuntimeError, match="killed"):
-        run.perform(replace(first, work=cut_off))
-    with pytest.raises(StaleError, match="run `copy` again"):
-        run.perform(second)
-    assert run.perform(after("glance", "result.txt?", "c.txt"))
-    run.perform(first)
-    assert run.perform(second)
 
 
 def test_a_setting_that_came_later_was_at_its_default(source: Path, out: Path) -> None:
@@ -209,25 +89,6 @@ def test_an_interrupted_stage_is_done_again_and_its_time_adds_up(source: Path, o
     assert record["stages"]["copy"]["status"] == "started"
     assert runs.create(out, source, Settings(), "cpu").perform(make(log))
     assert log == ["worked", "worked"]
-
-
-def begun(out: Path, source: Path, changes: dict[str, float], stage: Stage, **given: bool) -> None:
-    runs.create(out, source, parse({"gan": changes}), "cpu").perform(stage, **given)
-
-
-def gan_stage(left: list[bool], fail: bool) -> Stage:
-    """A stage that leaves a checkpoint and notes whether it found the one before."""
-
-    def work(run: Run) -> None:
-        (run.folder / "gan").mkdir(exist_ok=True)
-        checkpoint = run.folder / "gan" / "checkpoint"
-        left.append(checkpoint.is_file())
-        checkpoint.touch()
-        if fail:
-            raise RuntimeError("killed")
-        (run.folder / "gan" / "done").touch()
-
-    return Stage("train-gan", ("gan",), (), ("gan/done",), work, longer=("gan.total_kimg",))
 
 
 @pytest.mark.parametrize(
@@ -307,25 +168,6 @@ def test_what_a_stage_left_beside_its_files_is_looked_after(source: Path, out: P
     assert log == ["worked", "worked"]
 
 
-def test_a_failed_benchmark_keeps_its_finished_units(tmp_path: Path, source: Path) -> None:
-    out, empty = tmp_path / "benchmark", tmp_path / "nothing"
-    unit = out / "units" / "none-seed0-fold0"
-
-    def fail(folder: Path, *, finish: bool) -> NoReturn:
-        with locked(folder):
-            unit.mkdir(parents=True, exist_ok=True)
-            if finish:
-                runs.new(unit, source, Settings(), "cpu").perform(make([]))
-            raise InputError("a process was killed")
-
-    with pytest.raises(InputError, match="was killed"):
-        fail(out, finish=True)
-    assert (unit / "result.txt").is_file()
-    with pytest.raises(InputError, match="was killed"):
-        fail(empty, finish=False)
-    assert not empty.exists()
-
-
 def test_a_missing_input_is_named(source: Path, out: Path) -> None:
     stage = Stage("next", (), ("splits.csv",), (), lambda _: None)
     with pytest.raises(InputError, match=r"splits\.csv before next"):
@@ -342,33 +184,3 @@ def test_another_source_is_refused(source: Path, out: Path, tmp_path: Path) -> N
     runs.create(out, source, Settings(), "cpu").perform(make([]))
     with pytest.raises(InputError, match="choose another --out"):
         runs.create(out, tmp_path, Settings(), "cpu")
-
-
-def test_two_processes_cannot_work_in_one_folder(out: Path) -> None:
-    with (
-        locked(out),
-        pytest.raises(InputError, match="Another process"),
-        locked(out),
-    ):
-        pass
-    with locked(out):
-        pass
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
-def test_a_file_system_without_locks_is_not_called_another_process(
-    out: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def fail(*_: object) -> NoReturn:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr("sonobalance.locking.fcntl.flock", fail)
-    said = r"cannot lock files.*choose another --out"
-    with pytest.raises(InputError, match=said), locked(out):
-        pass
-
-
-def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="choose another --out"), locked(tmp_path / "file"):
-        pass
