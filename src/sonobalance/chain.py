@@ -41,12 +41,18 @@ def check_chain(run: Run, names: Iterable[str]) -> None:
                 f"`{stage}` again, which goes on where it stopped."
             )
     asked = {name.removesuffix("?") for name in names}
-    left, seen = sorted(asked), set(asked)
+    left, seen, stale = sorted(asked), set(asked), {}
     while left:
         name = left.pop()
-        inputs = _check_inputs(run, name, PARTS if name not in asked else None)
-        left += sorted(inputs - seen)
-        seen |= inputs
+        stage, inputs = _made_from(run, name)
+        changed = [key for key, digest in inputs.items() if _digest(run, key) != digest]
+        if counts := [key for key in changed if name in asked or key in PARTS]:
+            stale[stage] = counts[0]
+        left += sorted(inputs.keys() - seen)
+        seen |= inputs.keys()
+    for stage in run.record["stages"]:  # of several the first: the others follow from it
+        if stage in stale:
+            raise StaleError(_sentence(run, stage, stale[stage]))
 
 
 def follows(run: Run, names: Iterable[str]) -> bool:
@@ -58,29 +64,31 @@ def follows(run: Run, names: Iterable[str]) -> bool:
     return True
 
 
-def _check_inputs(run: Run, name: str, compared: frozenset[str] | None) -> set[str]:
-    """What a file was made from, after a look at whether that (or what of it counts) is as then."""
+def _made_from(run: Run, name: str) -> tuple[str, dict[str, str]]:
+    """The finished stage that made a file, and the files of other stages that it read."""
     stage, entry = _maker(run, name)
-    if not run.path(name).is_file() or not stage or entry["status"] != FINISHED:
-        return set()
+    if not run.path(name).is_file() or entry.get("status") != FINISHED:
+        return "", {}
     recorded = entry["fingerprint"]["inputs"]
-    inputs = {key: digest for key, digest in recorded.items() if _maker(run, key)[0]}
-    for source, digest in inputs.items():
-        path = run.path(source)
-        now = sha256_of(path) if path.is_file() else None
-        if (compared is None or source in compared) and now != digest:
-            edited = _maker(run, source)[1]["outputs"][source] not in (now, None)
-            rest = "" if edited else ", or give `run` with --redo, which repeats whatever changed"
-            raise StaleError(
-                f"What is in {source} changed since {stage} was done in {run.folder}; repeat "
-                f"`{stage}` with --redo{rest}."
-            )
-    return set(inputs)
+    return stage, {key: digest for key, digest in recorded.items() if _maker(run, key)[0]}
 
 
-def _maker(run: Run, name: str) -> tuple[str | None, dict[str, Any]]:
+def _digest(run: Run, name: str) -> str | None:
+    path = run.path(name)
+    return sha256_of(path) if path.is_file() else None
+
+
+def _sentence(run: Run, stage: str, source: str) -> str:
+    """What changed and what to do; `run` would undo what was changed by hand."""
+    said = f"What is in {source} changed since {stage} was done in {run.folder}; repeat `{stage}`"
+    if _maker(run, source)[1]["outputs"][source] not in (_digest(run, source), None):
+        return f"{said} with --redo."
+    return f"{said} with --redo, or give `run` with --redo, which repeats whatever changed."
+
+
+def _maker(run: Run, name: str) -> tuple[str, dict[str, Any]]:
     """The stage that made a file, and what is recorded of it."""
     for stage, entry in run.record["stages"].items():
         if name in entry.get("outputs", {}):
             return stage, entry
-    return None, {}
+    return "", {}
