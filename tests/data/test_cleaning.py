@@ -111,7 +111,7 @@ def test_the_guard_is_asked_before(tmp_path: Path) -> None:
 def test_every_stage_whose_networks_read_images_respects_the_setting(
     name: str, active: bool, tmp_path: Path
 ) -> None:
-    """The stage is stale when the setting changes, and its work sees images through it."""
+    """A stage that learns is stale when the setting changes; one that asks follows the training."""
     _, image = marked()
     write_png(tmp_path / "a.png", image)
     write_png(tmp_path / "synthesis" / "b.png", image)
@@ -120,11 +120,14 @@ def test_every_stage_whose_networks_read_images_respects_the_setting(
     def work(run: Run) -> None:
         seen.extend(read_gray(run.path(file)) for file in ("a.png", "synthesis/b.png"))
 
-    stage = STAGES[name]
-    assert "clean_marks" in stage.settings
+    stage, learns = STAGES[name], name not in ("predict", "explain")
+    assert ("clean_marks" in stage.settings) is learns
     assert stage.work.__qualname__ == f"_{name.replace('-', '_')}"
     assert stage.work.__code__ is _cleaned(work).__code__
-    _cleaned(work)(Run(tmp_path, Settings(clean_marks=active), {}))
+    assert (None if learns else "train") in [c.cell_contents for c in stage.work.__closure__]
+    then = {"train": {"fingerprint": {"settings": {"clean_marks": active}}}}
+    run = Run(tmp_path, Settings(clean_marks=active is learns), {"stages": then})
+    _cleaned(work, None if learns else "train")(run)
     assert (seen[0] == (clean_marks(image) if active else image)).all()
     assert (seen[1] == image).all()
     assert not cleaning()
