@@ -33,7 +33,7 @@ def check_chain(run: Run, names: Iterable[str]) -> None:
         StaleError: what one was made from changed since, or its stage was cut off.
     """
     names = list(names)
-    for name in names:
+    for name in names:  # nothing is called `NAME?`: those may be of a stage that was cut off
         stage, entry = _maker(run, name)
         if stage and run.path(name).is_file() and entry["status"] != FINISHED:
             raise StaleError(

@@ -255,4 +255,4 @@ def report(run: Path) -> Path:
     Args:
         run: run folder, finished or not.
     """
-    return pipeline.continue_run(run, "report", {}, redo=True) / "report.html"
+    return pipeline.continue_run(run, "report", {}, redo=False) / "report.html"

@@ -203,8 +203,8 @@ def serve_pipe(pipe: Connection, work: Work, side: int, megapixels: float, memor
 def confine(memory_mib: int) -> None:
     """Limit what this process may take from now on, write no core, leave Ctrl-C to the service.
 
-    What it has is counted by address space, of which the threads of the libraries alone reserve a
-    hundred MiB for each core of the machine without using it: the limit comes on top of that.
+    What it has is counted by address space, of which the threads of the libraries alone reserve
+    much for each core of the machine without using it: the limit comes on top of that.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
