@@ -1,4 +1,4 @@
-"""Write what synthesis was worth at each share into `docs/benchmark.md`, from `results/*.json`."""
+"""Write what synthesis was worth, and the arms on all of BUSI, into `docs/benchmark.md`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 DOCS = Path(__file__).parent
-START, END = "<!-- synthesis -->\n", "<!-- /synthesis -->"
 GENERATORS = {
     "busi-full-enlarged.json": "64 px, enlarged",
     "busi-scarce-half.json": "64 px, enlarged",
@@ -24,6 +23,8 @@ HEAD = (
     + "|\n"
 )
 DUAL = "dual-iterative"
+ARMS = ("over-sampling", "class-weights", "strong-augmentation", "single", DUAL)
+METRICS = ("accuracy", "macro_f1", "recall_malignant", "macro_auc")
 
 
 def levels() -> Iterator[tuple[str, dict]]:
@@ -75,12 +76,37 @@ def line(name: str, level: dict) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def unsigned(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def arms_on_all() -> str:
+    """Every arm that was trained on all of BUSI, with its intervals."""
+    [level] = [level for name, level in levels() if name == "busi-full-enlarged.json"]
+    lines = ["| arm | accuracy | macro-F1 | malignant recall | macro AUC |", "|---" * 5 + "|"]
+    for arm in ARMS:
+        measured = [level["arms"][arm][metric] for metric in METRICS]
+        cells = [
+            f"{unsigned(one['value'])} ({unsigned(one['low'])}–{unsigned(one['high'])})"
+            for one in measured
+        ]
+        lines.append(f"| `{arm}` | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def put(page: str, name: str, table: str) -> str:
+    """The page with what stands between the marks of this name replaced."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = page.split(start)
+    _, after = rest.split(end)
+    return before + start + table + end + after
+
+
 def main() -> None:
-    page = DOCS / "benchmark.md"
-    before, rest = page.read_text(encoding="utf-8").split(START)
-    _, after = rest.split(END)
-    table = HEAD + "".join(line(*pair) for pair in levels())
-    page.write_text(before + START + table + END + after, encoding="utf-8")
+    path = DOCS / "benchmark.md"
+    rows = HEAD + "".join(line(*pair) for pair in levels())
+    page = put(path.read_text(encoding="utf-8"), "synthesis", rows)
+    path.write_text(put(page, "arms", arms_on_all()), encoding="utf-8")
 
 
 if __name__ == "__main__":
