@@ -22,7 +22,6 @@ from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
 
-PAGE = "report"  # made anew at any time: it costs nothing
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
@@ -73,7 +72,7 @@ def continue_run(
         done = run.record["stages"].get(stage, {}).get("status") == FINISHED
         if stage == "train-gan" and not done and _announceable(run):
             _announce(run, "train-gan and synthesize")
-        run.perform(STAGES[stage], redo=redo, anew=stage == PAGE)  # a newer version may show more
+        run.perform(STAGES[stage], redo=redo)
     return folder
 
 
@@ -99,7 +98,7 @@ def run_all(
                     run.forget(stage)  # it has seen images that may be VAL or TEST now
                 continue
             try:
-                if not run.perform(stage, redo=redo or stage.name == PAGE):
+                if not run.perform(stage, redo=redo):
                     console.print("  finished before, kept")
             except CollapseError as error:
                 run.forget(STAGES["synthesize"])  # of an earlier generator

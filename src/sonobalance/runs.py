@@ -45,6 +45,7 @@ class Stage:
             left.
         random: whether it depends on the seed, too.
         whole: whether what it left beside the files of `writes` is as it was.
+        cheap: whether it is done anew whenever it is asked for, as it costs nothing.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Stage:
     longer: tuple[str, ...] = ()
     random: bool = True
     whole: Callable[[Run], bool] = lambda _: True
+    cheap: bool = False
 
 
 class Run:
@@ -87,17 +89,17 @@ class Run:
         """Write `run.json` atomically, with the settings that were noted last."""
         write_json(self.path(RECORD), self.record)
 
-    def perform(self, stage: Stage, *, redo: bool = False, anew: bool = False) -> bool:
+    def perform(self, stage: Stage, *, redo: bool = False) -> bool:
         """Do a stage unless it is finished and still true; returns whether work was done.
 
         A stage that was interrupted goes on from its own checkpoints, also on other devices. What
-        `redo` is to replace is put aside until the new result is there. With `anew` the stage is
-        done in any case.
+        `redo` is to replace is put aside until the new result is there.
 
         Raises:
             InputError: a file it reads is missing.
-            StaleError: it was done or begun with other settings or inputs and `redo` is False, or
-                what it reads does not follow from what the run holds now.
+            StaleError: it was done or begun with other settings or inputs, or what it left was
+                edited since, and `redo` is False; or what it reads does not follow from what the
+                run holds now.
         """
         settle(self, stage)
         fingerprint = self._fingerprint(stage)
@@ -109,8 +111,8 @@ class Run:
             done = before
         changes = changes_of(done.get("fingerprint"), fingerprint)
         if done and changes:
-            self._give_way(stage, done, fingerprint, changes, redo=redo or anew)
-        elif done.get("status") == FINISHED and not anew and self._intact(stage):
+            self._give_way(stage, done, fingerprint, changes, redo=redo or stage.cheap)
+        elif done.get("status") == FINISHED and not stage.cheap and self._intact(stage, redo=redo):
             if before:
                 self.save()
             return False
@@ -216,12 +218,17 @@ class Run:
             inputs[f"the file of {name}"] = digest_of_setting(name, value)
         return {"settings": plain(chosen), "inputs": inputs}
 
-    def _intact(self, stage: Stage) -> bool:
+    def _intact(self, stage: Stage, *, redo: bool) -> bool:
+        """Whether all that a finished stage left is there; what was edited since is not lost."""
         recorded = self.record["stages"][stage.name].get("outputs", {})
-        return all(
-            self.path(name).is_file() and sha256_of(self.path(name)) == recorded.get(name)
-            for name in stage.writes
-        ) and stage.whole(self)
+        there = [name for name in stage.writes if self.path(name).is_file()]
+        edited = [name for name in there if sha256_of(self.path(name)) != recorded.get(name)]
+        if edited and not redo:
+            raise StaleError(
+                f"{self.path(edited[0])} was edited since {stage.name} wrote it; give --redo to "
+                f"write it anew, or the commands of the stages after {stage.name} to go on with it."
+            )
+        return not edited and len(there) == len(stage.writes) and stage.whole(self)
 
 
 def _source_digest(source: Path, settings: Settings) -> str:

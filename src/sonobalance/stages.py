@@ -292,6 +292,6 @@ STAGES: dict[str, Stage] = {
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
             ("explanation.json",), _cleaned(_explain, like="train"),
         ),
-        Stage("report", (), RESULT_FILES, ("report.html",), _report, random=False),
+        Stage("report", (), RESULT_FILES, ("report.html",), _report, random=False, cheap=True),
     )
 }  # fmt: skip

@@ -24,19 +24,29 @@ def test_a_finished_stage_is_not_repeated(source: Path, out: Path) -> None:
     assert log == ["worked"]
 
 
-def test_a_finished_stage_is_repeated_where_it_is_wanted_anew(source: Path, out: Path) -> None:
+def test_a_stage_that_costs_nothing_is_done_whenever_it_is_asked_for(
+    source: Path, out: Path
+) -> None:
     log: list[str] = []
     for _ in range(2):
-        assert runs.create(out, source, Settings(), "cpu").perform(make(log), anew=True)
+        assert runs.create(out, source, Settings(), "cpu").perform(replace(make(log), cheap=True))
     assert log == ["worked", "worked"]
 
 
-def test_a_damaged_result_is_made_again(source: Path, out: Path) -> None:
-    log: list[str] = []
-    runs.create(out, source, Settings(), "cpu").perform(make(log))
-    (out / "result.txt").write_text("tampered")
-    assert runs.create(out, source, Settings(), "cpu").perform(make(log))
-    assert (out / "result.txt").read_text() == "5"
+def test_an_edited_result_is_kept_until_redo_and_a_missing_one_made_again(
+    source: Path, out: Path
+) -> None:
+    result = out / "result.txt"
+    runs.create(out, source, Settings(), "cpu").perform(make([]))
+    result.write_text("by hand")
+    with pytest.raises(StaleError, match=r"result\.txt was edited since copy wrote it"):
+        runs.create(out, source, Settings(), "cpu").perform(make([]))
+    assert result.read_text() == "by hand"
+    assert runs.create(out, source, Settings(), "cpu").perform(make([]), redo=True)
+    assert result.read_text() == "5"
+    result.unlink()
+    assert runs.create(out, source, Settings(), "cpu").perform(make([]))
+    assert result.read_text() == "5"
 
 
 def test_a_changed_setting_is_named_and_refused(source: Path, out: Path) -> None:
