@@ -74,3 +74,12 @@ def test_settings_that_exclude_each_other_are_refused_in_one_sentence() -> None:
         SettingsError, match=r"^Expected settings that fit together, but .*masks\.$"
     ):
         parse(wrong)
+
+
+def test_none_takes_a_file_or_a_name_away() -> None:
+    known = parse({"gan": {"init": "a/run"}, "classifier": {"second_backbone": "resnet18"}})
+    given = parse({"gan": {"init": Path("none")}, "classifier": {"second_backbone": "none"}})
+    resolved = resolve(given=given, base=known)
+    assert resolved.gan.init is None
+    assert resolved.classifier.second_backbone is None
+    assert parse({"classifier": {"attention": "none"}}).classifier.attention == "none"

@@ -143,5 +143,8 @@ class SplitSettings(Section):
         if self.test_fraction + self.val_fraction > 0.95:
             raise ValueError("test_fraction and val_fraction leave less than 5 % for training")
         if (self.label_conflicts == "relabel") != (self.labels_csv is not None):
-            raise ValueError("label_conflicts = relabel and labels_csv need each other")
+            raise ValueError(
+                "label_conflicts = relabel and labels_csv need each other (labels_csv = none takes "
+                "the file away)"
+            )
         return self
