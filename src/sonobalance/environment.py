@@ -13,7 +13,7 @@ from typing import Any
 from sonobalance.version import __version__
 
 PACKAGES = (
-    "torch", "torchvision", "timm", "kornia", "captum", "numpy", "scipy", "scikit-learn", "pandas",
+    "torch", "torchvision", "timm", "captum", "numpy", "scipy", "scikit-learn", "pandas",
     "pillow", "opencv-python-headless",
 )  # fmt: skip
 

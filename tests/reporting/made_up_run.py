@@ -65,8 +65,9 @@ def audit_file(run, splits):
     ]  # fmt: skip
     write_document(run / "audit.json", {
         "findings": [
-            *(finding("near-duplicate", p["ids"], p["score"], "The same tissue: "
-                      + " and ".join(p["ids"]) + ".") for p in pairs[:-1]),
+            *(finding("exact-duplicate" if p["kind"] == "exact" else "near-duplicate", p["ids"],
+                      p["score"], "The same tissue: " + " and ".join(p["ids"]) + ".")
+              for p in pairs[:-1]),
             finding("label-conflict", ids[23:25], 1.0, "One tissue, two labels."),
             finding("mark-shortcut", (), 0.6, "Marks alone tell malignant from the rest."),
             finding("imbalance", (), 0.5, "benign has 3.0 times as many images as normal."),

@@ -5,7 +5,6 @@ import pytest
 from sonobalance.comparison.tables import best_values
 from sonobalance.evaluation.metrics import metrics_of
 from sonobalance.reporting import formatting as f
-from sonobalance.reporting.sections.verdict import judge
 
 
 @pytest.mark.parametrize(
@@ -74,4 +73,3 @@ def test_the_name_of_a_class_does_not_turn_a_metric_around(name):
     assert not f.lower_is_better(f"recall_{name}")
     arms = {"none": {f"recall_{name}": {"value": 0.2}}, "focal": {f"recall_{name}": {"value": 0.9}}}
     assert best_values({"arms": arms}) == {f"recall_{name}": 0.9}
-    assert judge(f"recall_{name}", 0.1, 0.2) == "better"

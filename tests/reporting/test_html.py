@@ -129,17 +129,17 @@ def test_numbers_of_the_files_stand_on_the_page(page):
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
-    ("low", "high", "words"),
+    ("found", "words"),
     [
-        (-0.01, 0.05, "Not that these data can tell"),
-        (0.01, 0.05, "Yes: with synthetic images the classifier does better"),
-        (-0.05, -0.01, "No: with synthetic images the classifier does worse"),
+        ("no clear difference", "Not that these data can tell"),
+        ("better", "Yes: with synthetic images the classifier does better"),
+        ("worse", "No: with synthetic images the classifier does worse"),
     ],
 )
-def test_the_page_says_plainly_whether_synthesis_helped(own_run, low, high, words):
+def test_the_page_says_plainly_whether_synthesis_helped(own_run, found, words):
     def edit(document):
         for row in document["paired"]:
-            row.update(low=low, high=high)
+            row.update(verdict=found)
 
     assert words in Page(render(change(own_run, "evaluation.json", edit))).text
 
@@ -231,28 +231,28 @@ def test_it_opens_in_a_browser_without_a_complaint(whole_run, tmp_path):
     assert "CONSOLE" not in done.stderr
 
 
-def rivalled(run, against, low):
-    """The page of a run whose synthesis arm is compared with this arm, from this lower bound."""
+def rivalled(run, against, **found):
+    """The page of a run whose synthesis arm is compared with this arm, with this result."""
 
     def edit(document):
         document["arms"] = {against: document["arms"]["none"], **document["arms"]}
         for row in document["paired"]:
-            row.update(against=against, low=low)
+            row.update(against=against, **found)
 
     return Page(render(change(run, "evaluation.json", edit))).text
 
 
 def test_only_over_sampling_is_called_the_same_classifier(own_run):
-    text = rivalled(own_run, "none", 0.01)
+    text = rivalled(own_run, "none", verdict="better")
     assert "does better than a classifier trained on real images alone" in text
     assert "the difference includes that" in text
-    text = rivalled(own_run, "over-sampling", 0.01)
+    text = rivalled(own_run, "over-sampling", verdict="better")
     assert "does better than the same classifier trained on real images alone" in text
     assert "the difference includes that" not in text
 
 
 def test_no_interval_is_not_said_to_include_zero(own_run):
-    text = rivalled(own_run, "over-sampling", None)
+    text = rivalled(own_run, "over-sampling", low=None)
     assert "too few independent groups for an interval of the change" in text
     assert "interval of the change includes zero" not in text
 

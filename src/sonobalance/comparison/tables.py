@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sonobalance.arms import TREATMENTS
 from sonobalance.comparison import guarded
 from sonobalance.reporting.formatting import (
+    CLEAR,
     MINUS,
     filters,
     lower_is_better,
@@ -21,7 +22,6 @@ from sonobalance.reporting.score_figures import forest_figure
 from sonobalance.reporting.style import stylesheet
 
 ESCAPED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
-CLEAR = ("better", "worse")
 PAIRED = ("arm", "against", "metric", "difference", "low", "high", "verdict")
 
 

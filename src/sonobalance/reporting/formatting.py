@@ -101,21 +101,22 @@ def plural(n: Any, one: str, many: str | None = None) -> str:
 
 METRIC_NAMES = {
     "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro-F1",
-    "auc": "AUC", "macro_auc": "AUC (macro)", "auc_macro": "AUC (macro)", "ece": "ECE",
-    "brier": "Brier score", "log_loss": "Log loss", "nll": "Log loss", "mcc": "Matthews corr.",
+    "auc": "AUC", "macro_auc": "AUC (macro)", "ece": "ECE",
+    "brier": "Brier score", "log_loss": "Log loss",
     "pointing_game": "Pointing game", "energy_ratio": "Energy ratio", "iou": "IoU",
-    "energy": "Evidence inside lesion", "kappa": "Cohen’s kappa", "below": "In the band below",
+    "energy": "Evidence inside lesion", "below": "In the band below",
     "border": "On the border", "deletion_blur": "Deletion (blur)",
     "deletion_local_mean": "Deletion (local mean)", "insertion_blur": "Insertion (blur)",
     "insertion_local_mean": "Insertion (local mean)", "deletion_road": "Deletion (ROAD)",
     "insertion_road": "Insertion (ROAD)", "marks": "On burnt-in marks",
 }  # fmt: skip
-OF_A_CLASS = {"auc", "f1", "precision", "recall", "sensitivity", "specificity"}  # NAME_CLASS
+OF_A_CLASS = {"auc", "precision", "recall", "specificity"}  # NAME_CLASS
 LOWER_IS_BETTER = {"ece", "brier", "log_loss"}
+CLEAR = ("better", "worse")  # verdicts of a paired difference, but for `no clear difference`
 
 
 def metric_name(key: str) -> str:
-    """The reader's name of a metric key; a class suffix as in `sensitivity_benign` is kept."""
+    """The reader's name of a metric key; a class suffix as in `recall_benign` is kept."""
     if key in METRIC_NAMES:
         return METRIC_NAMES[key]
     kind, _, name = key.partition("_")

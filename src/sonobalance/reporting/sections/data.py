@@ -14,7 +14,7 @@ from sonobalance.reporting.section import Section
 
 SHOWN_PAIRS = 6
 THUMBNAIL_PX = 220
-SHOWN_AS_PAIRS = ("exact-copy", "near-duplicate", "label-conflict")
+SHOWN_AS_PAIRS = ("exact-duplicate", "near-duplicate", "label-conflict")
 PAIR_KINDS = {
     "exact": "The same file content",
     "copy": "The same picture",

@@ -13,7 +13,7 @@ from sonobalance.reporting.score_figures import (
     roc_figure,
 )
 from sonobalance.reporting.section import Section
-from sonobalance.reporting.sections.verdict import arm_sentence, judge
+from sonobalance.reporting.sections.verdict import arm_sentence
 
 KEY_METRICS = (
     "accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier", "log_loss",
@@ -76,7 +76,7 @@ def _paired(document: dict[str, Any]) -> list[dict[str, Any]]:
         row
         | {
             "name": metric_name(str(row.get("metric", ""))),
-            "judged": judge(str(row.get("metric", "")), row.get("low"), row.get("high")),
+            "judged": row.get("verdict"),
             "compared": f"{row.get('arm')} − {row.get('against')}",
         }
         for row in rows

@@ -6,13 +6,7 @@ from typing import Any
 
 from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.reporting.artefacts import RunFiles, as_dict, as_list
-from sonobalance.reporting.formatting import (
-    finite,
-    interval,
-    lower_is_better,
-    metric_name,
-    signed,
-)
+from sonobalance.reporting.formatting import CLEAR, interval, metric_name, signed
 from sonobalance.reporting.section import Section
 from sonobalance.reporting.sections.explanations import BALANCED
 from sonobalance.reporting.sections.worries import worries
@@ -87,14 +81,6 @@ def arm_sentence(arm: str) -> str:
     return {str(name): treatment.sentence for name, treatment in TREATMENTS.items()}.get(arm, "")
 
 
-def judge(metric: str, low: Any, high: Any) -> str:
-    """`better`, `worse` or `no clear difference`, from the interval of a paired difference."""
-    below, above = finite(low), finite(high)
-    if below is None or above is None or below <= 0 <= above:
-        return "no clear difference"
-    return "better" if (below > 0) != lower_is_better(metric) else "worse"
-
-
 def effect(run: RunFiles, arm: str) -> dict[str, Any]:
     """What an arm did to the deciding metric, and to the other headline metrics (promise P6).
 
@@ -114,7 +100,7 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
         "arm": arm,
         "against": against,
         "same": against == BALANCED,
-        "judged": judge(metric, row.get("low"), row.get("high")),
+        "judged": row.get("verdict"),
         "metric": metric_name(metric),
         "row": row,
         "others": others,
@@ -123,8 +109,6 @@ def effect(run: RunFiles, arm: str) -> dict[str, Any]:
 
 def _changed(metric: str, row: dict[str, Any]) -> str:
     """By how much a metric changed, and whether that is clear."""
-    low, high = row.get("low"), row.get("high")
-    judged = judge(metric, low, high)
-    clearly = "" if judged == "no clear difference" else f", clearly {judged}"
-    changed = signed(row.get("difference"))
-    return f"{metric_name(metric)} {changed} ({interval(low, high)}{clearly})"
+    judged, changed = row.get("verdict"), signed(row.get("difference"))
+    clearly = f", clearly {judged}" if judged in CLEAR else ""
+    return f"{metric_name(metric)} {changed} ({interval(row.get('low'), row.get('high'))}{clearly})"
