@@ -25,6 +25,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.environment import environment
 from sonobalance.explanation.attributions import heavy_map, integrated_gradients
 from sonobalance.explanation.cam import Evidence, evidence_of, explaining
+from sonobalance.explanation.inputs import Inputs
 from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.maps import (
     CAMS,
@@ -97,12 +98,17 @@ def maps_to_ask(
         name: (plain, alone(cam)) for name, cam in CAMS.items()
     }
     asks[FINE] = plain, partial(fine_hirescam, plain)
-    asks[ENERGY] = plain, partial(gradient_energy, plain)
+    asks[ENERGY] = plain, squares(partial(gradient_energy, plain))
     asks[EXACT] = lesion, partial(exact_evidence, lesion)
-    asks["all maps of one pass"] = plain, lambda x, k: cheap_maps(plain, layer, x, k, cost)
+    asks["all maps of one pass"] = plain, squares(partial(cheap_maps, plain, layer, cost=cost))
     for name in LARGEST:
-        asks[name] = plain, partial(heavy_map, name, plain, cost=cost)
+        asks[name] = plain, squares(partial(heavy_map, name, plain, cost=cost))
     return asks
+
+
+def squares(ask: Callable[[Inputs], Any]) -> Ask:
+    """The same question about images that fill their squares."""
+    return lambda images, targets: ask(Inputs.of_squares(images, targets))
 
 
 @torch.no_grad()
@@ -139,7 +145,7 @@ def memory(model: nn.Module, side: int) -> dict[str, Any]:
         images, targets = torch.rand(size, 1, side, side), torch.arange(size) % CLASSES
         held = Held(model)
         with torch.autograd.graph.saved_tensors_hooks(held.keep, lambda tensor: tensor):
-            integrated_gradients(held, images, targets, Cost(PASS, 4))
+            integrated_gradients(held, Inputs.of_squares(images, targets), Cost(PASS, 4))
         out[str(size)] = {"mib_per_pass": held.most / 2**20, "images_per_pass": held.largest}
         print(f"integrated gradients of {size} images: {out[str(size)]}", flush=True)
     return {"integrated-gradients": out}

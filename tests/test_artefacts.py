@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,36 @@ def test_without_a_generator_its_arms_are_not_trained(tmp_path: Path) -> None:
     write_text(tmp_path / "gan/gan.json", "{}")
     assert trained_arms(run) == ("none",)
     assert choose_arm(run)["chosen"] == "none"
+
+
+def test_former_settings_bring_their_own_maps_back_and_a_missing_map_is_drawn_again(
+    tmp_path: Path,
+) -> None:
+    drawn: list[str] = []
+
+    def draw(run: Run) -> None:
+        target = run.settings.explanation.target
+        drawn.append(target)
+        case = {"image": "maps/a.png", "panels": [], "counterfactual": None}
+        write_json(run.path("explanation.json"), {"cases": [case], "target": target})
+        write_text(run.path("maps/scores.csv"), "")
+        write_text(run.path("maps/a.png"), target)
+        if target == "true" and len(drawn) == 2:
+            raise RuntimeError("killed")
+
+    stage = replace(STAGES["explain"], reads=(), work=draw)
+    picture = tmp_path / "run" / "maps" / "a.png"
+
+    def explain(target: str) -> bool:
+        given = parse({"explanation": {"target": target}})
+        return runs.create(picture.parents[1], tmp_path, given, None).perform(stage, redo=True)
+
+    picture.parents[1].mkdir()
+    assert explain("predicted")
+    with pytest.raises(RuntimeError, match="killed"):
+        explain("true")
+    assert not explain("predicted")
+    assert picture.read_text() == "predicted"
+    picture.unlink()
+    assert explain("predicted")
+    assert picture.read_text() == "predicted"

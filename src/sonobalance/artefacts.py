@@ -130,6 +130,14 @@ def all_trained_whole(run: Run) -> bool:
     return all(trained_whole(run, arm) for arm in trained_arms(run))
 
 
+def all_drawn(run: Run) -> bool:
+    """Whether every picture that an explanation names is there."""
+    from sonobalance.explanation.cases import pictures_of
+
+    names = pictures_of(read_json(run.path("explanation.json"))["cases"])
+    return all(run.path(f"maps/{name}").is_file() for name in names)
+
+
 def check_synthesis(run: Run) -> None:
     """See that what a synthesis left is whole and made of today's TRAIN.
 

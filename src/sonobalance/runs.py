@@ -222,7 +222,9 @@ class Run:
         """Whether all that a finished stage left is there; what was edited since is not lost."""
         recorded = self.record["stages"][stage.name].get("outputs", {})
         there = [name for name in stage.writes if self.path(name).is_file()]
-        edited = [name for name in there if sha256_of(self.path(name)) != recorded.get(name)]
+        edited = [
+            name for name in there if recorded.get(name) not in (None, sha256_of(self.path(name)))
+        ]
         if edited and not redo:
             raise StaleError(
                 f"{self.path(edited[0])} was edited since {stage.name} wrote it; give --redo to "

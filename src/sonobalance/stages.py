@@ -11,6 +11,7 @@ from functools import partial, wraps
 
 from sonobalance.arms import REFERENCES, TREATMENTS
 from sonobalance.artefacts import (
+    all_drawn,
     all_trained_whole,
     choose_arm,
     copies_of,
@@ -290,7 +291,8 @@ STAGES: dict[str, Stage] = {
             "explain", ("explanation", "evaluation.coverage"),
             ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv",
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
-            ("explanation.json",), _cleaned(_explain, like="train"),
+            ("explanation.json", "maps/scores.csv"), _cleaned(_explain, like="train"),
+            whole=all_drawn,
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), _report, random=False, cheap=True),
     )

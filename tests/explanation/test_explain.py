@@ -13,9 +13,14 @@ from sonobalance.classify.attention import GateMaps
 from sonobalance.config import ExplanationSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
+from sonobalance.explanation.dependence import faithfulness_of
 from sonobalance.explanation.explain import explain_images
+from sonobalance.explanation.localisation import random_map
 from sonobalance.explanation.marks import read_marks
 from sonobalance.explanation.rival import Rival
+from sonobalance.explanation.study import Study
+from sonobalance.progress import bar
+from sonobalance.randomness import numpy_generator
 
 SIDE, N = 28, 24
 FAST = ExplanationSettings(
@@ -116,6 +121,36 @@ def test_cases_are_drawn_and_described(explained):
     assert second["grad-cam"]["pointing_game"] == 1
     assert [len(case["outline"]) for case in document["cases"]] == [0, 1]
     assert "the lesion, 6% of the image, lies in the" in document["cases"][1]["alt"]
+
+
+def test_a_costly_map_is_shown_where_it_was_made(tmp_path):
+    settings = FAST.model_copy(update={
+        "heavy_images": 24, "faithfulness_images": 0, "sanity_images": 0,
+        "gallery_maps": ("integrated-gradients",),
+    })  # fmt: skip
+    document = explain_images(*study(settings), seed=0, folder=tmp_path)
+    shown = {case["label"]: [p["map"] for p in case["panels"]] for case in document["cases"]}
+    assert shown == {"benign": [], "malignant": ["integrated-gradients"]}
+
+
+def test_each_map_is_followed_beside_a_random_one_as_coarse_as_itself():
+    """Which is itself, drawn by the same generator at the map's grid: it gains nothing."""
+    model, layer, loaded, originals, lesions, groups, settings = study()
+    some, seed, n = range(4), 0, len(loaded)
+    subject = Study(
+        model, layer, loaded, originals, lesions, [None] * n, np.array(groups),
+        np.full((n, 2), 0.5), settings, seed,
+    )  # fmt: skip
+    kept = {"grad-cam": {}, "integrated-gradients": {}, "too coarse": {}}
+    for i in some:
+        for name, cells in zip(kept, ((SIDE, SIDE), (SIDE, SIDE), (7, 7)), strict=True):
+            generator = numpy_generator(seed, "explain", "curve", loaded.ids[i])
+            kept[name][i] = torch.from_numpy(random_map(SIDE, SIDE, generator, cells))[None]
+    with bar("", 1) as shown:
+        found, _, _ = faithfulness_of(subject, kept, list(kept), list(some), shown)
+    gained = {name: [one["value"] for one in scores.values()] for name, scores in found.items()}
+    assert not any(gained["grad-cam"] + gained["integrated-gradients"])
+    assert any(gained["too coarse"])
 
 
 def test_same_seed_same_bytes_and_old_pictures_go(explained, tmp_path):

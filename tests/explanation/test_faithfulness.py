@@ -10,6 +10,7 @@ from sonobalance.evaluation.intervals import Interval
 from sonobalance.explanation.baselines import FILLINGS, blurred, filling
 from sonobalance.explanation.dependence import sensitivity
 from sonobalance.explanation.faithfulness import Curves, area, curves_of, gain, pixel_order
+from sonobalance.explanation.inputs import inside_of
 
 SIDE = 32
 BOXES = [letterbox_of(SIDE, SIDE, SIDE)] * 4
@@ -32,7 +33,7 @@ class Bright(torch.nn.Module):
 def curves(maps, images, stand_in, steps=8):
     model, images = Bright(), (images + 1) / 2
     fill = filling(stand_in, images, BOXES, 0)
-    order = pixel_order(maps, BOXES)
+    order = pixel_order(maps, inside_of(BOXES), torch.zeros_like(maps))
     return curves_of(model, images, TARGETS, order, fill=fill, steps=steps, batch_size=3)
 
 
@@ -55,7 +56,7 @@ def test_curves_run_from_the_image_to_the_baseline(images):
     model = Bright()
     x = (pixels + 1) / 2
     whole = model(x).softmax(1)[:, 0].numpy()
-    gone = model(blurred(x)).softmax(1)[:, 0].numpy()
+    gone = model(blurred(x, inside_of(BOXES))).softmax(1)[:, 0].numpy()
     assert found.deletion.shape == found.insertion.shape == (4, 9)
     assert np.allclose(found.deletion[:, 0], whole, atol=1e-6)
     assert np.allclose(found.insertion[:, -1], whole, atol=1e-6)
@@ -69,7 +70,7 @@ def test_a_step_takes_away_the_highest_pixels(images):
     found = curves(masks[:, None].float(), pixels, "blur", steps=16)
     x = (pixels + 1) / 2
     model = Bright()
-    expected = model(torch.where(masks[:, None], blurred(x), x)).softmax(1)[:, 0]
+    expected = model(torch.where(masks[:, None], blurred(x, inside_of(BOXES)), x)).softmax(1)[:, 0]
     assert np.allclose(found.deletion[:, 1], expected.numpy(), atol=1e-6)
 
 
@@ -78,12 +79,19 @@ def test_padding_comes_last():
     map_ = torch.zeros(1, 1, 20, 20)
     map_[..., 0, 0] = 9.0  # padding may not be first
     map_[..., 7, 3] = 1.0
-    order = pixel_order(map_, [box])[0, 0]
+    order = pixel_order(map_, inside_of([box]), torch.zeros_like(map_))[0, 0]
     assert order[7, 3] == 0
     inside = order[5:15]
     assert inside.max() < 1
     assert (torch.cat([order[:5], order[15:]]) >= 1).all()
     assert len(inside.unique()) == 200
+
+
+def test_equal_pixels_take_their_turns_in_the_order_of_the_other_map():
+    map_ = torch.tensor([[[[0.0, 5.0], [0.0, 0.0]]]])
+    ties = torch.tensor([[[[1.0, 0.0], [3.0, 2.0]]]])
+    order = pixel_order(map_, torch.ones(1, 1, 2, 2, dtype=torch.bool), ties)
+    assert order.flatten().tolist() == [0.75, 0, 0.25, 0.5]
 
 
 def test_area_by_hand():
@@ -99,7 +107,7 @@ def test_nothing_is_filled_outside_of_the_images_box():
     box = letterbox_of(16, 32, SIDE)
     images = torch.rand(1, 1, SIDE, SIDE)
     gone = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.bool)
-    gone[..., box.top : box.top + box.inner_height, :] = True
+    gone[0, 0][box.inner] = True
     for name in FILLINGS:
         filled = filling(name, images, [box], 0)(gone)
         assert torch.equal(filled[~gone], images[~gone]), name

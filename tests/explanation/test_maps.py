@@ -19,6 +19,7 @@ from sonobalance.explanation.attributions import (
 )
 from sonobalance.explanation.baselines import blurred, local_mean
 from sonobalance.explanation.cam import explaining
+from sonobalance.explanation.inputs import Inputs, inside_of
 from sonobalance.explanation.layers import Layer, fine_layers, layer_of
 from sonobalance.explanation.maps import (
     CAMS,
@@ -35,11 +36,13 @@ from sonobalance.explanation.maps import (
     probabilities_of,
     to_originals,
 )
+from sonobalance.explanation.measure import contrast
 
 
 def all_maps(model, layer, images, targets, cost=Cost(4, 8)):  # noqa: B008
-    found = cheap_maps(model, layer, images, targets, cost)
-    return found | {name: heavy_map(name, model, images, targets, cost) for name in HEAVY}
+    inputs = Inputs.of_squares(images, targets)
+    found = cheap_maps(model, layer, inputs, cost)
+    return found | {name: heavy_map(name, model, inputs, cost) for name in HEAVY}
 
 
 def test_every_map_finds_what_speaks_for_and_what_speaks_against():
@@ -82,15 +85,17 @@ def test_integrated_gradients_add_up_to_the_change_of_the_logit():
     model, images = convolutional(), torch.rand(3, 1, 24, 24)
     targets = torch.tensor([0, 1, 2])
     with explaining(model):
-        change = (model(images) - model(blurred(images))).gather(1, targets[:, None])[:, 0]
-    total = integrated_gradients(model, images, targets, Cost(4, 200)).sum((1, 2, 3))
+        gone = model(images) - model(blurred(images, torch.ones_like(images, dtype=torch.bool)))
+        change = gone.gather(1, targets[:, None])[:, 0]
+    inputs = Inputs.of_squares(images, targets)
+    total = integrated_gradients(model, inputs, Cost(4, 200)).sum((1, 2, 3))
     assert torch.allclose(total, change, atol=2e-3)
 
 
 def test_occlusion_equals_a_plain_loop():
     model, image = convolutional(), torch.rand(1, 1, 14, 14)
     window, stride, side = 2, 1, 14  # S / 7 and S / 10
-    blur = blurred(image)
+    blur = blurred(image, torch.ones_like(image, dtype=torch.bool))
     fall, cover = torch.zeros(side, side), torch.zeros(side, side)
     with torch.no_grad():
         full = model(image)[0, 1]
@@ -101,7 +106,7 @@ def test_occlusion_equals_a_plain_loop():
                 changed[there] = blur[there]
                 fall[there] += full - model(changed)[0, 1]
                 cover[there] += 1
-    ours = occlusion(model, image, torch.tensor([1]), Cost(8))
+    ours = occlusion(model, Inputs.of_squares(image, torch.tensor([1])), Cost(8))
     assert torch.allclose(ours[0, 0], fall / cover, atol=1e-5)
 
 
@@ -135,7 +140,7 @@ def test_gate_is_relative_to_its_mean():
     model, (images, masks) = Gated(), blob_images(2, 16)
     layer = Layer("body", model.body)
     targets = torch.zeros(2, dtype=torch.int64)
-    gate = cheap_maps(model, layer, images, targets, Cost())[GATE]
+    gate = cheap_maps(model, layer, Inputs.of_squares(images, targets), Cost())[GATE]
     assert gate.shape == images.shape
     assert gate.mean() == pytest.approx(0, abs=1e-6)
     assert (gate[:, 0][masks] > 0).float().mean() > 0.9
@@ -162,7 +167,7 @@ def test_backbones_of_every_kind_are_explained_without_being_told_where(backbone
     model = AttentiveClassifier(backbone, 3, attention, side)
     layer = layer_of(model.target_layer)
     images, targets = torch.rand(2, 1, side, side), torch.tensor([0, 2])
-    maps = cheap_maps(model, layer, images, targets, Cost())
+    maps = cheap_maps(model, layer, Inputs.of_squares(images, targets), Cost())
     grids = native_grids(model, layer, images[:1])
     assert (layer.name, grids["grad-cam"]) == (last, (grid, grid))
     assert [one.name for one in fine_layers(model, side)] == fine
@@ -181,7 +186,7 @@ def test_lesion_attention_gives_its_own_exact_map():
     torch.nn.init.normal_(model.lesion.classify.weight)
     images, targets = torch.rand(2, 1, 64, 64), torch.tensor([0, 2])
     layer = layer_of(model.target_layer)
-    maps = cheap_maps(model, layer, images, targets, Cost())
+    maps = cheap_maps(model, layer, Inputs.of_squares(images, targets), Cost())
     exact = model.eval().evidence(images, targets).detach()
     assert next(iter(maps)) == EXACT
     assert maps[EXACT].shape == images.shape
@@ -217,7 +222,7 @@ def test_gradient_energy_by_hand():
             return torch.stack([2 * left, -3 * left], 1)
 
     images, model = torch.rand(2, 1, 54, 54), Left()
-    found = gradient_energy(model, images, torch.tensor([0, 1]))
+    found = gradient_energy(model, Inputs.of_squares(images, torch.tensor([0, 1])))
     per_pixel = torch.tensor([2.0, -3.0]) / (54 * 27)
     assert torch.allclose(found[..., :20].mean((1, 2, 3)), per_pixel**2, rtol=1e-4)
     assert torch.allclose(found[..., 34:], torch.zeros(1), atol=1e-12)
@@ -241,9 +246,8 @@ class Counting(nn.Module):
 @pytest.mark.parametrize("mirror", [False, True])
 def test_no_pass_of_a_costly_map_holds_more_images_than_allowed(name, mirror):
     model = Counting()
-    heavy_map(
-        name, model, torch.randn(11, 1, 20, 20), torch.arange(11) % 3, Cost(4, 50, mirror=mirror)
-    )
+    inputs = Inputs.of_squares(torch.randn(11, 1, 20, 20), torch.arange(11) % 3)
+    heavy_map(name, model, inputs, Cost(4, 50, mirror=mirror))
     assert 1 < model.largest <= 4
 
 
@@ -255,15 +259,44 @@ def test_probabilities_are_the_softmax_in_evaluation_mode():
 
 def test_baselines_keep_brightness_and_lose_detail():
     images, _ = blob_images(2, 32)
+    everywhere = torch.ones_like(images, dtype=torch.bool)
     for baseline in (blurred, local_mean):
-        found = baseline(images)
+        found = baseline(images, everywhere)
         assert found.shape == images.shape
         assert found.std() < 0.8 * images.std()
-        assert torch.allclose(baseline(torch.full_like(images, 0.3)), torch.tensor(0.3))
+        flat = baseline(torch.full_like(images, 0.3), everywhere)
+        assert torch.allclose(flat, torch.tensor(0.3), atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 32), (32, 18)])
+def test_padding_takes_no_part_in_what_stands_in_and_makes_no_edge(height, width):
+    inside = inside_of([letterbox_of(height, width, 32)])
+    flat = torch.where(inside, 0.4, -1.0)
+    for baseline in (blurred, local_mean):
+        assert torch.allclose(baseline(flat, inside), flat, atol=1e-6)
+    assert contrast(Inputs(flat, torch.tensor([0]), inside)).max() < 1e-10
+    grey = torch.where(inside, torch.rand(1, 1, 32, 32), -1.0)
+    other = torch.where(inside, grey, 1.0)
+    for baseline in (blurred, local_mean):
+        assert torch.equal(baseline(other, inside)[inside], baseline(grey, inside)[inside])
+        assert (baseline(grey, inside)[~inside] == -1).all()
+
+
+def test_gradient_energy_of_an_edge_is_not_thinned_by_padding():
+    class Sum(nn.Module):
+        def forward(self, images):
+            return images.sum((1, 2, 3))[:, None]
+
+    inside = inside_of([letterbox_of(16, 32, 32)])
+    inputs = Inputs(torch.rand(1, 1, 32, 32), torch.tensor([0]), inside)
+    found = gradient_energy(Sum(), inputs)
+    assert torch.allclose(found[inside], torch.ones(1), atol=1e-6)
+    assert (found[~inside] == 0).all()
 
 
 def test_names_are_explained_and_unknown_ones_refused():
     assert set(SENTENCES) == {*CAMS, *HEAVY, ENERGY, EXACT, FINE, GATE}
     model = Toy([1.0], [[1.0]])
+    black = Inputs.of_squares(torch.zeros(1, 1, 8, 8), torch.tensor([0]))
     with pytest.raises(InputError, match="'lime'"):
-        heavy_map("lime", model, torch.zeros(1, 1, 8, 8), torch.tensor([0]), Cost())
+        heavy_map("lime", model, black, Cost())

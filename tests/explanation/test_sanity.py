@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 from toy_networks import Toy, blob_images, convolutional
 
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.explanation.inputs import Inputs
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.maps import Cost
 from sonobalance.explanation.sanity import (
@@ -55,9 +56,8 @@ def test_same_seed_same_weights():
 def test_a_map_that_cannot_change_its_shape_is_unfit():
     """One channel: whatever the weights, every map is the image times a number."""
     model, (images, _) = Toy([1.0], [[1.0], [2.0]]), blob_images(3, 28)
-    found = cascade(model, model.layer, images, torch.tensor([0, 1, 0]), seed=0, cost=Cost())[
-        "grad-cam"
-    ]
+    inputs = Inputs.of_squares(images, torch.tensor([0, 1, 0]))
+    found = cascade(model, model.layer, inputs, seed=0, cost=Cost())["grad-cam"]
     assert found["fit"] is False
     assert found["stages"][-1]["absolute"] == pytest.approx(1, abs=1e-3)
     assert "unfit" in found["sentence"]
@@ -67,9 +67,8 @@ def test_a_map_of_learned_features_is_fit():
     model = convolutional()
     images, _ = blob_images(6, 28)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
-    found = cascade(model, Layer("x", model[6]), noise, torch.arange(6) % 3, seed=0, cost=Cost())[
-        "hirescam"
-    ]
+    inputs = Inputs.of_squares(noise, torch.arange(6) % 3)
+    found = cascade(model, Layer("x", model[6]), inputs, seed=0, cost=Cost())["hirescam"]
     assert found["fit"] is True
     assert found["stages"][-1]["share"] == 1
     assert 1 < len(found["stages"]) <= STAGES

@@ -51,6 +51,12 @@ class Letterbox:
     inner_height: int
     inner_width: int
 
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Rows and columns of the image inside the square."""
+        rows = slice(self.top, self.top + self.inner_height)
+        return rows, slice(self.left, self.left + self.inner_width)
+
 
 def letterbox_of(height: int, width: int, size: int) -> Letterbox:
     """The letterbox that fits (height, width) into (size, size) keeping the aspect ratio."""
@@ -72,15 +78,14 @@ def letterbox(image: Gray, size: int) -> Gray:
         interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
     )
     out: Gray = np.zeros((size, size), np.uint8)
-    out[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = inner
+    out[box.inner] = inner
     return out
 
 
 def unletterbox(square: NDArray[np.float32], box: Letterbox) -> NDArray[np.float32]:
     """Bring a (size, size) float32 map back to the (height, width) of the original image."""
-    inner = square[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width]
     resized: NDArray[np.float32] = cv2.resize(
-        np.ascontiguousarray(inner, np.float32), (box.width, box.height),
+        np.ascontiguousarray(square[box.inner], np.float32), (box.width, box.height),
         interpolation=cv2.INTER_LINEAR,
     )  # fmt: skip
     return resized

@@ -16,14 +16,13 @@ from torch import nn
 from sonobalance.errors import InputError
 from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.cam import explaining
-from sonobalance.explanation.maps import Cost, batches, device_of
+from sonobalance.explanation.inputs import Inputs
+from sonobalance.explanation.maps import Cost, device_of
 
 HEAVY = ("integrated-gradients", "occlusion")
 
 
-def integrated_gradients(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
+def integrated_gradients(model: nn.Module, inputs: Inputs, cost: Cost) -> torch.Tensor:
     """Sundararajan et al. 2017, equation 1, from the blurred image to the image, by captum.
 
     A black baseline would call every dark pixel, and so most lesions, no evidence by definition.
@@ -34,18 +33,17 @@ def integrated_gradients(
     """
     method = IntegratedGradients(model)
 
-    def attribute(some: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def attribute(some: Inputs) -> torch.Tensor:
         return cast("torch.Tensor", method.attribute(
-            some, baselines=blurred(some), target=wanted, n_steps=cost.gradient_steps,
-            internal_batch_size=max(cost.batch_size, len(some)),
+            some.images, baselines=blurred(some.images, some.inside), target=some.targets,
+            n_steps=cost.gradient_steps,
+            internal_batch_size=max(cost.batch_size, len(some.images)),
         ))  # fmt: skip
 
-    return _attributed(model, images, targets, attribute, cost.batch_size, mirror=cost.mirror)
+    return _attributed(model, inputs, attribute, cost.batch_size, mirror=cost.mirror)
 
 
-def occlusion(
-    model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
+def occlusion(model: nn.Module, inputs: Inputs, cost: Cost) -> torch.Tensor:
     """Zeiler & Fergus 2014, by captum: fall of the logit when a square of side S / 7 is blurred.
 
     Squares move by S / 10; each pixel has the mean over the squares that cover it.
@@ -53,21 +51,20 @@ def occlusion(
     Returns:
         (N, 1, S, S) float32 on the CPU.
     """
-    method, side = Occlusion(model), images.shape[-1]
+    method, side = Occlusion(model), inputs.images.shape[-1]
     window, stride = max(1, side // 7), max(1, side // 10)
 
-    def attribute(some: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def attribute(some: Inputs) -> torch.Tensor:
         return cast("torch.Tensor", method.attribute(
-            some, sliding_window_shapes=(1, window, window), strides=(1, stride, stride),
-            baselines=blurred(some), target=wanted, perturbations_per_eval=cost.batch_size,
+            some.images, sliding_window_shapes=(1, window, window), strides=(1, stride, stride),
+            baselines=blurred(some.images, some.inside), target=some.targets,
+            perturbations_per_eval=cost.batch_size,
         ))  # fmt: skip
 
-    return _attributed(model, images, targets, attribute, 1, mirror=cost.mirror)
+    return _attributed(model, inputs, attribute, 1, mirror=cost.mirror)
 
 
-def heavy_map(
-    name: str, model: nn.Module, images: torch.Tensor, targets: torch.Tensor, cost: Cost
-) -> torch.Tensor:
+def heavy_map(name: str, model: nn.Module, inputs: Inputs, cost: Cost) -> torch.Tensor:
     """A map of `HEAVY` by its name.
 
     Raises:
@@ -76,25 +73,22 @@ def heavy_map(
     methods = {"integrated-gradients": integrated_gradients, "occlusion": occlusion}
     if name not in methods:
         raise InputError(f"Expected a map of {', '.join(methods)}, but got {name!r}.")
-    return methods[name](model, images, targets, cost)
+    return methods[name](model, inputs, cost)
 
 
 def _attributed(
     model: nn.Module,
-    images: torch.Tensor,
-    targets: torch.Tensor,
-    attribute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inputs: Inputs,
+    attribute: Callable[[Inputs], torch.Tensor],
     batch_size: int,
     *,
     mirror: bool,
 ) -> torch.Tensor:
-    device = device_of(model)
     parts = []
     with explaining(model):
-        for some, wanted in batches(images, targets, batch_size):
-            given = some.to(device), wanted.to(device)
-            found = attribute(*given)
+        for some in inputs.split(batch_size, device_of(model)):
+            found = attribute(some)
             if mirror:
-                found = (found + attribute(given[0].flip(3), given[1]).flip(3)) / 2
+                found = (found + attribute(some.mirrored()).flip(3)) / 2
             parts.append(found.detach().float().cpu())
     return torch.cat(parts)

@@ -7,30 +7,49 @@ and a network may react to each in its own way. So faithfulness is measured with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn.functional import avg_pool2d
 from torchvision.transforms.functional import gaussian_blur
 
 from sonobalance.data.images import Letterbox
+from sonobalance.explanation.inputs import inside_of
 from sonobalance.explanation.road import imputed
 from sonobalance.randomness import numpy_generator
 
 ROAD_NOISE = 0.02
 Fill = Callable[[torch.Tensor], torch.Tensor]
+Filter = Callable[[torch.Tensor], torch.Tensor]
 
 
-def blurred(images: torch.Tensor) -> torch.Tensor:
+def within(values: torch.Tensor, inside: torch.Tensor, average: Filter) -> torch.Tensor:
+    """(N, 1, S, S) local averages over the image alone, as if there were no padding; 0 in it.
+
+    Averaged with it, the first rows of an image would be half as bright, and its edge would count
+    as structure.
+    """
+    weight = inside.to(values)
+    return weight * average(values * weight) / average(weight).clamp_min(torch.finfo().tiny)
+
+
+def gaussian(images: torch.Tensor, sigma: float) -> torch.Tensor:
+    """(N, 1, S, S) smoothed by a Gaussian that is cut off at 3 σ."""
+    size = 2 * min(int(3 * sigma), images.shape[-1] - 1) + 1
+    return gaussian_blur(images, [size, size], [sigma, sigma])
+
+
+def blurred(images: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """(N, 1, S, S) blurred by a Gaussian of σ = S / 16: brightness stays, structure goes."""
-    sigma = images.shape[-1] / 16
-    half = min(int(3 * sigma), images.shape[-1] - 1)
-    return gaussian_blur(images, [2 * half + 1, 2 * half + 1], [sigma, sigma])
+    smooth = within(images, inside, partial(gaussian, sigma=images.shape[-1] / 16))
+    return torch.where(inside, smooth, images)
 
 
-def local_mean(images: torch.Tensor) -> torch.Tensor:
-    """(N, 1, S, S) with every pixel the mean of the S / 3 square around it."""
+def local_mean(images: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """(N, 1, S, S) with every pixel of an image the mean of the S / 3 square around it."""
     half = max(1, images.shape[-1] // 6)
-    return avg_pool2d(images, 2 * half + 1, stride=1, padding=half, count_include_pad=False)
+    mean = partial(avg_pool2d, kernel_size=2 * half + 1, stride=1, padding=half)
+    return torch.where(inside, within(images, inside, mean), images)
 
 
 def fill_from(stand_in: torch.Tensor, images: torch.Tensor) -> Fill:
@@ -49,12 +68,8 @@ def fill_by_road(images: torch.Tensor, boxes: Sequence[Letterbox], seed: int) ->
     def fill(gone: torch.Tensor) -> torch.Tensor:
         out = images.clone()
         for i, box in enumerate(boxes):
-            inner = (
-                slice(box.top, box.top + box.inner_height),
-                slice(box.left, box.left + box.inner_width),
-            )
-            pixels = imputed(images[i, 0][inner].numpy(), gone[i, 0][inner].numpy(), noise[inner])
-            out[i, 0][inner] = torch.from_numpy(pixels)
+            square, hole = images[i, 0][box.inner].numpy(), gone[i, 0][box.inner].numpy()
+            out[i, 0][box.inner] = torch.from_numpy(imputed(square, hole, noise[box.inner]))
         return out
 
     return fill
@@ -68,4 +83,4 @@ def filling(name: str, images: torch.Tensor, boxes: Sequence[Letterbox], seed: i
     if name == "road":
         return fill_by_road(images, boxes, seed)
     stand_in = {"blur": blurred, "local_mean": local_mean}[name]
-    return fill_from(stand_in(images), images)
+    return fill_from(stand_in(images, inside_of(boxes)), images)

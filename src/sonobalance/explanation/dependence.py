@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +16,7 @@ from sonobalance.evaluation.intervals import Interval, mean_interval, number_or_
 from sonobalance.explanation.baselines import FILLINGS, filling
 from sonobalance.explanation.faithfulness import Curves, curves_of, gain, pixel_order
 from sonobalance.explanation.localisation import random_map
+from sonobalance.explanation.maps import native_grids
 from sonobalance.explanation.measure import Kept
 from sonobalance.explanation.study import Study
 from sonobalance.progress import Bar
@@ -26,8 +28,8 @@ Gains = dict[str, NDArray[np.float64]]
 
 
 def passes(study: Study, sample: int, maps: int) -> int:
-    """Forward passes that `faithfulness_of` makes at most."""
-    return 2 * study.settings.steps * len(FILLINGS) * (maps + 1) * sample
+    """Forward passes that `faithfulness_of` makes at most: of every map and of a random one."""
+    return 2 * study.settings.steps * len(FILLINGS) * 2 * maps * sample
 
 
 def faithfulness_of(
@@ -53,14 +55,18 @@ def faithfulness_of(
         return {}, {}, {}
     gains: dict[str, Gains] = {name: {} for name in names}
     curves: Found = {name: {} for name in names}
+    grids = _grids(study, names, sample)
+    random = {cells: _random_maps(study, cells, sample) for cells in set(grids.values())}
     for stand_in in FILLINGS:
-        random = _curves(study, _random_maps(study, sample), sample, stand_in, shown)
-        for name in names:
-            maps = torch.stack([kept[name][i] for i in sample])
-            own = _curves(study, maps, sample, stand_in, shown)
-            for kind, value in gain(own, random).items():
+        follow = partial(_curves, study, sample, stand_in)
+        chance = {cells: follow(maps, maps) for cells, maps in random.items()}
+        shown.advance(2 * study.settings.steps * len(sample) * len(random), "random maps")
+        for name, cells in grids.items():
+            own = follow(torch.stack([kept[name][i] for i in sample]), random[cells])
+            for kind, value in gain(own, chance[cells]).items():
                 gains[name][f"{kind}_{stand_in}"] = value
-                curves[name][f"{kind}_{stand_in}"] = _mean_curves(own, random, kind)
+                curves[name][f"{kind}_{stand_in}"] = _mean_curves(own, chance[cells], kind)
+            shown.advance(2 * study.settings.steps * len(sample), "deletion and insertion")
     weights, level = study.resamples(sample), study.settings.confidence
     means = {
         name: {key: mean_interval(value, weights, level) for key, value in found.items()}
@@ -118,27 +124,32 @@ def _says_something(kept: Kept, name: str) -> bool:
     return any(bool(value.max() > value.min()) for value in kept.get(name, {}).values())
 
 
-def _curves(
-    study: Study, maps: torch.Tensor, sample: Sequence[int], stand_in: str, shown: Bar
-) -> Curves:
-    boxes = [study.box(i) for i in sample]
-    images, targets = study.inputs(sample)
-    found = curves_of(
-        study.model, images, targets, pixel_order(maps, boxes),
-        fill=filling(stand_in, images, boxes, study.seed), steps=study.settings.steps,
-        batch_size=study.settings.batch_size,
-    )  # fmt: skip
-    shown.advance(2 * study.settings.steps * len(sample), "deletion and insertion")
-    return found
-
-
-def _random_maps(study: Study, sample: Sequence[int]) -> torch.Tensor:
+def _grids(study: Study, names: Sequence[str], sample: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """How coarse each map is: the grid it was computed on, else that of the pixels."""
     side = study.images.pixels.shape[-1]
-    maps = [
-        random_map(side, side, numpy_generator(study.seed, "explain", "curve", study.images.ids[i]))
-        for i in sample
+    known = native_grids(study.model, study.layer, study.inputs(sample[:1]).images)
+    return {name: known.get(name, (side, side)) for name in names}
+
+
+def _random_maps(study: Study, cells: tuple[int, int], sample: Sequence[int]) -> torch.Tensor:
+    """(n, 1, S, S) random maps as coarse as this grid."""
+    side = study.images.pixels.shape[-1]
+    generators = [
+        numpy_generator(study.seed, "explain", "curve", study.images.ids[i]) for i in sample
     ]
+    maps = [random_map(side, side, generator, cells) for generator in generators]
     return torch.from_numpy(np.stack(maps))[:, None]
+
+
+def _curves(
+    study: Study, sample: Sequence[int], stand_in: str, maps: torch.Tensor, ties: torch.Tensor
+) -> Curves:
+    images, targets, inside = study.inputs(sample)
+    return curves_of(
+        study.model, images, targets, pixel_order(maps, inside, ties),
+        fill=filling(stand_in, images, [study.box(i) for i in sample], study.seed),
+        steps=study.settings.steps, batch_size=study.settings.batch_size,
+    )  # fmt: skip
 
 
 def _mean_curves(own: Curves, random: Curves, kind: str) -> dict[str, list[float]]:

@@ -162,7 +162,7 @@ def _measure(
         sanity = _sanity(study, shaken, facts)
         shown.advance(SANITY_PASSES * len(shaken), "sanity checks")
         found = None if facts.known is None else likeness(study, facts.known)
-        desk = Desk(kept, table, facts, found, folder)
+        desk = Desk(kept | costly, table, facts, found, folder)
         drawn = []
         for case in cases:
             drawn.append(write_case(study, case, desk))
@@ -194,7 +194,7 @@ def _sanity(study: Study, sample: Sequence[int], facts: Facts) -> dict[str, Any]
         return {}
     heavy = HEAVY if study.settings.heavy_images else ()
     found = cascade(
-        study.model, study.layer, *study.inputs(sample), seed=study.seed, cost=study.cost_of_checks,
+        study.model, study.layer, study.inputs(sample), seed=study.seed, cost=study.cost_of_checks,
         heavy=heavy,
     )  # fmt: skip
     train = None if facts.known is None else facts.known.real

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sonobalance.data.images import Letterbox
 from sonobalance.explanation.baselines import Fill
 from sonobalance.explanation.maps import probabilities_of
 
@@ -34,27 +33,24 @@ class Curves:
     insertion: Curve
 
 
-def pixel_order(maps: torch.Tensor, boxes: list[Letterbox]) -> torch.Tensor:
+def pixel_order(maps: torch.Tensor, inside: torch.Tensor, ties: torch.Tensor) -> torch.Tensor:
     """When each pixel's turn comes, highest evidence first.
 
     Args:
         maps: (N, 1, S, S) float32.
-        boxes: where the image lies inside each square; the padding around it comes last.
+        inside: (N, 1, S, S) bool, where each image lies in its square; the padding comes last.
+        ties: (N, 1, S, S) float32: of equal pixels the one that is higher here comes first.
 
     Returns:
         (N, 1, S, S) float32: the share of the image's pixels with a turn before this one, in
         [0, 1) inside the image and at least 1 in the padding.
     """
-    out = torch.empty_like(maps)
-    for i, box in enumerate(boxes):
-        inside = torch.zeros(maps.shape[-2:], dtype=torch.bool)
-        inside[box.top : box.top + box.inner_height, box.left : box.left + box.inner_width] = True
-        value = maps[i, 0].masked_fill(~inside, -torch.inf).flatten()
-        turn = torch.empty_like(value)
-        order = torch.argsort(value, descending=True, stable=True)
-        turn[order] = torch.arange(len(value), dtype=value.dtype)
-        out[i, 0] = (turn / inside.sum()).view_as(inside)
-    return out
+    value = maps.masked_fill(~inside, -torch.inf).flatten(1)
+    first = ties.flatten(1).argsort(descending=True, stable=True)
+    second = value.gather(1, first).argsort(descending=True, stable=True)
+    turn = torch.arange(value.shape[1], dtype=value.dtype).expand_as(value)
+    out = torch.empty_like(value).scatter(1, first.gather(1, second), turn)
+    return (out / inside.flatten(1).sum(1, keepdim=True)).view_as(maps)
 
 
 def curves_of(

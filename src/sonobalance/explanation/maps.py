@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import interpolate
-from torchvision.transforms.functional import gaussian_blur
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.data.images import Letterbox, unletterbox
-from sonobalance.explanation.baselines import blurred
+from sonobalance.explanation.baselines import blurred, gaussian, within
 from sonobalance.explanation.cam import (
     Evidence,
     evidence_at,
@@ -31,6 +31,7 @@ from sonobalance.explanation.cam import (
     hires_cam,
     layer_cam,
 )
+from sonobalance.explanation.inputs import Inputs
 from sonobalance.explanation.layers import Layer, fine_layers
 
 GATE = "attention-gate"
@@ -75,29 +76,26 @@ class Cost:
 
 
 def cheap_maps(
-    model: nn.Module, layer: Layer, images: torch.Tensor, targets: torch.Tensor, cost: Cost
+    model: nn.Module, layer: Layer, inputs: Inputs, cost: Cost
 ) -> dict[str, torch.Tensor]:
     """Every map that one pass gives: class activation maps, and the gate if any.
 
     Args:
         model: (N, 1, S, S) → (N, K) logits.
         layer: last spatial feature map.
-        images: (N, 1, S, S) float32 in [-1, 1].
-        targets: (N,) int64 class whose evidence is mapped.
+        inputs: N images and their classes.
         cost: size of a pass.
 
     Returns:
         Name → (N, 1, S, S) float32 on the CPU.
     """
-    device, side = device_of(model), images.shape[-1]
-    fine = fine_layers(model, side)
+    fine = fine_layers(model, inputs.images.shape[-1])
     parts: dict[str, list[torch.Tensor]] = {}
     with explaining(model):
-        for some, wanted in batches(images, targets, cost.batch_size):
-            given = some.to(device), wanted.to(device)
-            found = _one_pass(model, layer, fine, *given)
+        for some in inputs.split(cost.batch_size, device_of(model)):
+            found = _one_pass(model, layer, fine, some)
             if cost.mirror:
-                other = _one_pass(model, layer, fine, given[0].flip(3), given[1])
+                other = _one_pass(model, layer, fine, some.mirrored())
                 found = {name: (value + other[name].flip(3)) / 2 for name, value in found.items()}
             for name, value in found.items():
                 parts.setdefault(name, []).append(value.float().cpu())
@@ -105,8 +103,9 @@ def cheap_maps(
 
 
 def _one_pass(
-    model: nn.Module, layer: Layer, fine: list[Layer], images: torch.Tensor, targets: torch.Tensor
+    model: nn.Module, layer: Layer, fine: list[Layer], inputs: Inputs
 ) -> dict[str, torch.Tensor]:
+    images, targets, _ = inputs
     side = images.shape[-1]
     *finer, last = evidence_at(model, [*fine, layer], images, targets)
     found = {name: _resized(cam(last), side) for name, cam in CAMS.items()}
@@ -118,7 +117,7 @@ def _one_pass(
     exact = exact_evidence(model, images, targets)
     if exact is not None:
         found = {EXACT: _resized(exact, side)} | found
-    return found | {ENERGY: gradient_energy(model, images, targets)}
+    return found | {ENERGY: gradient_energy(model, inputs)}
 
 
 def exact_evidence(
@@ -131,7 +130,7 @@ def exact_evidence(
         return model.evidence(images, targets)
 
 
-def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def gradient_energy(model: nn.Module, inputs: Inputs) -> torch.Tensor:
     """Local mean of the squared gradient of the logit with respect to the image.
 
     SmoothGrad-squared (Hooker et al. 2019, section 4), but at points between the blurred image and
@@ -143,21 +142,20 @@ def gradient_energy(model: nn.Module, images: torch.Tensor, targets: torch.Tenso
     Returns:
         (N, 1, S, S), at least 0, in logit² per unit of brightness².
     """
-    stand_in, parts = blurred(images), []
+    images, targets, inside = inputs
+    stand_in, parts = blurred(images, inside), []
     for share in ENERGY_POINTS:
         point = (stand_in + share * (images - stand_in)).requires_grad_()
         with torch.enable_grad():
             score = model(point).gather(1, targets[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, point)
-        parts.append(local_energy(gradient.detach()))
+        parts.append(local_energy(gradient.detach(), inside))
     return torch.stack(parts).mean(0)
 
 
-def local_energy(values: torch.Tensor) -> torch.Tensor:
+def local_energy(values: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """Local mean of the squares of (N, 1, S, S) values: a Gaussian of σ = S / 27."""
-    sigma = values.shape[-1] / 27
-    size = 2 * min(int(3 * sigma), values.shape[-1] - 1) + 1
-    return gaussian_blur(values**2, [size, size], [sigma, sigma])
+    return within(values**2, inside, partial(gaussian, sigma=values.shape[-1] / 27))
 
 
 def fine_hirescam(
@@ -228,11 +226,6 @@ def device_of(model: nn.Module) -> torch.device:
     """Where the model's tensors live."""
     tensor = next(model.parameters(), None)
     return torch.device("cpu") if tensor is None else tensor.device
-
-
-def batches(images: torch.Tensor, targets: torch.Tensor, size: int) -> Any:
-    """Images and their targets, at most `size` at a time."""
-    return zip(images.split(size), targets.split(size), strict=True)
 
 
 def _resized(value: torch.Tensor, side: int) -> torch.Tensor:

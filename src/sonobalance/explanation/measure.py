@@ -8,6 +8,7 @@ import torch
 
 from sonobalance.explanation.attributions import HEAVY, heavy_map
 from sonobalance.explanation.baselines import blurred
+from sonobalance.explanation.inputs import Inputs
 from sonobalance.explanation.localisation import Map, centre_map, random_map
 from sonobalance.explanation.maps import cheap_maps, local_energy, to_originals
 from sonobalance.explanation.scoring import ScoreTable
@@ -36,13 +37,14 @@ def measure_cheap(study: Study, table: ScoreTable, keep: Collection[int], shown:
     kept: Kept = {}
     for start in range(0, len(study), study.settings.batch_size):
         index = range(start, min(start + study.settings.batch_size, len(study)))
-        maps = cheap_maps(study.model, study.layer, *study.inputs(index), study.cost)
+        inputs = study.inputs(index)
+        maps = cheap_maps(study.model, study.layer, inputs, study.cost)
         _score(study, table, index, maps)
         for name, values in maps.items():
             for i, value in zip(index, values, strict=True):
                 if i in keep:
                     kept.setdefault(name, {})[i] = value.clone()
-        seen = contrast(study.inputs(index)[0])
+        seen = contrast(inputs)
         for i, value in zip(index, seen, strict=True):
             _score_controls(study, table, i, value)
         shown.advance(CHEAP_PASSES * len(index), "maps")
@@ -58,7 +60,7 @@ def measure_heavy(study: Study, table: ScoreTable, sample: Sequence[int], shown:
     kept: Kept = {}
     for name in HEAVY if sample else ():
         for i in sample:
-            value = heavy_map(name, study.model, *study.inputs([i]), study.cost)
+            value = heavy_map(name, study.model, study.inputs([i]), study.cost)
             _score(study, table, [i], {name: value})
             kept.setdefault(name, {})[i] = value[0]
             shown.advance(HEAVY_PASSES, name)
@@ -78,16 +80,14 @@ def _score(
             table.add(name, i, in_original(study, i, value), study.regions(i))
 
 
-def contrast(images: torch.Tensor) -> torch.Tensor:
+def contrast(inputs: Inputs) -> torch.Tensor:
     """A control that knows the image but no network: where it differs most from its blur.
-
-    Args:
-        images: (N, 1, S, S) float32 in [-1, 1].
 
     Returns:
         (N, 1, S, S), at least 0, as smooth as the gradient energy.
     """
-    return local_energy(images - blurred(images))
+    images, _, inside = inputs
+    return local_energy(images - blurred(images, inside), inside)
 
 
 def _score_controls(study: Study, table: ScoreTable, i: int, seen: torch.Tensor) -> None:

@@ -56,11 +56,9 @@ def label_check(
         "absolute": means over images of ρ and |ρ|, "chance", "fit", "sentence"}.
     """
     inputs = study.inputs(sample)
-    ask = partial(
-        maps_of, study.model, study.layer, *inputs, cost=study.cost_of_checks, heavy=heavy
-    )
+    ask = partial(maps_of, study.model, study.layer, inputs, cost=study.cost_of_checks, heavy=heavy)
     before = ask()
-    chance = chance_of(study.model, study.layer, inputs[0], before, study.seed)
+    chance = chance_of(study.model, study.layer, inputs.images, before, study.seed)
     shuffled = shuffled_labels(train, study.settings.relabelled_images, study.seed)
     size = study.settings.batch_size
     with relabelled(study.model, shuffled, batch_size=size, seed=study.seed) as learned:

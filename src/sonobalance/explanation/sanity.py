@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from sonobalance.explanation.attributions import heavy_map
+from sonobalance.explanation.inputs import Inputs
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import random_map
 from sonobalance.explanation.maps import Cost, cheap_maps, native_grids
@@ -31,8 +32,7 @@ GRID = 14
 def cascade(
     model: nn.Module,
     layer: Layer,
-    images: torch.Tensor,
-    targets: torch.Tensor,
+    inputs: Inputs,
     *,
     seed: int,
     cost: Cost,
@@ -43,8 +43,7 @@ def cascade(
     Args:
         model: (N, 1, S, S) → (N, K) logits; its weights are the same afterwards.
         layer: where class activation maps look.
-        images: (N, 1, S, S) float32 in [-1, 1].
-        targets: (N,) int64 explained class.
+        inputs: the images and their explained classes.
         seed: seed of the redrawn weights.
         cost: size of a pass.
         heavy: costly maps to check as well, with all weights redrawn only.
@@ -54,8 +53,8 @@ def cascade(
         "sentence"}; `rank_correlation` and `absolute` are means over the images of ρ and |ρ|,
         `chance` is the |ρ| of a random map of the same coarseness.
     """
-    original = maps_of(model, layer, images, targets, cost=cost, heavy=heavy)
-    chance = chance_of(model, layer, images, original, seed)
+    original = maps_of(model, layer, inputs, cost=cost, heavy=heavy)
+    chance = chance_of(model, layer, inputs.images, original, seed)
     stages: dict[str, list[dict[str, Any]]] = {name: [] for name in original}
     names = weight_names(model)
     with restored(model):
@@ -65,7 +64,7 @@ def cascade(
             if first == last:
                 continue
             wanted = heavy if last == len(names) else ()
-            now = maps_of(model, layer, images, targets, cost=cost, heavy=wanted)
+            now = maps_of(model, layer, inputs, cost=cost, heavy=wanted)
             for name, maps in now.items():
                 stages[name].append({
                     "randomised": names[last - 1],
@@ -78,15 +77,14 @@ def cascade(
 def maps_of(
     model: nn.Module,
     layer: Layer,
-    images: torch.Tensor,
-    targets: torch.Tensor,
+    inputs: Inputs,
     *,
     cost: Cost,
     heavy: Sequence[str],
 ) -> dict[str, torch.Tensor]:
     """Every cheap map and these costly ones, each (N, 1, S, S)."""
-    found = cheap_maps(model, layer, images, targets, cost)
-    return found | {name: heavy_map(name, model, images, targets, cost) for name in heavy}
+    found = cheap_maps(model, layer, inputs, cost)
+    return found | {name: heavy_map(name, model, inputs, cost) for name in heavy}
 
 
 def chance_of(

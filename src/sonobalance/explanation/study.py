@@ -16,6 +16,7 @@ from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
 from sonobalance.evaluation.intervals import group_weights
 from sonobalance.evaluation.metrics import Floats
+from sonobalance.explanation.inputs import Inputs, inside_of
 from sonobalance.explanation.layers import Layer
 from sonobalance.explanation.localisation import Regions
 from sonobalance.explanation.maps import Cost, probabilities_of
@@ -103,17 +104,18 @@ class Study:
         height, width = self.originals[i].shape
         return letterbox_of(height, width, self.images.pixels.shape[-1])
 
-    def inputs(self, index: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The (n, 1, S, S) float32 inputs in [-1, 1] and (n,) int64 explained classes."""
-        rows = np.asarray(index, np.int64)
-        return to_unit(self.images.pixels[rows]), torch.from_numpy(self.explained[rows])
+    def inputs(self, index: Sequence[int]) -> Inputs:
+        """What the maps of these images are made of, for the explained classes."""
+        rows, inside = np.asarray(index, np.int64), inside_of([self.box(i) for i in index])
+        targets = torch.from_numpy(self.explained[rows])
+        return Inputs(to_unit(self.images.pixels[rows]), targets, inside)
 
     def channel_gates(self, index: Sequence[int]) -> NDArray[np.float32] | None:
         """(n, C) gates of the last gated stage for these images; None for a network without."""
         read = getattr(self.model, "gates", None)
         if not callable(read):
             return None
-        probabilities_of(self.model, self.inputs(index)[0], len(index))
+        probabilities_of(self.model, self.inputs(index).images, len(index))
         channel = read().channel
         return None if channel is None else channel.float().cpu().numpy()
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.data.images import letterbox_of, unletterbox
+from sonobalance.data.images import Letterbox, letterbox_of, unletterbox
 from sonobalance.data.loading import to_unit
+from sonobalance.explanation.inputs import Inputs, inside_of
 from sonobalance.explanation.layers import layer_of
 from sonobalance.explanation.maps import Cost, cheap_maps
 from sonobalance.service.decoding import PREVIEW_PX, Decoded
@@ -31,15 +32,16 @@ class Heat:
 
 
 def maps_of(
-    model: AttentiveClassifier, square: NDArray[np.uint8], target: int, *, mirror: bool
-) -> dict[str, torch.Tensor]:
+    model: AttentiveClassifier, square: NDArray[np.uint8], box: Letterbox, target: int, *,
+    mirror: bool,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Every quick map of one (S, S) uint8 image for a class; name → (1, 1, S, S).
 
     With `mirror`, the mean with the map of the mirror image, for networks that predict so.
     """
     unit = to_unit(torch.from_numpy(square)[None, None])
-    layer = layer_of(model.target_layer)
-    return cheap_maps(model, layer, unit, torch.tensor([target]), Cost(batch_size=1, mirror=mirror))
+    inputs = Inputs(unit, torch.tensor([target]), inside_of([box]))
+    return cheap_maps(model, layer_of(model.target_layer), inputs, Cost(1, mirror=mirror))
 
 
 def drawn(values: torch.Tensor, decoded: Decoded) -> Heat:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonobalance.config.service import ServiceSettings
+from sonobalance.data.images import Letterbox, letterbox_of
 from sonobalance.deployment.predictor import BundlePredictor
 from sonobalance.explanation.maps import SENTENCES
 from sonobalance.service.access import Access
@@ -56,7 +57,7 @@ class Service:
         self.batcher = Batcher(self.predictor.outputs, self.settings, self.metrics)
         self.decoder = Decoder(self.settings, side, partial(decode_upload, clean=page.clean_marks))
         black = torch.zeros(side, side, dtype=torch.uint8).numpy()
-        found = self._maps(black, 0)
+        found = self._maps(black, letterbox_of(side, side, side), 0)
         self.methods = {name: SENTENCES[name] for name in found}
 
     @asynccontextmanager
@@ -98,7 +99,10 @@ class Service:
         outputs = await self.batcher.outputs(decoded.square)
         answer = self.predictor.answers_to(outputs, [decoded.colour])[0]
         wanted = target or classes[int(outputs.probabilities[0].argmax())]
-        maps = await self.batcher.alone(lambda: self._maps(decoded.square, classes.index(wanted)))
+        box = letterbox_of(decoded.height, decoded.width, decoded.square.shape[0])
+        maps = await self.batcher.alone(
+            lambda: self._maps(decoded.square, box, classes.index(wanted))
+        )
         heat = drawn(maps[method], decoded)
         return Explanation(
             method=method, sentence=self.methods[method], target=wanted, low=heat.low,
@@ -106,9 +110,11 @@ class Service:
             predicted=answer.predicted, notice=self.predictor.description.notice,
         )  # fmt: skip
 
-    def _maps(self, square: NDArray[np.uint8], target: int) -> dict[str, torch.Tensor]:
+    def _maps(
+        self, square: NDArray[np.uint8], box: Letterbox, target: int
+    ) -> dict[str, torch.Tensor]:
         mirror = self.predictor.description.calibration.mirror_test
-        return maps_of(self.predictor.model, square, target, mirror=mirror)
+        return maps_of(self.predictor.model, square, box, target, mirror=mirror)
 
     @property
     def name(self) -> str:
