@@ -42,6 +42,16 @@ def test_groups_choose_the_regularisation():
     assert noise.c < signal.c
 
 
+def test_a_class_that_one_fold_may_hold_whole_is_no_reason_to_refuse():
+    """Patients with several labels: whichever half is left out, a class may go with it."""
+    y = np.array([0] * 9 + [1] * 3 + [2] * 2)
+    groups = np.array([7, 2, 1, 6, 6, 4, 1, 6, 4, 1, 1, 3, 5, 3])
+    x = np.random.default_rng(0).normal(size=(14, 4))
+    with pytest.raises(InputError, match="one class fell into one fold"):
+        cross_fitted(x, y, groups, 2, seed=2)
+    assert fit_probe(x, y, groups, seed=2).c == 0.003
+
+
 def test_out_of_fold_sees_no_relative():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), 2)

@@ -6,12 +6,18 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sonobalance.classify.lesion import EMPTY, attention, outline_loss, pooled
+from sonobalance.classify.lesion import (
+    EMPTY,
+    attention,
+    outline_loss,
+    pooled,
+    spread,
+    weighted,
+)
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor
 from sonobalance.classify.train import effective, train_classifier
 from sonobalance.classify.weights import load_classifier
-from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import Outlines, to_unit
 from sonobalance.errors import InputError
 from sonobalance.files import read_lines
@@ -88,6 +94,18 @@ def test_evidence_adds_up_to_the_logit(backbone):
     assert found.shape[2] > model.target_layer.layout.height
     whole = found.sum((1, 2, 3)) + model.head.bias[targets]
     torch.testing.assert_close(whole, logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(12, 8), (13, 7), (7, 5)])
+def test_spread_evidence_adds_up_on_any_grid(size):
+    torch.manual_seed(0)
+    features, weights = torch.rand(2, 5, 4, 3), torch.randn(2, 5)
+    found = spread(features, weights, torch.Size(size))
+    assert found.shape == (2, 1, *size)
+    torch.testing.assert_close(found.sum((1, 2, 3)), (weights * features.mean((2, 3))).sum(1))
+    if size == (12, 8):
+        large = interpolate(weighted(features, weights), size=size, mode="bilinear")
+        torch.testing.assert_close(found[..., 1:-1], large[..., 1:-1] / 96, atol=0.02, rtol=0)
 
 
 def test_no_evidence_without_a_linear_head_on_means():
@@ -189,11 +207,16 @@ def test_an_unusable_init_is_one_sentence(tmp_path, outlined, settings):
 
 
 def test_masks_weigh_as_told(tmp_path, outlined, settings):
-    short = settings.model_copy(update={"epochs": 1, "mask_weight": 0.0})
-    folder = train_classifier(outlined(8), outlined(4), short, seed=0, folder=tmp_path, device=CPU)
-    drawn = Predictor.load(folder, CPU).model.lesion.draw
-    assert torch.isfinite(drawn.weight).all()
-    assert ClassifierSettings().mask_weight == 1
+    losses, train = [], outlined(8)
+    known = (train.outlines.masks.float() / 255)[train.outlines.known]
+    for weight in (0.0, 10.0):
+        chosen = settings.model_copy(update={"epochs": 15, "mask_weight": weight})
+        folder = tmp_path / str(weight)
+        train_classifier(train, outlined(4), chosen, seed=0, folder=folder, device=CPU)
+        drawn = Predictor.load(folder, CPU).model.decide(to_unit(train.pixels))[1]
+        fine = interpolate(drawn[train.outlines.known], size=known.shape[-2:], mode="bilinear")
+        losses.append(outline_loss(fine, known, torch.ones(len(known), dtype=torch.bool)))
+    assert losses[1] < losses[0] - 0.01
 
 
 def test_outlines_come_first_on_a_pretrained_backbone(tmp_path, outlined, settings):

@@ -164,6 +164,15 @@ def test_a_classifier_of_another_backbone_is_refused_at_once(tmp_path, name):
         check_start(settings)
 
 
+@pytest.mark.parametrize("name", ["backbone", "second_backbone"])
+def test_gates_at_a_stage_that_a_backbone_lacks_are_refused_at_once(name):
+    other = "backbone" if name == "second_backbone" else "second_backbone"
+    given = {name: "test_resnet", other: "test_efficientnet", "pretrained": True}
+    at = {"attention_at": (len(AttentiveClassifier("test_resnet", 2).stages),)}
+    with pytest.raises(SettingsError, match="attention_at"):
+        check_start(ClassifierSettings.model_validate(given | at))
+
+
 def test_a_backbone_without_a_linear_head_is_refused_at_once_where_one_is_fitted():
     settings = ClassifierSettings(backbone="dla46x_c", pretrained=True, image_size_px=64)
     with pytest.raises(SettingsError, match="head_start=random"):
@@ -218,6 +227,22 @@ def test_the_first_head_is_fitted_to_what_the_arm_shows(tmp_path, make_images, s
     first = plain.partners[0].head.weight
     assert not torch.equal(Predictor.load(more, CPU).model.partners[0].head.weight, first)
     assert not torch.equal(weighted.partners[0].head.weight, same.partners[0].head.weight)
+
+
+def test_the_head_of_a_partner_is_fitted_to_what_the_arm_shows(tmp_path, make_images, settings):
+    train, val = make_images(8), make_images(6, seed=1, prefix="v")
+    known = settings.model_copy(update={"keep": "best"})
+    elsewhere = fit(tmp_path / "elsewhere", make_images(9, seed=5, prefix="o"), val, known)
+    joined = settings.model_copy(update={"partner": elsewhere})
+    heads = []
+    for name, options in (("plain", {}), ("more", {"synthetic": make_images(6, seed=2)})):
+        folder = fit(tmp_path / name, train, val, joined, **options)
+        heads.append(Predictor.load(folder, CPU).model.partners[-1].head.weight)
+    balanced = joined.model_copy(update={"balance": "class-weights"})
+    folder = fit(tmp_path / "weighted", train, val, balanced)
+    heads.append(Predictor.load(folder, CPU).model.partners[-1].head.weight)
+    assert not torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
 
 
 @pytest.mark.parametrize("partner", ["test_resnet", "mobilenetv2_035"])

@@ -41,6 +41,13 @@ def test_temperature_mends_the_calibration_error():
     assert expected_calibration_error(targets, mended, once, bins=10)[0] < 0.02
 
 
+def test_a_small_temperature_is_taken_out_again():
+    soft = np.array([[0.96, 0.03, 0.01], [0.2, 0.5, 0.3]])
+    sharp = apply_temperature(soft, 0.05)
+    assert sharp.min() < 1e-30
+    assert apply_temperature(sharp, 20) == pytest.approx(soft)
+
+
 def test_temperature_keeps_the_order_and_the_sum():
     _, p = calibrated(50, seed=2)
     soft = apply_temperature(p, 4.0)

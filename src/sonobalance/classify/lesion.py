@@ -158,9 +158,15 @@ def spread(features: torch.Tensor, weights: torch.Tensor, size: torch.Size) -> t
         size: (H, W) to bring the map to.
 
     Returns:
-        (N, 1, H, W) whose sum is weights · mean(features), where H, W are multiples of h, w.
+        (N, 1, H, W) whose sum is weights · mean(features).
     """
-    return _resized(weighted(features, weights), size) / (size[0] * size[1])
+    rows, columns = (
+        _enlargement(few, many).to(weights)
+        for few, many in zip(features.shape[-2:], size, strict=True)
+    )
+    rows, columns = rows / rows.sum(0), columns / columns.sum(0)  # each place is shared out whole
+    cells = features.shape[-2] * features.shape[-1]
+    return rows @ weighted(features, weights) @ columns.T / cells
 
 
 def weighted(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,6 @@ from sonobalance.classify.learner import (
 from sonobalance.classify.objective import weight_in_all
 from sonobalance.classify.tuning import Material
 from sonobalance.config import ClassifierSettings
-from sonobalance.data.loading import LabelledImages
 from sonobalance.progress import bar
 
 Weights = dict[str, torch.Tensor]
@@ -69,7 +68,7 @@ def join(
     partners = [_first(learner, material, settings), *learner.tuned]
     names = [settings.backbone] * len(partners)
     if settings.partner is not None:
-        partners.append(_partner(material.train, settings, seed=seed, device=device))
+        partners.append(_partner(material, settings, seed=seed, device=device))
         names.append(settings.backbone)
     other = second_of(settings)
     if other is not None and second is not None:
@@ -86,23 +85,26 @@ def join(
     learner.best = weights_of(learner.average)
 
 
-def _first(learner: Learner, material: Material, settings: ClassifierSettings) -> Weights:
+def _first(
+    learner: Learner, material: Material, settings: ClassifierSettings, *, steady: bool = False
+) -> Weights:
     """The network before fine-tuning, its head fitted to the images of the arm."""
     weights = _weights(material, settings)
     if len(set(weights.tolist())) == 1 and material.synthetic is None:
         return learner.start
     model = network(settings, len(material.train.classes))
     model.load_state_dict(learner.start)
-    fit_head(model.to(learner.average.mean.device), material.images, weights, settings)
+    model.to(learner.average.mean.device)
+    fit_head(model, material.images, weights, settings, steady=steady)
     learner.crew.follow_first(model)
     return weights_of(model)
 
 
 def _partner(
-    train: LabelledImages, settings: ClassifierSettings, *, seed: int, device: torch.device
+    material: Material, settings: ClassifierSettings, *, seed: int, device: torch.device
 ) -> Weights:
-    """The partner: a classifier of other images as it is, outline and head learnt on TRAIN."""
-    chosen = settings.model_copy(update={"init": settings.partner})
+    """The partner: a classifier of other images as it is, outline and head learnt here."""
+    chosen, train = settings.model_copy(update={"init": settings.partner}), material.train
     learner = new_learner(train, chosen, seed=seed, device=device)
     epochs, weights = outline_epochs(learner, chosen, train), torch.ones(len(train))
     with bar("partner", epochs) as shown:
@@ -112,7 +114,7 @@ def _partner(
                 outline=epochs, warm=epochs, shown=shown,
             )  # fmt: skip
     start_head(learner, train, chosen, steady=True)
-    return learner.start
+    return _first(learner, material, chosen, steady=True)
 
 
 def _weights(material: Material, settings: ClassifierSettings) -> torch.Tensor:

@@ -20,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from sonobalance.errors import InputError
 
 Matrix = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 _USUAL_C = 0.003
 _CONSTANT = 1e-12
 _GRID = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
@@ -141,28 +143,38 @@ def cross_fitted(
         raise InputError(
             f"Expected at least {folds} groups for {folds} folds, but got {len(np.unique(g))}."
         )
-    out = np.zeros((len(y), int(y.max()) + 1))
-    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
-    for seen, unseen in dealer.split(x, y, g):
+    out, dealt = np.zeros((len(y), int(y.max()) + 1)), _dealt(y, g, folds, seed)
+    if not _complete(y, dealt):
+        raise InputError(
+            f"Expected images of every class outside of each of {folds} folds, but one class fell "
+            "into one fold; give more groups of it."
+        )
+    for seen, unseen in dealt:
         probe = fit_probe(x[seen], y[seen], seed=seed, c=c, balanced=balanced)
-        if len(probe.bias) != out.shape[1]:
-            raise InputError(
-                f"Expected every class in at least two groups for {folds} folds, but one is not."
-            )
         out[unseen] = probe.probabilities(x[unseen])
     return out
 
 
+def _dealt(y: Labels, groups: NDArray[np.generic], folds: int, seed: int) -> list[Fold]:
+    dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed % 2**32)
+    return list(dealer.split(y, y, groups))
+
+
+def _complete(y: Labels, dealt: Sequence[Fold]) -> bool:
+    """Whether every class is seen whichever fold is left out."""
+    return all(len(np.unique(y[seen])) == len(np.unique(y)) for seen, _ in dealt)
+
+
 def _chosen_c(
-    x: Matrix, y: NDArray[np.int64], groups: NDArray[np.generic], seed: int, balanced: bool
+    x: Matrix, y: Labels, groups: NDArray[np.generic], seed: int, balanced: bool
 ) -> float:
     """The regularisation with the lowest grouped cross-validated log-loss.
 
     As many folds as the class with the fewest groups allows, five at most; the middle of the grid
-    where a class has a single group.
+    where a class has a single group, or groups of several classes put all of one into one fold.
     """
     folds = min(5, *(len(np.unique(groups[y == k])) for k in np.unique(y)))
-    if folds < 2:
+    if folds < 2 or not _complete(y, _dealt(y, groups, folds, seed)):
         return _USUAL_C
     losses = [
         log_loss(y, cross_fitted(x, y, groups, folds, seed, c=c, balanced=balanced)) for c in _GRID

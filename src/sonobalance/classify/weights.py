@@ -51,7 +51,11 @@ def check_start(settings: ClassifierSettings) -> None:
     pairs = (settings.backbone, settings.weights), (second, settings.second_weights)
     for backbone, weights in pairs:
         if backbone:
-            model = AttentiveClassifier(backbone, 2, image_size_px=settings.image_size_px)
+            model = AttentiveClassifier(
+                backbone, 2, settings.attention, settings.image_size_px,
+                attention_stages=settings.attention_stages, attention_at=settings.attention_at,
+                lesion_attention=settings.lesion_attention,
+            )  # fmt: skip
             _check_head(model, settings)
             if weights:
                 load_backbone(model, weights)

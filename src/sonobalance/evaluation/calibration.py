@@ -10,14 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
-from sonobalance.evaluation.metrics import (
-    SMALLEST,
-    Floats,
-    Integers,
-    bin_index,
-    log_loss,
-)
+from sonobalance.evaluation.metrics import Floats, Integers, bin_index, log_loss
 
 TEMPERATURES = (0.05, 20.0)
 
@@ -61,10 +56,12 @@ def fit_temperature(targets: Integers, probabilities: Floats) -> float:
 
 
 def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
-    """softmax(log p / T): the logits divided by T, without needing the logits."""
-    logits = np.log(np.maximum(probabilities, SMALLEST)) / temperature
-    weights = np.exp(logits - logits.max(1, keepdims=True))
-    softened: Floats = weights / weights.sum(1, keepdims=True)
+    """softmax(log p / T): the logits divided by T, without needing the logits.
+
+    Sharpened probabilities are tiny and not nothing: only a zero has no logit.
+    """
+    tiny = np.finfo(probabilities.dtype).tiny
+    softened: Floats = softmax(np.log(np.maximum(probabilities, tiny)) / temperature, axis=1)
     return softened
 
 
