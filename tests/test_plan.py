@@ -10,6 +10,7 @@ from sonobalance import pipeline, plan, runs
 from sonobalance.comparison import benchmark
 from sonobalance.config import GanSettings, Settings
 from sonobalance.files import write_text
+from sonobalance.gan.train import _goal_steps
 from sonobalance.runs import Stage
 
 
@@ -27,6 +28,20 @@ def test_later_rounds_train_up_to_whole_snapshots(monkeypatch):
     none, some, whole = (minutes_of_gan(monkeypatch, kimg, 2.0) for kimg in (0.0, 0.5, 2.0))
     assert none < some == pytest.approx(whole)
     assert minutes_of_gan(monkeypatch, 0.5, 0.5) < some
+
+
+@pytest.mark.parametrize(
+    ("batch", "snapshot", "asked", "seen"),
+    [
+        (16, 2.0, 12.0, 12.0), (1024, 0.5, 48.0, 48.128), (256, 0.1, 4.0, 4.096),
+        (768, 2.0, 48.0, 48.384), (16, 0.02, 4.0, 4.0),
+    ],
+)  # fmt: skip
+def test_training_is_as_long_as_was_asked_up_to_a_snapshot(batch, snapshot, asked, seen):
+    settings = GanSettings(batch_size=batch, snapshot_kimg=snapshot)
+    steps = _goal_steps(settings, asked)
+    assert steps * batch / 1000 == pytest.approx(seen)
+    assert plan._whole_snapshots(asked, settings) == pytest.approx(seen)
 
 
 def test_rounds_that_train_anew_cost_a_training_each(monkeypatch):

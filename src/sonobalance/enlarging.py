@@ -60,7 +60,8 @@ def learnt_enlarger(
         None where nothing `enlarges`, or plain resampling is no worse.
     """
     path = folder / ENLARGER
-    eyes = eyes_of(settings) if enlarges(settings) else None
+    side = settings.classifier.image_size_px
+    eyes = eyes_of(settings, side) if enlarges(settings) else None
     if eyes is None:
         path.unlink(missing_ok=True)
         return None

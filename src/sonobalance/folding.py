@@ -28,25 +28,28 @@ def fold_norms(network: Network, outputs: Callable[[Network], Sequence[Tensor]])
         network: in evaluation mode; not changed.
         outputs: what must stay the same, of either network; the same input at each call.
     """
-    fast = copy.deepcopy(network)
-    _fold(fast)
+    fast = folded(network)
     with torch.no_grad():
         pairs = zip(outputs(network), outputs(fast), strict=True)
         same = all(_near(wanted, got) for wanted, got in pairs)
     return fast if same else copy.deepcopy(network)
 
 
-def _fold(network: nn.Module) -> None:
-    """Fold each batch norm that comes right after a convolution in the order of registration."""
-    before: nn.Module | None = None
-    for name, module in list(network.named_modules()):
+def folded(network: Network) -> Network:
+    """A copy in which each batch norm right after a convolution is folded, in registration order.
+
+    Whether that order is the network's own nobody looks at: see `fold_norms`.
+    """
+    fast, before = copy.deepcopy(network), None
+    for name, module in list(fast.named_modules()):
         norm = module if isinstance(module, nn.BatchNorm2d) else None
         if isinstance(before, nn.Conv2d) and norm and _foldable(before, norm):
             merged = fuse_conv_bn_eval(before, norm)
             before.weight, before.bias = merged.weight, merged.bias
-            network.set_submodule(name, getattr(norm, "act", nn.Identity()))
+            fast.set_submodule(name, getattr(norm, "act", nn.Identity()))
         if norm or not list(module.children()):
             before = module
+    return fast
 
 
 def _foldable(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:

@@ -178,7 +178,7 @@ def _kimg(settings: Settings) -> tuple[float, float]:
 
 def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
     """What is trained where `kimg` is asked for: up to the next snapshot."""
-    return gan.snapshot_kimg * math.ceil(kimg / gan.snapshot_kimg - 1e-6)
+    return gan.tick_kimg * math.ceil(kimg / gan.tick_kimg - 1e-6)
 
 
 def _classifiers(settings: Settings, images: float, speed: float, arms: Sequence[Arm]) -> Cost:

@@ -6,12 +6,12 @@ import torch
 from conftest import blobs, tiny
 from torch import nn
 
-from sonobalance.errors import SettingsError
+from sonobalance.errors import InputError, SettingsError
 from sonobalance.gan.discriminators import make_discriminators
 from sonobalance.gan.features import LOOK_SIDE, FrozenFeatures
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.train import train_gan
-from sonobalance.state import load_state
+from sonobalance.state import load_state, save_state
 
 
 def tiny_eyes():
@@ -79,6 +79,22 @@ def test_batch_norms_are_folded_and_the_maps_stay():
             torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "repvit_m0_9"])
+def test_features_are_restored_whether_their_norms_could_be_folded_or_not(name):
+    """In repvit, norms do not follow their convolutions; with fresh statistics nobody can tell."""
+    torch.manual_seed(3)
+    model = timm.create_model(name, num_classes=0)
+    for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.3)
+        norm.running_var.uniform_(0.5, 2)
+        norm.weight.data.uniform_(0.5, 2)
+    eyes = FrozenFeatures(name, 32, model.eval())
+    again = FrozenFeatures.restored(name, 32, eyes.state_dict())
+    images = torch.rand(1, 1, 32, 32)
+    for got, wanted in zip(again(images), eyes(images), strict=True):
+        assert torch.equal(got, wanted)
+
+
 @pytest.mark.parametrize("objective", ["d2gan", "real_class", "single"])
 def test_a_discriminator_sees_the_features_and_its_mixers_never_learn(eyes, objective):
     networks = make_discriminators(tiny(objective=objective), 2, eyes)
@@ -117,3 +133,16 @@ def test_a_snapshot_carries_its_features(tmp_path, cpu):
     _, without = blind.log_ratios(images.pixels, images.targets)
     assert found.isfinite().all()
     assert not torch.allclose(found, without)
+
+
+@pytest.mark.parametrize("harm", ["bank", "settings", "generator"])
+def test_a_snapshot_that_is_not_whole_is_refused_in_a_sentence(tmp_path, cpu, harm):
+    path = train_gan(blobs(), tiny(), seed=0, folder=tmp_path, device=cpu, eyes=tiny_eyes())
+    tree = load_state(path)
+    if harm == "bank":
+        del tree["bank"]
+    else:
+        tree[harm] = tree[harm] | {"latent_dim": 7} if harm == "settings" else {}
+    save_state(path, tree)
+    with pytest.raises(InputError, match=r"whole GAN snapshot of this version.*train it again"):
+        Sampler.load(path, cpu)

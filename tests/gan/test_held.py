@@ -26,6 +26,15 @@ def test_whole_groups_are_held_back_and_nothing_is_lost():
         share = (held.images.targets == target).sum() / 60
         assert 0.15 <= share <= 0.2
     assert held.apart == ("bright", "dark")
+    assert held.kept_away == 120 - len(fit)
+
+
+def test_images_that_are_measured_on_and_learnt_from_are_not_counted_as_kept_away():
+    images = blobs(per_class=60)
+    images = images.take([*range(60), *range(60, 70)])
+    fit, held = hold_back(images, images.ids, 0.2, seed=0)
+    assert held.apart == (images.classes[0],)
+    assert held.kept_away == 70 - len(fit) < len(held.images)
 
 
 def test_a_class_with_too_few_images_is_measured_on_what_was_learnt():

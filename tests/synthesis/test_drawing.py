@@ -17,6 +17,7 @@ from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_json
+from sonobalance.synthesis import drawing
 from sonobalance.synthesis.enlarger import (
     ENLARGER,
     enlarged_pixels,
@@ -24,6 +25,7 @@ from sonobalance.synthesis.enlarger import (
 )
 from sonobalance.synthesis.generator_bundle import open_generator_bundle, repeats_golden_sample
 from sonobalance.synthesis.interpolation import interpolate
+from sonobalance.synthesis.select import _candidate
 
 
 def rows_of(path):
@@ -220,3 +222,22 @@ def test_damage_and_bad_requests_are_one_sentence(grown, tmp_path):
     with pytest.raises(InputError, match="new or empty"):
         sonobalance.sample(grown.bundle, label="benign", n=1, out=bad)
     assert not (tmp_path / "x").exists()
+
+
+def test_hard_examples_are_a_share_of_all_that_is_drawn_and_not_of_each_pool(grown, monkeypatch):
+    bundle, asked = open_generator_bundle(grown.bundle), []
+
+    def take_hard_ones(pool, gates, realism, tables, *, quota, hard_quota, realism_share):
+        asked.append(hard_quota)
+        kept = [i < hard_quota for i in range(len(pool.images))]
+        reasons = ["accepted as a hard example" if k else "class: too unlike" for k in kept]
+        return [
+            _candidate(pool, i, gates, diversity=1.0, kept=k, reason=reason)
+            for i, (k, reason) in enumerate(zip(kept, reasons, strict=True))
+        ]
+
+    monkeypatch.setattr(drawing, "select", take_hard_ones)
+    request = drawing.Request("malignant", 30, seed=0, tries=8)
+    candidates, accepted = drawing._gated(bundle, request, 1)
+    assert asked == [27, 0, 0, 0]  # the stub allows nine tenths
+    assert len(accepted) == sum(c.kept for c in candidates) == 27

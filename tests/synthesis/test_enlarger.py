@@ -203,7 +203,8 @@ def test_it_is_learnt_once_and_anew_when_its_images_change(run, learnt, monkeypa
         calls.append(how["name"])
         return learn_enlarger(small, large, look, **how | {"kimg": 0.08})
 
-    monkeypatch.setattr(enlarging, "eyes_of", lambda settings: Eyes())
+    sides = []
+    monkeypatch.setattr(enlarging, "eyes_of", lambda _, side: sides.append(side) or Eyes())
     monkeypatch.setattr(enlarging, "learn_enlarger", count)
     find = partial(
         enlarging.learnt_enlarger, run.path("synthesis"), with_weights(run.settings, run.folder),
@@ -213,6 +214,7 @@ def test_it_is_learnt_once_and_anew_when_its_images_change(run, learnt, monkeypa
     first, again = find(small, large), find(small, large)
     assert first.name == again.name
     assert len(calls) == 1
+    assert set(sides) == {run.settings.classifier.image_size_px}
     other = replace(small, pixels=255 - small.pixels)
     assert find(other, large).name != first.name
     monkeypatch.setattr(enlarging, "learn_enlarger", lambda *_, **__: None)

@@ -10,6 +10,7 @@ from sonobalance.synthesis.gates import (
     ClassMatch,
     Realism,
     Typicality,
+    _just_above,
     passing,
     share_above,
     share_below,
@@ -82,7 +83,14 @@ def test_class_gate_keeps_its_two_promises():
     for k, threshold in enumerate(gate.thresholds):
         own, other = probabilities[targets == k, k], probabilities[targets != k, k]
         assert (own >= threshold.value).mean() == threshold.real_pass <= 0.905
-        assert (other < threshold.value).mean() >= 0.845
+        assert (other < threshold.value).mean() >= DEFAULT.class_reject
+
+
+@pytest.mark.parametrize("n", [1, 10, 26, 47])
+def test_the_class_gate_rejects_at_least_what_it_says_of_few_images(n):
+    other = np.random.default_rng(n).random(n)
+    for share in (0.0, 0.5, 0.85, 0.95, 1.0):
+        assert (other < _just_above(other, share)).mean() >= share
 
 
 def test_hard_examples_are_the_better_half_of_real_failures():

@@ -1,6 +1,7 @@
 """The loop with generators whose vices are known."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
-from sonobalance.files import read_json
+from sonobalance.files import read_json, write_json
 from sonobalance.synthesis.cautions import too_coarse
 from sonobalance.synthesis.grow import _additions, grow
 from sonobalance.synthesis.ledger import Candidate, RoundRecord
@@ -148,10 +149,15 @@ def test_images_carry_their_provenance(grown):
         assert np.array_equal(np.asarray(image), again)
 
 
-def test_harm_guard_hands_out_images_up_to_the_best_round(grown):
-    best = grown.best_round
-    chosen = training_images(grown.folder)
-    assert {int(r.id[1]) for r in chosen} == set(range(1, best + 1))
+def test_harm_guard_hands_out_images_up_to_the_best_round(grown, tmp_path):
+    rounds = {int(r.id[1]) for r in grown.manifest}
+    assert {1, 2} <= rounds
+    shutil.copy(grown.folder / "manifest.csv", tmp_path)
+    for best in range(3):
+        write_json(tmp_path / "synthesis.json", {"harm_guard": True, "best_round": best})
+        assert {int(r.id[1]) for r in training_images(tmp_path)} == set(range(1, best + 1))
+    write_json(tmp_path / "synthesis.json", {"harm_guard": False, "best_round": 0})
+    assert {int(r.id[1]) for r in training_images(tmp_path)} == rounds
     assert training_images(grown.folder, every_round=True) == grown.manifest
     assert all(r.origin == "synthetic" for r in grown.manifest)
 

@@ -97,6 +97,7 @@ def regenerate(
     *,
     bundle: Path | None = None,
     out: Path | None = None,
+    device: Literal["cpu", "cuda", "mps"] = "cpu",
 ) -> int:
     """Make one synthetic image again and say whether it is the same, pixel by pixel.
 
@@ -105,6 +106,7 @@ def regenerate(
         folder: run folder, its `synthesis` folder, a folder of `sample`, or an exported set.
         bundle: generator bundle; by default the generators inside the folder.
         out: PNG file to write the image to.
+        device: type of device that made it; another rounds in its own way.
 
     Returns:
         0 when the image is the same (or was never written), 1 when pixels differ.
@@ -117,7 +119,7 @@ def regenerate(
     from sonobalance.data.images import write_png
     from sonobalance.synthesis.regenerate import regenerate as remake
 
-    remade = remake(folder, id, torch.device("cpu"), bundle)
+    remade = remake(folder, id, torch.device(device), bundle)
     if out is not None:
         write_png(out, remade.pixels, {"synthetic": "true", "generator": remade.generator})
     if remade.kept is None:

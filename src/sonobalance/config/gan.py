@@ -44,7 +44,12 @@ class GanSettings(Section):
     anchor_share: float = Field(
         0.25, ge=0, le=1, description="Share of each batch that reconstructs real images."
     )
-    devices: int = Field(1, ge=1, description="Devices of each machine that share every batch.")
+    devices: int = Field(
+        1,
+        ge=1,
+        description="Devices of each machine that share every batch of `train-gan`; what later "
+        "rounds of the synthesis train is trained on one.",
+    )
     nodes: int = Field(
         1,
         ge=1,
@@ -113,3 +118,13 @@ class GanSettings(Section):
     def channels(self) -> int:
         """Of the images that the networks work on: 2 with a mask, else 1."""
         return 1 + self.synthesize_masks
+
+    @property
+    def tick_steps(self) -> int:
+        """Steps between two snapshots."""
+        return max(1, round(self.snapshot_kimg * 1000 / self.batch_size))
+
+    @property
+    def tick_kimg(self) -> float:
+        """Thousand images between two snapshots: `snapshot_kimg` in whole batches."""
+        return self.tick_steps * self.batch_size / 1000

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,21 +17,26 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.weights import load_backbone
 from sonobalance.config import Settings
 from sonobalance.errors import SettingsError
-from sonobalance.folding import fold_norms
+from sonobalance.folding import fold_norms, folded
 from sonobalance.randomness import torch_generator
 
 LEVELS = (4, 8, 16)  # strides of the maps that are looked at, where the backbone has them
 LOOK_SIDE = 128  # smaller images are enlarged to this side: the backbone learnt on larger ones
 FEATURE_BATCH = 32
+Fold = Callable[[Any], Any]
 
 
-def eyes_of(settings: Settings) -> FrozenFeatures | None:
-    """Frozen features of the classifier's backbone for the GAN; None without local weights.
+def eyes_of(settings: Settings, side: int | None = None) -> FrozenFeatures | None:
+    """Frozen features of the classifier's backbone; None without local weights.
+
+    Args:
+        settings: backbone and weights.
+        side: of the images to look at, pixels; by default those of the GAN.
 
     Raises:
         InputError: the file is missing, damaged or of another backbone.
     """
-    classifier, size = settings.classifier, settings.gan.image_size_px
+    classifier, size = settings.classifier, side or settings.gan.image_size_px
     if classifier.weights is None:
         return None
     model = AttentiveClassifier(classifier.backbone, 1, image_size_px=size)
@@ -43,6 +51,7 @@ class FrozenFeatures(nn.Module):
         name: timm's name of it.
         model: the backbone with its weights; made anew, with random ones, when None.
         size: side S of the images.
+        fold: how batch norms are folded; by default where that changes nothing.
 
     Attributes:
         digest: SHA-256 of the weights as they were given.
@@ -56,7 +65,9 @@ class FrozenFeatures(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, size: int, model: nn.Module | None = None) -> None:
+    def __init__(
+        self, name: str, size: int, model: nn.Module | None = None, fold: Fold | None = None
+    ) -> None:
         super().__init__()
         self.name = name
         self.model = make_backbone(name, 0, size) if model is None else model
@@ -71,7 +82,8 @@ class FrozenFeatures(nn.Module):
         self.eval()
         noise = torch.rand(1, 3, size, size, generator=torch_generator(0, "frozen features"))
         try:
-            self.model = fold_norms(self.model, lambda network: self._maps(network, noise))
+            fold = fold or partial(fold_norms, outputs=lambda network: self._maps(network, noise))
+            self.model = fold(self.model)
             self.requires_grad_(False).to(memory_format=torch.channels_last)
             with torch.no_grad():
                 maps = self(torch.zeros(1, 1, size, size))
@@ -82,6 +94,15 @@ class FrozenFeatures(nn.Module):
                 "mobilenetv2_100."
             ) from error
         self.shapes = [(m.shape[1], m.shape[2]) for m in maps]
+
+    @classmethod
+    def restored(cls, name: str, size: int, state: dict[str, Tensor]) -> FrozenFeatures:
+        """The features of this state dict, which tells by its names what was folded."""
+        eyes = cls(name, size, fold=folded)
+        if eyes.state_dict().keys() != state.keys():
+            eyes = cls(name, size, fold=copy.deepcopy)
+        eyes.load_state_dict(state)
+        return eyes
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps (N, C, h, w), finest first, of images (N, ≥ 1, S, S) in [-1, 1] enlarged."""

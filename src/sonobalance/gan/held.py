@@ -34,6 +34,11 @@ class Held:
     images: LabelledImages
     apart: tuple[str, ...]
 
+    @property
+    def kept_away(self) -> int:
+        """How many images the GAN never sees."""
+        return sum(self.images.classes[k] in self.apart for k in self.images.targets.tolist())
+
 
 def hold_back(
     images: LabelledImages, groups: Sequence[str], share: float, seed: int

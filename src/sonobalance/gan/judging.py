@@ -198,7 +198,7 @@ def conclude(t: Training, folder: Path) -> None:
         "best_kimg": t.counters.best_kimg,
         "best_kid": t.counters.best,
         "kid_features": t.eyes.name if t.eyes else "warm-up encoder",
-        "held_back": len(t.held.images) if t.held.apart else 0,
+        "held_back": t.held.kept_away,
         "held_back_classes": list(t.held.apart),
         "seconds": round(t.counters.seconds, 1),
         "stop": t.counters.stopped or "The images asked for were seen.",

@@ -121,6 +121,22 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
         InputError: the file is missing, damaged, or not a snapshot of this version.
     """
     tree = read_tree(path)
+    try:
+        snapshot = _restored(tree)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"Expected {path} to be a whole GAN snapshot of this version, but it is not "
+            f"({str(error).splitlines()[0]}); train it again."
+        ) from error
+    eyes = [snapshot.eyes] if snapshot.eyes else []
+    for network in (
+        snapshot.generator, snapshot.encoder, *snapshot.discriminators.values(), *eyes
+    ):  # fmt: skip
+        network.to(device).eval().requires_grad_(False)
+    return snapshot
+
+
+def _restored(tree: dict[str, Any]) -> Snapshot:
     settings = GanSettings.model_validate(tree["settings"])
     classes = tuple(tree["classes"])
     generator = make_generator(settings, len(classes))
@@ -131,8 +147,6 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
         discriminator.load_state_dict(tree["discriminators"][name])
     encoder = make_encoder(settings)
     encoder.load_state_dict(tree["encoder"])
-    for network in (generator, encoder, *discriminators.values(), *([eyes] if eyes else [])):
-        network.to(device).eval().requires_grad_(False)
     return Snapshot(
         settings, classes, tuple(tree["ids"]), tree["train_hash"], tree["kimg"], generator,
         discriminators, LatentBank(**tree["bank"]), encoder, eyes,
@@ -142,6 +156,4 @@ def read_snapshot(path: Path, device: torch.device) -> Snapshot:
 def _eyes(saved: dict[str, Any] | None, settings: GanSettings) -> FrozenFeatures | None:
     if saved is None:
         return None
-    eyes = FrozenFeatures(saved["name"], settings.image_size_px)
-    eyes.load_state_dict(saved["state"])
-    return eyes
+    return FrozenFeatures.restored(saved["name"], settings.image_size_px, saved["state"])

@@ -116,20 +116,15 @@ def _start_from(given: Path, t: Training) -> None:
     t.started_from = sha256_of(path)
 
 
-def tick_steps(settings: GanSettings) -> int:
-    """Steps between two snapshots."""
-    return max(1, round(settings.snapshot_kimg * 1000 / settings.batch_size))
-
-
 def _goal_steps(settings: GanSettings, total_kimg: float) -> int:
     """Steps of the adversarial phase: whole ticks, so that going on never meets half a tick."""
-    ticks = math.ceil(total_kimg / settings.snapshot_kimg - 1e-6)
-    return max(1, ticks) * tick_steps(settings)
+    ticks = math.ceil(total_kimg / settings.tick_kimg - 1e-6)
+    return max(1, ticks) * settings.tick_steps
 
 
 def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:
     """Train the autoencoder, then encode the TRAIN images and start the average."""
-    tick = tick_steps(t.settings)
+    tick = t.settings.tick_steps
     t.encoder.train()
     while t.counters.warmup_steps < goal and not t.counters.stopped:
         steps = min(tick, goal - t.counters.warmup_steps)
@@ -158,7 +153,7 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[]
     for network in t.discriminators.values():
         network.train()
     while t.counters.steps < goal and not t.counters.stopped:
-        row = _timed(t, tick_steps(t.settings), shown, game_step)
+        row = _timed(t, t.settings.tick_steps, shown, game_step)
         if _broke(t, folder, row):
             break
         settings, counters = t.settings, t.counters
@@ -166,7 +161,7 @@ def _play(t: Training, goal: int, folder: Path, shown: Bar, goes_on: Callable[[]
         row["augment_probability"] = counters.probability
         counters.probability = adapt(
             counters.probability, row[f"certainty_{whole}"], settings.augment_target,
-            settings.snapshot_kimg,
+            settings.tick_kimg,
         )  # fmt: skip
         asked = _judged(t, folder, row, goes_on)
         _log(t, folder, {"stage": "adversarial"} | row)

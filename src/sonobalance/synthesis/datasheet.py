@@ -27,7 +27,8 @@ LIMITS = (
     "Synthetic images are mixtures of TRAIN images of one class: they add no patients, devices or "
     "pathology that TRAIN lacks, and inherit its biases and wrong labels.",
     "They are smaller and coarser than real ones; texture and fine spicules are not to be trusted.",
-    "They carry no burnt-in marks.",
+    "Nothing looked for burnt-in marks in them: where TRAIN has calipers or text that were not "
+    "painted over (`clean_marks`), the generator may imitate them.",
     "They may train; validating or testing on them measures the generator, not what was trained.",
     "A classifier can learn to tell real from synthetic images and take that for a class where the "
     "classes hold different shares of them.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from sonobalance.synthesis.ledger import (
 )
 from sonobalance.synthesis.masks import write_masks
 from sonobalance.synthesis.provenance import describe_parents, text_chunks
-from sonobalance.synthesis.select import make_pool, select
+from sonobalance.synthesis.select import ACCEPTED_HARD, make_pool, select
 
 SHEET = "contact-sheet.png"
 POOL = 64
@@ -177,7 +178,8 @@ def _gated(
         tables = bundle.gates.diversity.tables(pool.images.pixels, accepted)
         chosen = select(
             pool, bundle.gates, bundle.realism, tables, quota=request.n - len(accepted),
-            settings=settings,
+            hard_quota=round(settings.hard_share * request.n) - _hard(candidates),
+            realism_share=settings.realism_share,
         )  # fmt: skip
         places = [i for i, c in enumerate(chosen) if c.kept]
         accepted = torch.cat([accepted, pool.images.pixels[places]])
@@ -185,6 +187,11 @@ def _gated(
         if len(accepted) == request.n:
             break
     return candidates, accepted
+
+
+def _hard(candidates: Sequence[Candidate]) -> int:
+    """How many hard examples were accepted so far."""
+    return sum(c.kept and c.reason.startswith(ACCEPTED_HARD) for c in candidates)
 
 
 def _renumbered(candidate: Candidate, request: Request, number: int) -> Candidate:

@@ -62,7 +62,8 @@ class Realism:
     """Do both discriminators take the image for a real one of its class?
 
     Score: the smaller of the two ranks of log r1 and log r2 among real images of the class;
-    both estimate log p/q independently, so the smaller one measures their agreement.
+    the smaller one measures the agreement of two views, coarse and fine. They are not independent:
+    where weights are given, both also read the same frozen features through mixers of their own.
 
     Attributes:
         log_r1, log_r2: (N,) of the real images that set the scale.
@@ -146,7 +147,7 @@ class ClassMatch:
             own, other = probabilities[targets == k, k], probabilities[targets != k, k]
             value = max(
                 float(np.quantile(own, 1 - settings.class_pass)),
-                float(np.quantile(other, settings.class_reject)),
+                _just_above(other, settings.class_reject),
             )
             failing = float(np.mean(own < value))
             thresholds.append(Threshold(value, 1 - failing, _class_rule(other, value, failing)))
@@ -160,6 +161,13 @@ class ClassMatch:
     def is_hard(self, scores: Scores, target: int) -> NDArray[np.bool_]:
         """Which probabilities are below the threshold, but in the better half of real failures."""
         return np.asarray((scores < self.thresholds[target].value) & (scores >= self.hard[target]))
+
+
+def _just_above(scores: Scores, share: float) -> float:
+    """The least value below which at least this share of the scores lie."""
+    ordered = np.sort(scores)
+    below = int(np.ceil(share * len(ordered) - 1e-9))
+    return float(np.nextafter(ordered[below - 1], np.inf)) if below else 0.0
 
 
 def _class_rule(other: Scores, value: float, failing: float) -> str:

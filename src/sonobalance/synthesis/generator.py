@@ -20,7 +20,7 @@ from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.judging import REPORT, STATS
 from sonobalance.gan.places import SNAPSHOT
 from sonobalance.gan.sampling import Sampler, Samples
-from sonobalance.gan.train import CHECKPOINT, tick_steps, train_gan
+from sonobalance.gan.train import CHECKPOINT, train_gan
 from sonobalance.progress import console
 from sonobalance.state import load_state, save_state
 
@@ -165,9 +165,9 @@ class GanGenerator:
             begin = load_state(self.gan / CHECKPOINT)
             begin["counters"]["goal"] = 0  # rounds count from where it ended, which may be before
             save_state(work / CHECKPOINT, begin)  # last: with it the copy is whole
-        tick = self.settings.snapshot_kimg
+        tick = self.settings.tick_kimg
         seen = 1000 * read_json(self.gan / REPORT)["kimg"] / self.settings.batch_size
-        ticks = round(seen / tick_steps(self.settings))
+        ticks = round(seen / self.settings.tick_steps)
         ticks += (number - 1) * math.ceil(self.kimg_per_round / tick - 1e-6)
         return train_gan(
             self.train, self.settings, seed=self.seed, folder=work, device=self.device,

@@ -23,6 +23,7 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import atomic, read_json, sha256_of, write_json
 from sonobalance.gan.sampling import Sampler
+from sonobalance.gan.snapshot import hash_images
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, load_enlarger
 from sonobalance.synthesis.gate_files import load_gates, save_gates
 from sonobalance.synthesis.gate_models import FeatureFunction, GateModels
@@ -125,7 +126,7 @@ def write_generator_bundle(
         "classes": list(train.classes),
         "image_size_px": sampler.image_size_px,
         "default_round": default_round,
-        "train": {"hash": sampler.snapshot.train_hash, "images": dict(counted)},
+        "train": {"hash": hash_images(train), "images": dict(counted)},
         "features": {"backbone": backbone if weights is not None else None},
         "thresholds": thresholds | {"realism": asdict(realism.threshold)},
         "copies_caught": gates.novelty.caught,
@@ -138,16 +139,12 @@ def write_generator_bundle(
     return folder
 
 
-def open_generator_bundle(
-    path: Path, device: torch.device | str = "cpu", *, number: int | None = None
-) -> GeneratorBundle:
+def open_generator_bundle(path: Path, device: torch.device | str = "cpu") -> GeneratorBundle:
     """Open a bundle, or the one inside a run folder, after checking every file.
 
     Args:
         path: bundle, run folder, or its `synthesis` folder.
         device: where networks and likeness live.
-        number: round of the generator to load; the default one when None. The realism gate is
-            always that of the default one.
 
     Raises:
         InputError: there is no bundle, or a file is missing, changed, or of another kind.
@@ -160,10 +157,8 @@ def open_generator_bundle(
             f"{document.get('kind') if isinstance(document, dict) else 'no document'!r}."
         )
     _check_files(folder, document)
-    chosen = int(document["default_round"] if number is None else number)
-    if snapshot_name(chosen) not in document["files"]:
-        raise InputError(f"Expected a generator of round {chosen} in {folder}, but there is none.")
-    sampler = Sampler.load(folder / snapshot_name(chosen), torch.device(device))
+    snapshot = snapshot_name(int(document["default_round"]))
+    sampler = Sampler.load(folder / snapshot, torch.device(device))
     gates, realism = load_gates(folder / GATES, _features(folder, document, device), device)
     has_it = ENLARGER in document["files"]
     enlarger = load_enlarger(folder / ENLARGER, device) if has_it else None

@@ -209,7 +209,10 @@ class _Loop:
         )  # fmt: skip
         before = self.images.join(accepted).pixels
         tables = self.yardstick.gates.diversity.tables(pool.images.pixels, before)
-        chosen = select(pool, self.yardstick.gates, realism, tables, quota=quota, settings=settings)
+        chosen = select(
+            pool, self.yardstick.gates, realism, tables, quota=quota,
+            hard_quota=round(settings.hard_share * quota), realism_share=settings.realism_share,
+        )  # fmt: skip
         failed = Counter(c.reason.split(":")[0] for c in chosen if not c.kept)
         added = sum(c.kept for c in chosen)
         return pool, chosen, {

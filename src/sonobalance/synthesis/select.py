@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.gates import Realism, Scores
@@ -112,7 +111,8 @@ def select(
     tables: tuple[Tensor, Tensor],
     *,
     quota: int,
-    settings: SynthesisSettings,
+    hard_quota: int,
+    realism_share: float,
 ) -> list[Candidate]:
     """Decide about each candidate in the order they were drawn.
 
@@ -122,13 +122,13 @@ def select(
         realism: gate of this round's discriminators.
         tables: likeness of the pool to all images accepted before (N, A), and to itself (N, N).
         quota: most images to accept.
-        settings: for the shares of hard examples and of the most real of a pool.
+        hard_quota: most hard examples among them.
+        realism_share: share of the pool that counts as real whatever the gate says.
     """
-    failed, hard = _first_failures(pool, gates, realism, settings.realism_share)
+    failed, hard = _first_failures(pool, gates, realism, realism_share)
     to_accepted, to_pool = tables
     likest = to_accepted.max(1).values if to_accepted.shape[1] else torch.full((len(failed),), -1.0)
-    hard_left = round(settings.hard_share * quota)
-    left, out = quota, []
+    left, hard_left, out = quota, hard_quota, []
     for i, reason in enumerate(failed):
         diversity = float((1 - likest[i]).clamp(0, 1))
         twin = diversity < gates.diversity.threshold.value
