@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,10 @@ from sonobalance.chain import check_chain
 from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, sha256_of
-from sonobalance.record import STARTED
+from sonobalance.files import read_json, read_rows, sha256_of
 from sonobalance.runs import Run
 
+ACCEPTED = "synthesis/manifest.csv"  # the images that a synthesis added
 LARGE = "large"  # beside the `images` of a synthesis, the same for a classifier
 
 if TYPE_CHECKING:
@@ -53,10 +52,8 @@ def copies_of(run: Run) -> dict[str, str] | None:
 
 
 def _column(run: Run, name: str) -> dict[str, str] | None:
-    with run.path("groups.csv").open(newline="", encoding="utf-8") as handle:
-        rows = csv.DictReader(handle)
-        known = name in (rows.fieldnames or ())
-        return {row["id"]: row[name] for row in rows} if known else None
+    rows = read_rows(run.path("groups.csv"))
+    return None if rows and name not in rows[0] else {row["id"]: row[name] for row in rows}
 
 
 def device_of(run: Run) -> torch.device:
@@ -138,21 +135,6 @@ def all_drawn(run: Run) -> bool:
     return all(run.path(f"maps/{name}").is_file() for name in names)
 
 
-def check_synthesis(run: Run) -> None:
-    """See that what a synthesis left is whole and made of today's TRAIN.
-
-    Raises:
-        InputError: it was cut off.
-        StaleError: the parts changed since, or the generator did.
-    """
-    if run.record["stages"].get("synthesize", {}).get("status") == STARTED:
-        raise InputError(
-            f"Expected the synthesis in {run.folder} to be finished, but it was cut off; run "
-            "`synthesize` again, which goes on where it stopped."
-        )
-    check_chain(run, ("synthesis/manifest.csv",))
-
-
 def was_cleaned(run: Run, stage: str) -> bool:
     """Whether a stage read images without their marks; the setting may have changed since."""
     entry = run.record["stages"].get(stage, {})
@@ -174,7 +156,7 @@ def synthetic_of(
 
     if TREATMENTS[arm].objective is None:
         return None
-    check_synthesis(run)
+    check_chain(run, (ACCEPTED,))
     folder = run.path("synthesis")
     accepted = training_images(folder)
     if TREATMENTS[arm].one_shot or not len(accepted):

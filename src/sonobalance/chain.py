@@ -8,7 +8,8 @@ stage further up worked on today's parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sonobalance.errors import StaleError
@@ -18,24 +19,37 @@ from sonobalance.record import FINISHED
 if TYPE_CHECKING:
     from sonobalance.runs import Run
 
+Digests = Callable[[str], str | None]
 PARTS = frozenset(("manifest.csv", "groups.csv", "splits.csv"))
 
 
-def check_chain(run: Run, names: Iterable[str]) -> None:
+def digests_in(run: Run) -> Digests:
+    """Name of a file in a run → its SHA-256, None where it is absent; each file is read once."""
+
+    @cache
+    def digest(name: str) -> str | None:
+        path = run.path(name)
+        return sha256_of(path) if path.is_file() else None
+
+    return digest
+
+
+def check_chain(run: Run, names: Iterable[str], digest: Digests | None = None) -> None:
     """See that files of a run were made from what its folder holds now.
 
     Args:
         run: the run.
         names: files of its folder; a trailing `?` marks one that may be absent, and may be of a
             stage that was cut off. Names of nothing that a stage made are passed over.
+        digest: of `digests_in`, where the caller has one.
 
     Raises:
         StaleError: what one was made from changed since, or its stage was cut off.
     """
-    names = list(names)
+    names, digest = list(names), digest or digests_in(run)
     for name in names:  # nothing is called `NAME?`: those may be of a stage that was cut off
         stage, entry = _maker(run, name)
-        if stage and run.path(name).is_file() and entry["status"] != FINISHED:
+        if stage and entry["status"] != FINISHED:
             raise StaleError(
                 f"Expected {stage} in {run.folder} to be finished, but it was cut off; run "
                 f"`{stage}` again, which goes on where it stopped."
@@ -45,14 +59,14 @@ def check_chain(run: Run, names: Iterable[str]) -> None:
     while left:
         name = left.pop()
         stage, inputs = _made_from(run, name)
-        changed = [key for key, digest in inputs.items() if _digest(run, key) != digest]
+        changed = [key for key, known in inputs.items() if digest(key) != known]
         if counts := [key for key in changed if name in asked or key in PARTS]:
             stale[stage] = counts[0]
         left += sorted(inputs.keys() - seen)
         seen |= inputs.keys()
     for stage in run.record["stages"]:  # of several the first: the others follow from it
         if stage in stale:
-            raise StaleError(_sentence(run, stage, stale[stage]))
+            raise StaleError(_sentence(run, stage, stale[stage], digest))
 
 
 def follows(run: Run, names: Iterable[str]) -> bool:
@@ -73,15 +87,10 @@ def _made_from(run: Run, name: str) -> tuple[str, dict[str, str]]:
     return stage, {key: digest for key, digest in recorded.items() if _maker(run, key)[0]}
 
 
-def _digest(run: Run, name: str) -> str | None:
-    path = run.path(name)
-    return sha256_of(path) if path.is_file() else None
-
-
-def _sentence(run: Run, stage: str, source: str) -> str:
+def _sentence(run: Run, stage: str, source: str, digest: Digests) -> str:
     """What changed and what to do; `run` would undo what was changed by hand."""
     said = f"What is in {source} changed since {stage} was done in {run.folder}; repeat `{stage}`"
-    if _maker(run, source)[1]["outputs"][source] not in (_digest(run, source), None):
+    if _maker(run, source)[1]["outputs"][source] not in (digest(source), None):
         return f"{said} with --redo."
     return f"{said} with --redo, or give `run` with --redo, which repeats whatever changed."
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,25 @@ def read_json(path: Path) -> Any:
         raise InputError(f"Expected a file at {path}, but there is none.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Expected JSON in {path}, but {error}.") from None
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV, atomically; the same rows give the same bytes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file as text."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file so that the target is whole or absent."""
+    with atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def append_line(path: Path, row: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sonobalance.aside import begun, bring_back, drop_aside, put_aside, remove_left, settle
-from sonobalance.chain import check_chain
+from sonobalance.chain import Digests, check_chain, digests_in
 from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import CollapseError, InputError, SonobalanceError, StaleError
@@ -102,8 +102,9 @@ class Run:
                 run holds now.
         """
         settle(self, stage)
-        fingerprint = self._fingerprint(stage)
-        check_chain(self, stage.reads)
+        digest = digests_in(self)
+        fingerprint = self._fingerprint(stage, digest)
+        check_chain(self, stage.reads, digest)
         done = self.record["stages"].get(stage.name, {})
         before = done.get("before")
         if before and not changes_of(before["fingerprint"], fingerprint):
@@ -195,8 +196,8 @@ class Run:
             self.forget(stage)
             self.write()
 
-    def _fingerprint(self, stage: Stage) -> dict[str, Any]:
-        inputs = {}
+    def _fingerprint(self, stage: Stage, digest: Digests) -> dict[str, Any]:
+        inputs: dict[str, str] = {}
         for item in stage.reads:
             if item == SOURCE:
                 inputs[str(self.source)] = _source_digest(self.source, self.settings)
@@ -205,8 +206,8 @@ class Run:
                 inputs[LEFT_OUT_FILES] = digest_of_content(self.record["skipped"])
                 continue
             name, optional = item.removesuffix("?"), item.endswith("?")
-            if self.path(name).is_file():
-                inputs[name] = sha256_of(self.path(name))
+            if found := digest(name):
+                inputs[name] = found
             elif not optional:
                 raise InputError(
                     f"Expected {self.path(name)} before {stage.name}, but it is missing; "

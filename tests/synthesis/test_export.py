@@ -15,7 +15,8 @@ from sonobalance.config import DataSettings
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.data.sources import index_folder
 from sonobalance.data.split import Splits
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, StaleError
+from sonobalance.stages import STAGES
 from sonobalance.synthesis.balanced_set import plan_set, write_set
 from sonobalance.synthesis.export_set import Wish, export_set
 from sonobalance.synthesis.image_folders import find_images
@@ -68,9 +69,10 @@ def test_the_folder_in_which_one_stands_is_a_folder(splits, run_folder, tmp_path
 def test_a_synthesis_that_was_cut_off_is_not_exported(splits, run_folder, tmp_path):
     copy = shutil.copytree(run_folder, tmp_path / "run")
     record = json.loads((copy / "run.json").read_text())
-    record["stages"]["synthesize"] = {"status": "started"}
+    outputs = dict.fromkeys(STAGES["synthesize"].writes)
+    record["stages"]["synthesize"] = {"status": "started", "outputs": outputs}
     (copy / "run.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="cut off; run `synthesize` again"):
+    with pytest.raises(StaleError, match="cut off; run `synthesize` again"):
         export(splits, copy, tmp_path / "set")
     assert not (tmp_path / "set").exists()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from sonobalance.data.dealing import deal_images, grouped_folds
 from sonobalance.data.official import Part
 from sonobalance.data.split import Splits
-from sonobalance.files import write_text
+from sonobalance.files import write_csv
 from sonobalance.randomness import derive, numpy_generator
 
 
@@ -64,9 +62,8 @@ def repeated_folds(splits: Splits, repeats: int, seed: int) -> list[dict[str, in
 def write_folds(path: Path, splits: Splits, repeats: int, seed: int) -> None:
     """Write `folds.csv`: id, path, group, and the test fold of each repeat (`fold_1`, ...)."""
     folds = repeated_folds(splits, repeats, seed)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "path", "group", *(f"fold_{i + 1}" for i in range(repeats))))
-    for r in splits.manifest:
-        writer.writerow((r.id, r.path, splits.group[r.id], *(fold[r.id] for fold in folds)))
-    write_text(path, text.getvalue())
+    header = ("id", "path", "group", *(f"fold_{i + 1}" for i in range(repeats)))
+    write_csv(path, header, [
+        (r.id, r.path, splits.group[r.id], *(fold[r.id] for fold in folds))
+        for r in splits.manifest
+    ])  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sonobalance.errors import InputError
-from sonobalance.files import write_text
+from sonobalance.files import write_csv
 
 Origin = Literal["real", "synthetic"]
 ORIGINS: dict[str, Origin] = {"real": "real", "synthetic": "synthetic"}
@@ -52,6 +51,11 @@ class Record:
     mm_per_px: float = 0.0
     device: str = ""
     masks_sha256: str = ""
+
+    def as_row(self) -> list[object]:
+        """The cells of a table with the columns `COLUMNS`."""
+        values = {name: getattr(self, name) for name in COLUMNS}
+        return [*(values | {"masks": MASK_SEPARATOR.join(self.masks)}).values()]
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
@@ -113,13 +117,7 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the manifest as CSV; the same records give the same bytes."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for r in self.records:
-            row = {name: getattr(r, name) for name in COLUMNS}
-            writer.writerow([*(row | {"masks": MASK_SEPARATOR.join(r.masks)}).values()])
-        write_text(path, text.getvalue())
+        write_csv(path, COLUMNS, [r.as_row() for r in self.records])
 
 
 def read_manifest(path: Path, root: Path) -> Manifest:

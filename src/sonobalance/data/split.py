@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +22,7 @@ from sonobalance.data.relatives import (
     relabelled,
 )
 from sonobalance.errors import InputError, LeakError
-from sonobalance.files import write_text
+from sonobalance.files import write_csv
 from sonobalance.randomness import numpy_generator
 
 __all__ = ["Part", "Splits", "grouped_folds", "make_splits", "read_splits"]
@@ -80,13 +78,10 @@ class Splits:
 
     def write(self, path: Path) -> None:
         """Write `splits.csv`: id, path, label, group, part, fold."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for r in self.manifest:
-            row = (r.id, r.path, r.label, self.group[r.id], self.part[r.id], self.fold[r.id])
-            writer.writerow(row)
-        write_text(path, text.getvalue())
+        write_csv(path, COLUMNS, [
+            (r.id, r.path, r.label, self.group[r.id], self.part[r.id], self.fold[r.id])
+            for r in self.manifest
+        ])  # fmt: skip
 
 
 def check_no_leak(

@@ -27,8 +27,6 @@ The stage adds `arm` and `generated`: see `generated.on_generated`, or null.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +58,7 @@ from sonobalance.explanation.rival import Rival, compared
 from sonobalance.explanation.sanity import cascade
 from sonobalance.explanation.scoring import LINE_COLUMNS, ScoreTable, score_infos
 from sonobalance.explanation.study import Study, check_lists
-from sonobalance.files import write_text
+from sonobalance.files import write_csv
 from sonobalance.progress import Bar, bar
 
 CASE_PASSES = 5
@@ -129,7 +127,7 @@ def explain_images(  # noqa: PLR0917
     table = ScoreTable()
     parts = _measure(study, table, facts, rival, arm, folder=folder, title=title)
     _forget_others(folder / "maps", pictures_of(parts["cases"]))
-    _write_scores(study, table, folder / "maps" / "scores.csv")
+    write_csv(folder / "maps" / "scores.csv", LINE_COLUMNS, table.lines(study))
     return _head(study) | _means(study, table, parts["sanity"]) | parts | _tail(study)
 
 
@@ -258,11 +256,3 @@ def _forget_others(folder: Path, drawn: set[str]) -> None:
     for path in folder.glob("*.png"):
         if path.name not in drawn:
             path.unlink()
-
-
-def _write_scores(study: Study, table: ScoreTable, path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LINE_COLUMNS)
-    writer.writerows(table.lines(study))
-    write_text(path, text.getvalue())

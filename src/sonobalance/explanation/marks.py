@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sonobalance.data.images import Mask
+from sonobalance.files import read_rows
 
 
 def read_marks(
@@ -26,13 +26,9 @@ def read_marks(
     """
     masks: dict[str, Mask] = {}
     size = dict(zip(ids, shapes, strict=True))
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
-                if row["id"] in size:
-                    mask = masks.setdefault(row["id"], np.zeros(size[row["id"]], np.bool_))
-                    x, y, width, height = (
-                        round(float(row[key])) for key in ("x", "y", "width", "height")
-                    )
-                    mask[max(0, y) : y + height, max(0, x) : x + width] = True
+    for row in read_rows(path) if path.is_file() else ():
+        if row["id"] in size:
+            mask = masks.setdefault(row["id"], np.zeros(size[row["id"]], np.bool_))
+            x, y, width, height = (round(float(row[key])) for key in ("x", "y", "width", "height"))
+            mask[max(0, y) : y + height, max(0, x) : x + width] = True
     return [masks.get(key) for key in ids]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 
 from sonobalance.artefacts import LARGE, large_path
 from sonobalance.data.manifest import Manifest, Record, read_manifest
-from sonobalance.files import read_json, read_lines
+from sonobalance.files import read_json, read_lines, read_rows
 
 Row = dict[str, str]
 
@@ -41,10 +40,7 @@ class RunFiles:
 
     def rows(self, name: str) -> list[Row]:
         """The rows of a CSV file as text; none where the file is missing."""
-        if not self.has(name):
-            return []
-        with (self.folder / name).open(newline="", encoding="utf-8") as handle:
-            return list(csv.DictReader(handle))
+        return read_rows(self.folder / name) if self.has(name) else []
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """The rows of a JSON-lines log; none where the file is missing."""

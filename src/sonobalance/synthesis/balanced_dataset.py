@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Mask
 
-from sonobalance.artefacts import as_seen, check_synthesis, splits_of, was_cleaned
+from sonobalance.artefacts import ACCEPTED, as_seen, splits_of, was_cleaned
+from sonobalance.chain import check_chain
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import letterbox, read_gray, read_mask
 from sonobalance.data.loading import INSIDE
@@ -53,8 +54,9 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
         ids: N image ids.
 
     Raises:
-        InputError: the run lacks a file, or its synthesis was cut off.
+        InputError: the run lacks a file.
         LeakError: a synthetic image stands in VAL or TEST.
+        StaleError: the parts changed since the synthesis, or it was cut off.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class BalancedDataset(Dataset[tuple[Any, ...]]):
             (splits.manifest, r) for r in splits.of(part)
         ]
         if part == "train" and synthetic:
-            check_synthesis(opened)
+            check_chain(opened, (ACCEPTED,))
             made = as_seen(with_masks(training_images(self._made, every_round=every_round)))
             self._images += [(made, r) for r in made]
         else:

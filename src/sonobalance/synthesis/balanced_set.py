@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +16,11 @@ from PIL import Image
 
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.images import image_shape, read_gray, read_mask, write_png
-from sonobalance.data.manifest import COLUMNS, MASK_SEPARATOR, Manifest, Record
+from sonobalance.data.manifest import COLUMNS, Manifest, Record
 from sonobalance.data.raster import FORMATS, ORIENTATION, SUFFIXES, Shape, translated
 from sonobalance.data.split import Part, Splits, check_no_synthetic
 from sonobalance.errors import InputError
-from sonobalance.files import atomic, sha256_of, write_text
+from sonobalance.files import copy_file, sha256_of, write_csv
 from sonobalance.progress import track
 
 Layout = Literal["folders", "index"]
@@ -230,19 +227,14 @@ def _place(source: Path, target: Path, *, linked: bool) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(Path(os.path.relpath(source.resolve(), target.parent.resolve())))
         return
-    with atomic(target) as temporary:
-        shutil.copyfile(source, temporary)
+    copy_file(source, target)
 
 
 def _write_index(items: Sequence[Item], records: Sequence[Record], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *EXTRA])
-    for item, record in zip(items, records, strict=True):
-        row = {name: getattr(record, name) for name in COLUMNS}
-        row |= {"masks": MASK_SEPARATOR.join(record.masks), "part": item.part, "group": item.group}
-        writer.writerow([row[name] for name in (*COLUMNS, *EXTRA)])
-    write_text(path, text.getvalue())
+    write_csv(path, [*COLUMNS, *EXTRA], [
+        [*record.as_row(), item.part, item.group]
+        for item, record in zip(items, records, strict=True)
+    ])  # fmt: skip
 
 
 def counts_of(items: Sequence[Item], *, masked: bool = False) -> Mapping[tuple[str, str], int]:

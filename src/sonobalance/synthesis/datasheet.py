@@ -27,8 +27,8 @@ LIMITS = (
     "Synthetic images are mixtures of TRAIN images of one class: they add no patients, devices or "
     "pathology that TRAIN lacks, and inherit its biases and wrong labels.",
     "They are smaller and coarser than real ones; texture and fine spicules are not to be trusted.",
-    "Nothing looked for burnt-in marks in them: where TRAIN has calipers or text that were not "
-    "painted over (`clean_marks`), the generator may imitate them.",
+    "Nothing looked for burnt-in marks in them: a generator that learnt from images with calipers "
+    "or text (no `clean_marks`) may imitate these.",
     "They may train; validating or testing on them measures the generator, not what was trained.",
     "A classifier can learn to tell real from synthetic images and take that for a class where the "
     "classes hold different shares of them.",

@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from sonobalance.artefacts import LARGE, as_seen, check_synthesis, was_cleaned
+from sonobalance.artefacts import ACCEPTED, LARGE, as_seen, was_cleaned
+from sonobalance.chain import check_chain
 from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
@@ -71,15 +72,14 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         What was written, one sentence.
 
     Raises:
-        InputError: `out` is not empty, no synthesis was done or it was cut off, or a file cannot be
-            used.
+        InputError: `out` is not empty, no synthesis was done, or a file cannot be used.
         LeakError: a synthetic image stands in VAL or TEST.
-        StaleError: the parts changed since.
+        StaleError: the parts changed since, or the synthesis was cut off.
     """
     out, run = out.absolute(), open_run(synthesis.parent)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
-    check_synthesis(run)
+    check_chain(run, (ACCEPTED,))
     summary = read_json(synthesis / SUMMARY)
     made = with_masks(training_images(synthesis, every_round=wish.every_round))
     made = made if wish.drawn else as_seen(made)

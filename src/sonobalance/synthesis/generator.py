@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from sonobalance.config import GanSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import CollapseError
-from sonobalance.files import atomic, read_json, sha256_of
+from sonobalance.files import copy_file, read_json, sha256_of
 from sonobalance.gan.features import FrozenFeatures
 from sonobalance.gan.judging import REPORT, STATS
 from sonobalance.gan.places import SNAPSHOT
@@ -118,7 +117,7 @@ class GanGenerator:
         if not kept.is_file():
             fed = number > 1 and accepted is not None and len(accepted) > 0
             found = self._fed(number, accepted) if fed and accepted else self._trained(number)
-            _copy(found, kept)
+            copy_file(found, kept)
         self._sampler, self._hash = Sampler.load(kept, self.device), sha256_of(kept)
 
     def sample(self, targets: Tensor, *, seed: int, truncation: float = 1.0) -> Samples:
@@ -161,7 +160,7 @@ class GanGenerator:
         work = self.folder / "training"
         if not (work / CHECKPOINT).is_file():
             for name in (SNAPSHOT, STATS):
-                _copy(self.gan / name, work / name)
+                copy_file(self.gan / name, work / name)
             begin = load_state(self.gan / CHECKPOINT)
             begin["counters"]["goal"] = 0  # rounds count from where it ended, which may be before
             save_state(work / CHECKPOINT, begin)  # last: with it the copy is whole
@@ -173,9 +172,3 @@ class GanGenerator:
             self.train, self.settings, seed=self.seed, folder=work, device=self.device,
             total_kimg=ticks * tick, groups=self.groups, eyes=self.eyes,
         )  # fmt: skip
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that the target is whole or absent."""
-    with atomic(target) as temporary:
-        shutil.copyfile(source, temporary)

@@ -7,7 +7,6 @@ images. Nothing is unpickled (promise P5).
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from sonobalance.classify.features import extract_features
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
-from sonobalance.files import atomic, read_json, sha256_of, write_json
+from sonobalance.files import copy_file, read_json, sha256_of, write_json
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, load_enlarger
@@ -109,12 +108,12 @@ def write_generator_bundle(
     (folder / DOCUMENT).unlink(missing_ok=True)
     names = sorted(p.name for p in generators.glob("round-*.safetensors"))
     for name in names:
-        _copy(generators / name, folder / name)
+        copy_file(generators / name, folder / name)
     save_gates(folder / GATES, gates, realism)
     given = {BACKBONE: weights, ENLARGER: enlarger}
     taken = {name: path for name, path in given.items() if path is not None}
     for name, path in taken.items():
-        _copy(path, folder / name)
+        copy_file(path, folder / name)
     files = [*names, GATES, *taken]
     sampler = Sampler.load(folder / snapshot_name(default_round), torch.device("cpu"))
     counted = Counter(train.classes[k] for k in train.targets.tolist())
@@ -219,8 +218,3 @@ def _check_files(folder: Path, document: Mapping[str, Any]) -> None:
                 f"Expected {folder / name} to be as it was written, but its SHA-256 differs; "
                 "get the bundle again."
             )
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic(target) as temporary:
-        shutil.copyfile(source, temporary)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.errors import StaleError
-from sonobalance.files import read_json, sha256_of, write_json, write_text
+from sonobalance.files import read_json, sha256_of, write_csv, write_json
 
 ROUNDS, SELECTION, ROUND_TABLE, MANIFEST = "rounds", "selection.csv", "rounds.csv", "manifest.csv"
 SAMPLE = "sample.json"  # beside the images of a sample: what was asked for, and what came
@@ -112,7 +110,7 @@ def write_tables(folder: Path, records: Sequence[RoundRecord]) -> None:
     """Write `selection.csv`, `rounds.csv` and `manifest.csv` anew from the finished rounds."""
     write_selection(folder, [c for r in records for c in r.candidates])
     columns = list(dict.fromkeys(key for r in records for key in r.row))
-    _write_csv(
+    write_csv(
         folder / ROUND_TABLE, columns, [[_cell(r.row.get(c, 0)) for c in columns] for r in records]
     )
     write_manifest(folder, [c for r in records for c in r.kept])
@@ -122,7 +120,7 @@ def write_selection(folder: Path, candidates: Sequence[Candidate]) -> None:
     """Write `selection.csv`: a row per candidate."""
     header = ["class" if f.name == "label" else f.name for f in fields(Candidate)]
     rows = [[_cell(v) for v in asdict(c).values()] for c in candidates]
-    _write_csv(folder / SELECTION, header, rows)
+    write_csv(folder / SELECTION, header, rows)
 
 
 def write_manifest(folder: Path, kept: Sequence[Candidate]) -> None:
@@ -145,11 +143,3 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
-from sonobalance.files import write_json, write_text
+from sonobalance.files import write_csv, write_json
 from sonobalance.synthesis.image_folders import FoundImages, find_images, find_real
 from sonobalance.synthesis.likeness import compare, describe, without_bars
 from sonobalance.synthesis.neighbours import Neighbours, by_features, by_pixels, by_structure
@@ -174,7 +172,7 @@ def _write_table(path: Path, rows: Sequence[Nearest]) -> None:
         (r.file, r.nearest, f"{r.distance:.6g}", f"{r.ratio:.6g}", "true" if r.copy else "false")
         for r in rows
     ]
-    _write_csv(path, ("file", "nearest", "distance", "ratio", "copy"), cells)
+    write_csv(path, ("file", "nearest", "distance", "ratio", "copy"), cells)
 
 
 def _write_neighbours(
@@ -185,12 +183,4 @@ def _write_neighbours(
         for i, name in enumerate(made.names)
         for m in measures
     ]
-    _write_csv(path, ("file", "measure", "nearest", "distance", "ratio"), cells)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, ("file", "measure", "nearest", "distance", "ratio"), cells)

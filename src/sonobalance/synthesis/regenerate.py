@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from sonobalance.data.guard import check_allowed
 from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, sha256_of
+from sonobalance.files import read_json, read_rows, sha256_of
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.synthesis.balanced_set import INDEX
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, enlarged_pixels, load_enlarger
@@ -119,10 +118,9 @@ def _row_of(folder: Path, name: str) -> dict[str, str]:
             f"Expected {name!r} among the images or candidates ({SELECTION}) in {folder}, but "
             "there is neither."
         )
-    with path.open(newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            if row["id"] == name:
-                return row | _settings_of(folder)
+    for row in read_rows(path):
+        if row["id"] == name:
+            return row | _settings_of(folder)
     raise InputError(f"Expected {name!r} to be a candidate in {path}, but it is not.")
 
 

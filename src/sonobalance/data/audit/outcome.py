@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from sonobalance.data.audit.marks import Mark
 from sonobalance.data.audit.quality import Quality
 from sonobalance.data.audit.shortcuts import Guess
 from sonobalance.data.manifest import Manifest
-from sonobalance.files import write_json, write_text
+from sonobalance.files import write_csv, write_json
 
 GROUP_COLUMNS = ("id", "path", "group", "copies")
 MARK_COLUMNS = ("id", "path", "kind", "x", "y", "width", "height")
@@ -142,22 +140,14 @@ def shortcut_lines(metadata: Guess | None, table: MarkTable) -> dict[str, float]
 def write_tables(audit: Audit, manifest: Manifest, folder: Path) -> None:
     """Write `audit.json`, `groups.csv` and `marks.csv` into a folder; each is whole or absent."""
     write_json(folder / "audit.json", audit.as_json())
-    _write_csv(
+    write_csv(
         folder / "groups.csv", GROUP_COLUMNS,
         [(r.id, r.path, audit.groups[r.id], audit.copies[r.id]) for r in manifest],
     )  # fmt: skip
-    _write_csv(
+    write_csv(
         folder / "marks.csv", MARK_COLUMNS,
         [
             (r.id, r.path, m.kind, m.x, m.y, m.width, m.height)
             for r in manifest for m in audit.marks.get(r.id, ())
         ],
     )  # fmt: skip
-
-
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

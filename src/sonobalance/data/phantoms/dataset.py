@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from sonobalance.data.phantoms.generator import KINDS, draw_patient, view
 from sonobalance.data.phantoms.marks import Box, Gray, burn_calipers, burn_text
 from sonobalance.data.phantoms.plan import Item, draw_plan
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, unwritable, write_json, write_text
+from sonobalance.files import read_json, unwritable, write_csv, write_json
 from sonobalance.progress import track
 from sonobalance.randomness import numpy_generator
 
@@ -111,7 +109,10 @@ def _write_set(folder: Path, settings: dict[str, int]) -> None:
         if one.box:
             boxes[one.item.path] = one.box
     ordered = sorted(items, key=lambda item: (item.label, item.number))
-    write_text(folder / "index.csv", _index(ordered))
+    write_csv(
+        folder / "index.csv", ("path", "label", "patient", "mask"),
+        [(i.path, i.label, i.indexed_patient, i.mask_path) for i in ordered],
+    )  # fmt: skip
     write_json(folder / "truth.json", {"settings": settings, **_truth(ordered, boxes)})
 
 
@@ -141,14 +142,6 @@ def _marked(item: Item, image: Gray, mask: np.ndarray, rng: np.random.Generator)
     else:
         return Drawn(item, image, mask)
     return Drawn(item, image, mask, box)
-
-
-def _index(items: list[Item]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "label", "patient", "mask"))
-    writer.writerows((i.path, i.label, i.indexed_patient, i.mask_path) for i in items)
-    return text.getvalue()
 
 
 def _truth(items: list[Item], boxes: dict[str, Box]) -> dict[str, Any]:
