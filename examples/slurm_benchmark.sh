@@ -4,10 +4,11 @@
 #   sbatch --nodes=4 examples/slurm_benchmark.sh /data/BUSI /scratch/busi --folds 5 --seeds 3 \
 #       --weights /data/mobilenetv2_100.safetensors
 #
-# The arguments are those of `sonobalance benchmark FOLDER OUT ...`; both must be on a disk that
-# every node sees. `sonobalance[ray]` must be installed in the environment that is active when the
-# job is submitted. Cut off by the time limit or a lost node? Submit the same line again: finished
-# units are kept, and a unit that was being trained goes on from its last epoch.
+# First the folder of images and the one for results, which must be on a disk that every node sees,
+# then options of `sonobalance benchmark`. `sonobalance[ray]` must be installed in the environment
+# that is active when the job is submitted. Cut off by the time limit or a lost node? Submit the
+# same line again: finished units are kept, and a unit that was being trained goes on from its last
+# epoch.
 #SBATCH --job-name=sonobalance
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=8

@@ -62,7 +62,7 @@ def test_units_cost_as_many_generators_and_classifiers_as_there_are(monkeypatch)
     settings = Settings.model_validate({"gan": {"image_size_px": 32, "total_kimg": 1.0}})
 
     def minutes(generators, *arms):
-        return plan.minutes_of_units(100, settings, generators=generators, arms=arms)
+        return plan.cost_of_units(100, settings, generators=generators, arms=arms).minutes
 
     assert minutes(0) == 0
     assert minutes(1) > 0
@@ -132,11 +132,12 @@ def test_what_is_left_of_a_benchmark_is_estimated_arm_by_arm(monkeypatch, capsys
 
     def minutes(images, _, **given):
         asked.update(given, images=images)
-        return 42.4
+        return plan.Cost("units", 42.4, 1.23, 0)
 
-    monkeypatch.setattr(plan, "minutes_of_units", minutes)
+    monkeypatch.setattr(plan, "cost_of_units", minutes)
     monkeypatch.setattr(benchmark, "manifest_of", lambda _: range(100))
     left = [SimpleNamespace(arm=arm) for arm in (None, "probe", "none", None, "probe")]
     benchmark._announce(left, SimpleNamespace(settings=Settings(device="cpu")))
     assert asked == {"generators": 2, "arms": ["probe", "none", "probe"], "images": 100}
-    assert "Units left: 5, about 42 minutes one by one" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Units left: 5, about 42 minutes one by one and 1.2 GiB of memory each" in said

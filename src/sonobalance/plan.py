@@ -63,14 +63,19 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
     return [*costs, total]
 
 
-def minutes_of_units(
-    images: int, settings: Settings, *, generators: int, arms: Sequence[Arm]
-) -> float:
-    """What so many generators with their synthesis and a classifier of each arm take together."""
+def cost_of_units(images: int, settings: Settings, *, generators: int, arms: Sequence[Arm]) -> Cost:
+    """What so many generators with their synthesis and a classifier of each arm take, one by one.
+
+    The memory is that of the unit that needs most.
+    """
     speed = convolution_flops_per_second(device_for(settings))
     train = images * (1 - 1 / settings.split.folds)
-    gan = _gan(settings, speed, images).minutes if generators else 0.0
-    return generators * gan + _classifiers(settings, train, speed, arms).minutes
+    costs = [_gan(settings, speed, images)] * generators
+    costs.append(_classifiers(settings, train, speed, arms))
+    return Cost(
+        "units", sum(c.minutes for c in costs), max(c.memory_gib for c in costs),
+        sum(c.disk_mib for c in costs),
+    )  # fmt: skip
 
 
 def device_for(settings: Settings) -> torch.device:

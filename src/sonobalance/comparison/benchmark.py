@@ -149,16 +149,17 @@ def _perform_all(
 
 def _announce(left: Sequence[Unit], base: Run) -> None:
     """What is left to do, were it done here on the CPU; a GPU is left to the units."""
-    from sonobalance.plan import minutes_of_units, words_for  # noqa: PLC0415 - imports torch
+    from sonobalance.plan import cost_of_units, words_for  # noqa: PLC0415 - imports torch
 
     if left and device_of(base).type == "cpu":
         arms = [unit.arm for unit in left if unit.arm]
-        minutes = minutes_of_units(
+        cost = cost_of_units(
             len(manifest_of(base)), base.settings, generators=len(left) - len(arms), arms=arms
         )
+        minutes = plural(max(1, round(cost.minutes)), "minute")
         console.print(
-            f"Units left: {len(left)}, about {plural(max(1, round(minutes)), 'minute')} one by one "
-            f"on {words_for(base.settings)} as busy as it is now."
+            f"Units left: {len(left)}, about {minutes} one by one and {cost.memory_gib:.1f} GiB of "
+            f"memory each on {words_for(base.settings)} as busy as it is now."
         )
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sonobalance.arms import TREATMENTS
 from sonobalance.comparison import guarded
 from sonobalance.reporting.formatting import (
     CLEAR,
     MINUS,
-    filters,
     lower_is_better,
     metric_name,
     number,
     signed,
 )
+from sonobalance.reporting.page import render_page
 from sonobalance.reporting.score_figures import forest_figure
-from sonobalance.reporting.style import stylesheet
 
 ESCAPED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
 PAIRED = ("arm", "against", "metric", "difference", "low", "high", "verdict")
@@ -120,15 +117,10 @@ def _tex(text: str) -> str:
 
 def html(document: Mapping[str, Any]) -> str:
     """The page `benchmark.html`."""
-    environment = Environment(
-        loader=PackageLoader("sonobalance", "comparison"), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(filters())
-    environment.filters.update(metrics_in=metrics_in, best_values=best_values)
     metrics = metrics_in(document)
-    return environment.get_template("benchmark.html.j2").render(
-        document=document, style=stylesheet(),
+    return render_page(
+        "benchmark.html.j2", package="comparison",
+        document=document, metrics_in=metrics_in, best_values=best_values,
         sentences=sentences(),
         forest=forest_figure(
             [

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sonobalance.config import AuditSettings
 from sonobalance.data.audit import Audit, Pair, write_tables
 from sonobalance.data.audit.marks import KINDS
@@ -14,10 +12,8 @@ from sonobalance.data.images import read_gray
 from sonobalance.data.manifest import Manifest, Record
 from sonobalance.errors import InputError
 from sonobalance.files import write_text
-from sonobalance.reporting.formatting import filters
+from sonobalance.reporting.page import render_page
 from sonobalance.reporting.pictures import Picture, embed, fit
-from sonobalance.reporting.style import stylesheet
-from sonobalance.version import __version__
 
 PAGE = "audit.html"
 THUMBNAIL_PX = 200
@@ -44,23 +40,14 @@ def write_audit(audit: Audit, manifest: Manifest, settings: AuditSettings, folde
 
 def render_audit(audit: Audit, manifest: Manifest, settings: AuditSettings) -> str:
     """The page as HTML text; equal audits give equal text."""
-    environment = Environment(
-        loader=PackageLoader("sonobalance", "reporting"), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(filters())
-    return environment.get_template("audit.html.j2").render(
-        **_values(audit, manifest),
-        sought={"duplicates": settings.near_duplicates, "marks": settings.marks},
-    )
+    sought = {"duplicates": settings.near_duplicates, "marks": settings.marks}
+    return render_page("audit.html.j2", sought=sought, **_values(audit, manifest))
 
 
 def _values(audit: Audit, manifest: Manifest) -> dict[str, Any]:
     records = {r.id: r for r in manifest}
     conflicts = [p for p in (*audit.pairs, *audit.weaker) if p.conflict and _copied(audit, p)]
     return {
-        "version": __version__,
-        "style": stylesheet(),
         "document": audit.as_json(),
         "classes": list(audit.images_per_class),
         "kinds": KINDS,

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sonobalance.files import write_text
 from sonobalance.reporting.artefacts import RunFiles
-from sonobalance.reporting.formatting import filters
+from sonobalance.reporting.page import render_page
 from sonobalance.reporting.section import Section
 from sonobalance.reporting.sections.data import data
 from sonobalance.reporting.sections.explanations import explanations
@@ -17,8 +15,6 @@ from sonobalance.reporting.sections.record import record
 from sonobalance.reporting.sections.results import results
 from sonobalance.reporting.sections.synthesis import synthesis
 from sonobalance.reporting.sections.verdict import verdict
-from sonobalance.reporting.style import stylesheet
-from sonobalance.version import __version__
 
 PAGE = "report.html"
 
@@ -47,8 +43,7 @@ def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
     makers = (verdict, data, synthesis, results, explanations, record)
     chapters = [make(run) for make in makers]
-    template = _environment().get_template("template.html.j2")
-    return template.render(**_frame(run, chapters))
+    return render_page("template.html.j2", **_frame(run, chapters))
 
 
 def _frame(run: RunFiles, chapters: list[Section]) -> dict[str, Any]:
@@ -57,22 +52,8 @@ def _frame(run: RunFiles, chapters: list[Section]) -> dict[str, Any]:
         "created": str(run.record.get("created") or ""),
         "finished": str(run.record.get("finished") or ""),
         "preset": run.record.get("preset") or "",
-        "version": __version__,
         "leaky": run.leaky,
         "chapters": chapters,
-        "style": stylesheet(),
         "recorded": bool(run.record),
         "missing": {name for c in chapters for name in c.sources if not run.has(name)},
     }
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("sonobalance", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(filters())
-    return environment

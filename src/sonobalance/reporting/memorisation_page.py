@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sonobalance.data.images import Gray
 from sonobalance.files import write_text
-from sonobalance.reporting.formatting import filters
+from sonobalance.reporting.page import render_page
 from sonobalance.reporting.pictures import Picture, embed, fit
-from sonobalance.reporting.style import stylesheet
 from sonobalance.synthesis.image_folders import read_named, root_of
-from sonobalance.version import __version__
 
 PAGE = "memorisation.html"
 THUMBNAIL_PX = 240
@@ -34,13 +30,8 @@ def write_memorisation_page(
     Returns:
         Its path.
     """
-    environment = Environment(
-        loader=PackageLoader("sonobalance", "reporting"), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters.update(filters())
-    page = environment.get_template("memorisation.html.j2").render(
-        version=__version__, style=stylesheet(), document=document,
+    page = render_page(
+        "memorisation.html.j2", document=document,
         pairs=[_pair(row, synthetic, root_of(real)) for row in document["closest"]],
     )  # fmt: skip
     write_text(folder / PAGE, page)
