@@ -94,14 +94,7 @@ def test_the_chart_of_the_page_names_both_arms(document, monkeypatch):
     """Rows of one metric against several arms would else look the same."""
     drawn = []
     monkeypatch.setattr(tables, "forest_figure", drawn.extend)
-    monkeypatch.setattr(tables.Environment, "get_template", lambda *_: Page())
+    monkeypatch.setattr(tables, "render_page", lambda *_, **__: "")
     tables.html(document | {"verdicts": document["paired"]})
     said = [row["compared"] for row in drawn]
     assert said == ["over-sampling − none"] * 2 + ["none − over-sampling"] * 2
-
-
-class Page:
-    """A template that says nothing."""
-
-    def render(self, **_):
-        return ""
