@@ -20,7 +20,7 @@ line (`--section.name value`; general and service settings have no section). A s
 by `no-` before its name (`--gan.no-feature-branch`), a list is given by its flag
 once per item (`--arms` takes several values), a table by its key
 (`--evaluation.external-classes.normal benign`); `none` takes away a file or name that the run has
-(`--split.labels-csv none`). Unknown names and values out of range are refused
+(`--gan.init none`). Unknown names and values out of range are refused
 with the nearest valid name. The resolved settings of a run stand in its `run.json`.
 """
 

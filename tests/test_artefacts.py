@@ -96,3 +96,21 @@ def test_former_settings_bring_their_own_maps_back_and_a_missing_map_is_drawn_ag
     picture.unlink()
     assert explain("predicted")
     assert picture.read_text() == "predicted"
+
+
+def test_a_result_that_nobody_recorded_is_made_again(tmp_path: Path) -> None:
+    """As the scores beside an explanation of an earlier version."""
+    calls: list[str] = []
+
+    def work(run: Run) -> None:
+        calls.append("worked")
+        write_text(run.path("scores.csv"), "")
+
+    stage = replace(STAGES["index"], reads=(), writes=("scores.csv",), work=work)
+    (tmp_path / "run").mkdir()
+    runs.create(tmp_path / "run", tmp_path, parse({}), None).perform(stage)
+    run = runs.open_run(tmp_path / "run")
+    del run.record["stages"]["index"]["outputs"]["scores.csv"]
+    assert run.perform(stage)
+    assert not run.perform(stage)
+    assert len(calls) == 2

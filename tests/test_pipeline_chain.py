@@ -9,7 +9,7 @@ import pytest
 
 from sonobalance import api, pipeline, runs
 from sonobalance.config import Settings
-from sonobalance.errors import CollapseError, InputError, SettingsError
+from sonobalance.errors import CollapseError, InputError, SettingsError, StaleError
 from sonobalance.files import write_text
 from sonobalance.layers import parse
 from sonobalance.locking import locked
@@ -120,3 +120,25 @@ def test_weights_given_to_the_generator_are_those_of_later_stages(
     settings = runs.open_run(tmp_path).settings
     assert settings.classifier.weights == weights
     assert settings.gan.total_kimg == 1
+
+
+def test_an_edited_index_is_what_the_audit_then_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(run: Run) -> None:
+        write_text(run.path("audit.json"), run.path("manifest.csv").read_text())
+
+    for name, reads, made, work in (
+        ("index", (), "manifest.csv", lambda run: write_text(run.path("manifest.csv"), "all")),
+        ("audit", ("manifest.csv",), "audit.json", counts),
+    ):
+        monkeypatch.setitem(pipeline.STAGES, name, Stage(name, (), reads, (made,), work))
+    out = tmp_path / "run"
+    pipeline.begin(tmp_path, out, "audit", {}, redo=False)
+    (out / "manifest.csv").write_text("but one")
+    with pytest.raises(StaleError, match=r"manifest\.csv was edited since index"):
+        pipeline.begin(tmp_path, out, "index", {}, redo=False)
+    pipeline.begin(tmp_path, out, "audit", {}, redo=True)
+    assert (out / "audit.json").read_text() == "but one"
+    pipeline.begin(tmp_path, out, "index", {}, redo=True)
+    assert (out / "manifest.csv").read_text() == "all"

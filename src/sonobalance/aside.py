@@ -65,7 +65,7 @@ def remove_left(run: Run, stage: Stage) -> None:
 
 def begun(run: Run, stage: Stage) -> bool:
     """Whether a stage that was cut off left anything that it could go on from."""
-    return any(
+    return stage.resumes and any(
         path.is_file() and path.name != PRELIMINARY
         for top in _left(run, stage)
         for path in (top, *top.rglob("*"))

@@ -26,7 +26,7 @@ from sonobalance.synthesis.enlarger import (
 from sonobalance.synthesis.regenerate import text_of
 from sonobalance.synthesis.summary import training_images
 
-METHOD = "2"  # changes with how an enlarger is learnt, so that none of another way is taken over
+METHOD = "3"  # changes with how an enlarger is learnt, so that none of another way is taken over
 
 
 def enlarges(settings: Settings) -> bool:

@@ -53,8 +53,10 @@ def begin(
     with locked(out):
         known = runs.open_run(out).settings if (out / RECORD).is_file() else None
         run = runs.create(out, folder, resolve(given=_settings(given), base=known), None)
-        for name in ("index", "audit")[: 2 if stage == "audit" else 1]:
-            run.perform(STAGES[name], redo=redo)
+        if stage == "index" or not run.edited(STAGES["index"]):
+            run.perform(STAGES["index"], redo=redo)
+        if stage == "audit":
+            run.perform(STAGES["audit"], redo=redo)
         run.save()  # settings for later stages, even where these were finished
     return out
 

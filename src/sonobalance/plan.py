@@ -149,7 +149,7 @@ def enlarger_flops(settings: Settings) -> tuple[float, float]:
     if not enlarges(settings):
         return 0.0, 0.0
     small, large = settings.gan.image_size_px, settings.classifier.image_size_px
-    eyes = FrozenFeatures(settings.classifier.backbone, small)
+    eyes = FrozenFeatures(settings.classifier.backbone, large)
     made = _flops(Enlarger(small, large), torch.zeros(1, 1, small, small))
     return 3 * made, 3 * _flops(eyes.native, torch.zeros(1, 1, large, large))
 

@@ -46,6 +46,7 @@ class Stage:
         random: whether it depends on the seed, too.
         whole: whether what it left beside the files of `writes` is as it was.
         cheap: whether it is done anew whenever it is asked for, as it costs nothing.
+        resumes: whether it goes on from what it left when it was cut off.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Stage:
     random: bool = True
     whole: Callable[[Run], bool] = lambda _: True
     cheap: bool = False
+    resumes: bool = False
 
 
 class Run:
@@ -219,19 +221,24 @@ class Run:
             inputs[f"the file of {name}"] = digest_of_setting(name, value)
         return {"settings": plain(chosen), "inputs": inputs}
 
+    def edited(self, stage: Stage) -> list[str]:
+        """Files of a finished stage that are no longer as it wrote them."""
+        done = self.record["stages"].get(stage.name, {})
+        recorded = done.get("outputs", {}) if done.get("status") == FINISHED else {}
+        there = [name for name in stage.writes if self.path(name).is_file()]
+        return [n for n in there if recorded.get(n) not in (None, sha256_of(self.path(n)))]
+
     def _intact(self, stage: Stage, *, redo: bool) -> bool:
         """Whether all that a finished stage left is there; what was edited since is not lost."""
-        recorded = self.record["stages"][stage.name].get("outputs", {})
-        there = [name for name in stage.writes if self.path(name).is_file()]
-        edited = [
-            name for name in there if recorded.get(name) not in (None, sha256_of(self.path(name)))
-        ]
+        edited = self.edited(stage)
         if edited and not redo:
             raise StaleError(
                 f"{self.path(edited[0])} was edited since {stage.name} wrote it; give --redo to "
                 f"write it anew, or the commands of the stages after {stage.name} to go on with it."
             )
-        return not edited and len(there) == len(stage.writes) and stage.whole(self)
+        recorded = self.record["stages"][stage.name].get("outputs", {})
+        whole = all(self.path(name).is_file() and name in recorded for name in stage.writes)
+        return not edited and whole and stage.whole(self)
 
 
 def _source_digest(source: Path, settings: Settings) -> str:

@@ -262,8 +262,8 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "train-gan", ("gan", "classifier.backbone", "classifier.weights", *PIXELS),
-            ("manifest.csv", "splits.csv"),
-            ("gan/snapshot.safetensors",), _cleaned(_train_gan), longer=("gan.total_kimg",),
+            ("manifest.csv", "splits.csv"), ("gan/snapshot.safetensors",), _cleaned(_train_gan),
+            longer=("gan.total_kimg",), resumes=True,
         ),
         Stage(
             "synthesize",
@@ -271,12 +271,13 @@ STAGES: dict[str, Stage] = {
              "classifier.image_size_px", "classifier.synthetic_share", *PIXELS),
             ("manifest.csv", "splits.csv", "gan/snapshot.safetensors"),
             tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _cleaned(_synthesize),
+            resumes=True,
         ),
         Stage(
             "train", ("classifier", "arms", *PIXELS),
             ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?",
              "synthesis/enlarger.safetensors?"),
-            ("classifier/arms.json",), _cleaned(_train), whole=all_trained_whole,
+            ("classifier/arms.json",), _cleaned(_train), whole=all_trained_whole, resumes=True,
         ),
         Stage(
             "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),

@@ -36,7 +36,9 @@ def gan_stage(left: list[bool], fail: bool) -> Stage:
             raise RuntimeError("killed")
         (run.folder / "gan" / "done").touch()
 
-    return Stage("train-gan", ("gan",), (), ("gan/done",), work, longer=("gan.total_kimg",))
+    return Stage(
+        "train-gan", ("gan",), (), ("gan/done",), work, longer=("gan.total_kimg",), resumes=True
+    )
 
 
 def after(name: str, reads: str, writes: str) -> Stage:

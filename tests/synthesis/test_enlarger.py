@@ -242,5 +242,7 @@ def test_what_it_costs_is_part_of_the_estimate(tmp_path):
     settings = Settings.model_validate(given)
     assert min(enlarger_flops(settings)) > 0
     assert enlarger_flops(Settings()) == (0, 0)
+    given["classifier"]["backbone"] = "levit_128s"  # made for one side, that of the classifier
+    assert min(enlarger_flops(Settings.model_validate(given | {"gan": {"image_size_px": 128}}))) > 0
     without = Settings.model_validate(given | {"synthesis": {"enlarger_kimg": 0}})
     assert enlarger_flops(without) == (0, 0)

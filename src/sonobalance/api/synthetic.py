@@ -97,7 +97,7 @@ def regenerate(
     *,
     bundle: Path | None = None,
     out: Path | None = None,
-    device: Literal["cpu", "cuda", "mps"] = "cpu",
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> int:
     """Make one synthetic image again and say whether it is the same, pixel by pixel.
 
@@ -112,13 +112,16 @@ def regenerate(
         0 when the image is the same (or was never written), 1 when pixels differ.
 
     Raises:
-        InputError: there is no such image, or its generator is not there.
+        InputError: there is no such image, its generator is not there, or no GPU.
     """
     import torch
 
     from sonobalance.data.images import write_png
+    from sonobalance.errors import InputError
     from sonobalance.synthesis.regenerate import regenerate as remake
 
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("Expected a CUDA GPU for --device cuda, but found none; give cpu.")
     remade = remake(folder, id, torch.device(device), bundle)
     if out is not None:
         write_png(out, remade.pixels, {"synthetic": "true", "generator": remade.generator})

@@ -52,9 +52,9 @@ def check_start(settings: ClassifierSettings) -> None:
     for backbone, weights in pairs:
         if backbone:
             model = AttentiveClassifier(
-                backbone, 2, settings.attention, settings.image_size_px,
-                attention_stages=settings.attention_stages, attention_at=settings.attention_at,
-                lesion_attention=settings.lesion_attention,
+                backbone, 2, "none" if settings.frozen else settings.attention,
+                settings.image_size_px, attention_stages=settings.attention_stages,
+                attention_at=settings.attention_at,
             )  # fmt: skip
             _check_head(model, settings)
             if weights:

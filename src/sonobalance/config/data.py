@@ -144,7 +144,7 @@ class SplitSettings(Section):
             raise ValueError("test_fraction and val_fraction leave less than 5 % for training")
         if (self.label_conflicts == "relabel") != (self.labels_csv is not None):
             raise ValueError(
-                "label_conflicts = relabel and labels_csv need each other (labels_csv = none takes "
-                "the file away)"
+                "label_conflicts = relabel and labels_csv need each other; for another policy give "
+                "labels_csv = none as well"
             )
         return self

@@ -17,9 +17,9 @@ from sonobalance.errors import InputError
 from sonobalance.explanation.baselines import blurred
 from sonobalance.explanation.cam import explaining
 from sonobalance.explanation.inputs import Inputs
-from sonobalance.explanation.maps import Cost, device_of
+from sonobalance.explanation.maps import OCCLUSION, OCCLUSION_CELLS, Cost, device_of
 
-HEAVY = ("integrated-gradients", "occlusion")
+HEAVY = ("integrated-gradients", OCCLUSION)
 
 
 def integrated_gradients(model: nn.Module, inputs: Inputs, cost: Cost) -> torch.Tensor:
@@ -52,7 +52,7 @@ def occlusion(model: nn.Module, inputs: Inputs, cost: Cost) -> torch.Tensor:
         (N, 1, S, S) float32 on the CPU.
     """
     method, side = Occlusion(model), inputs.images.shape[-1]
-    window, stride = max(1, side // 7), max(1, side // 10)
+    window, stride = max(1, side // 7), max(1, side // OCCLUSION_CELLS)
 
     def attribute(some: Inputs) -> torch.Tensor:
         return cast("torch.Tensor", method.attribute(
@@ -70,7 +70,7 @@ def heavy_map(name: str, model: nn.Module, inputs: Inputs, cost: Cost) -> torch.
     Raises:
         InputError: there is no such map.
     """
-    methods = {"integrated-gradients": integrated_gradients, "occlusion": occlusion}
+    methods = {"integrated-gradients": integrated_gradients, OCCLUSION: occlusion}
     if name not in methods:
         raise InputError(f"Expected a map of {', '.join(methods)}, but got {name!r}.")
     return methods[name](model, inputs, cost)

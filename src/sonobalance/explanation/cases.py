@@ -194,5 +194,5 @@ def pictures_of(cases: Sequence[Mapping[str, Any]]) -> set[str]:
     """File names of every picture that the cases show."""
     paths = [case["image"] for case in cases]
     paths += [panel["image"] for case in cases for panel in case["panels"]]
-    paths += [case["counterfactual"]["image"] for case in cases if case["counterfactual"]]
+    paths += [case["counterfactual"]["image"] for case in cases if case.get("counterfactual")]
     return {Path(path).name for path in paths}

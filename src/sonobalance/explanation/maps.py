@@ -40,6 +40,8 @@ FINE = "fine-hirescam"
 ENERGY = "gradient-energy"
 ENERGY_POINTS = (0.25, 0.75)
 ENERGY_CELLS = 14  # a random map as coarse as its local mean has so many positions per side
+OCCLUSION = "occlusion"
+OCCLUSION_CELLS = 10  # positions of its window per side
 CAMS: dict[str, Callable[[Evidence], torch.Tensor]] = {
     "grad-cam": grad_cam,
     "grad-cam++": grad_cam_plus_plus,
@@ -56,7 +58,7 @@ SENTENCES = {
     ENERGY: "Where small changes of the image change the class score most, for or against it.",
     GATE: "Where the network's own spatial attention is above its mean; it knows no class.",
     "integrated-gradients": "Each pixel's share in the change from a blurred image to this one.",
-    "occlusion": "How much the class score falls when a patch is blurred.",
+    OCCLUSION: "How much the class score falls when a patch is blurred.",
 }
 
 
@@ -181,7 +183,10 @@ def agreeing(*maps: torch.Tensor) -> torch.Tensor:
 def native_grids(
     model: nn.Module, layer: Layer, images: torch.Tensor
 ) -> dict[str, tuple[int, int]]:
-    """The (h, w) at which each cheap map is computed before it is resized to the input."""
+    """The (h, w) at which each map is computed before it is resized to the input.
+
+    Maps that are computed pixel by pixel are not named.
+    """
     device, targets = device_of(model), torch.zeros(len(images), dtype=torch.int64)
     with explaining(model):
         layers = [*fine_layers(model, images.shape[-1]), layer]
@@ -191,7 +196,7 @@ def native_grids(
     grids = dict.fromkeys(CAMS, (last.features.shape[2], last.features.shape[3]))
     if exact is not None:
         grids[EXACT] = (exact.shape[2], exact.shape[3])
-    grids[ENERGY] = (ENERGY_CELLS, ENERGY_CELLS)
+    grids |= {ENERGY: (ENERGY_CELLS,) * 2, OCCLUSION: (OCCLUSION_CELLS,) * 2}
     if fine:
         grids[FINE] = (fine[-1].features.shape[2], fine[-1].features.shape[3])
     return grids if gate is None else grids | {GATE: (gate.shape[2], gate.shape[3])}

@@ -163,13 +163,13 @@ def localisation_figure(
 
 
 def faithfulness_figure(curves: Mapping[str, Any], key: str) -> Markup | None:
-    """Class probability while pixels go (or come) in the order of the map or at random."""
+    """Class probability while pixels go (or come) in the order of the map or of a random one."""
     curve = curves.get(key) or {}
     if not curve.get("share"):
         return None
     with canvas(340, 230) as (figure, axes):
         for i, (name, words) in enumerate(
-            (("map", "in the order of the map"), ("random", "at random"))
+            (("map", "in the order of the map"), ("random", "of a random map"))
         ):
             if curve.get(name):
                 axes.plot(
@@ -181,5 +181,5 @@ def faithfulness_figure(curves: Mapping[str, Any], key: str) -> Markup | None:
         return svg(
             figure,
             key.replace("_", "-"),
-            f"{key.replace('_', ' ')} curve of the map and of random order.",
+            f"{key.replace('_', ' ')} curve of the map and of a random one.",
         )
