@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.transforms.functional import gaussian_blur
 from toy_networks import Toy, blob_images, convolutional
 
 from sonobalance.classify.networks import AttentiveClassifier
@@ -17,7 +18,7 @@ from sonobalance.explanation.attributions import (
     integrated_gradients,
     occlusion,
 )
-from sonobalance.explanation.baselines import blurred, local_mean
+from sonobalance.explanation.baselines import blurred, gaussian, local_mean
 from sonobalance.explanation.cam import explaining
 from sonobalance.explanation.inputs import Inputs, inside_of
 from sonobalance.explanation.layers import Layer, fine_layers, layer_of
@@ -255,6 +256,13 @@ def test_probabilities_are_the_softmax_in_evaluation_mode():
     model, images = convolutional().train(), torch.randn(5, 1, 16, 16)
     found = probabilities_of(model, images, 2)
     assert torch.allclose(found, model.eval()(images).softmax(1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "sigma"), [(40, 2.5), (9, 4.0)])
+def test_the_gaussian_is_that_of_torchvision(side, sigma):
+    images, size = torch.randn(2, 1, side, side), 2 * min(int(3 * sigma), side - 1) + 1
+    theirs = gaussian_blur(images, [size, size], [sigma, sigma])
+    torch.testing.assert_close(gaussian(images, sigma), theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_baselines_keep_brightness_and_lose_detail():

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch.nn.functional import avg_pool2d
-from torchvision.transforms.functional import gaussian_blur
+from torch.nn.functional import avg_pool2d, conv2d, pad
 
 from sonobalance.data.images import Letterbox
 from sonobalance.explanation.inputs import inside_of
@@ -34,9 +33,17 @@ def within(values: torch.Tensor, inside: torch.Tensor, average: Filter) -> torch
 
 
 def gaussian(images: torch.Tensor, sigma: float) -> torch.Tensor:
-    """(N, 1, S, S) smoothed by a Gaussian that is cut off at 3 σ."""
-    size = 2 * min(int(3 * sigma), images.shape[-1] - 1) + 1
-    return gaussian_blur(images, [size, size], [sigma, sigma])
+    """(N, 1, S, S) smoothed by a Gaussian that is cut off at 3 σ, mirrored at the square's sides.
+
+    Rows first, then columns: for the wide ones asked for here a tenth of the time of one square
+    kernel.
+    """
+    half = min(int(3 * sigma), images.shape[-1] - 1)
+    places = torch.arange(-half, half + 1).to(images)
+    kernel = torch.exp(-((places / sigma) ** 2) / 2)
+    kernel = kernel / kernel.sum()
+    wide = pad(images, (half,) * 4, mode="reflect")
+    return conv2d(conv2d(wide, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
 
 
 def blurred(images: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
