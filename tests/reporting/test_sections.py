@@ -9,6 +9,7 @@ from sonobalance.reporting.sections.record import record
 from sonobalance.reporting.sections.results import results
 from sonobalance.reporting.sections.synthesis import synthesis
 from sonobalance.reporting.sections.verdict import effect, verdict
+from sonobalance.reporting.sections.worries import worries
 
 
 def change(run, name, edit):
@@ -118,7 +119,7 @@ def test_worries_name_leakage_first_then_warnings_then_findings_by_score(own_run
     assert found[2] == "Unfit as explanations, by a sanity check: attention-gate."
     assert found[3].endswith("(2 such findings in all)")
     assert found.index("Marks alone tell malignant from the rest.") < len(found) - 1
-    assert found[-1] == "1 file could not be used and was left out."
+    assert worries(run, {})[-1] == "1 file could not be used and was left out."
 
 
 def test_a_score_whose_interval_reaches_chance_is_a_worry(own_run):
