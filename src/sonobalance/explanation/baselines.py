@@ -35,8 +35,8 @@ def within(values: torch.Tensor, inside: torch.Tensor, average: Filter) -> torch
 def gaussian(images: torch.Tensor, sigma: float) -> torch.Tensor:
     """(N, 1, S, S) smoothed by a Gaussian that is cut off at 3 σ, mirrored at the square's sides.
 
-    Rows first, then columns: for the wide ones asked for here a tenth of the time of one square
-    kernel.
+    Rows first, then columns: the same as one square kernel, of which the wide ones asked for here
+    would cost many times as much.
     """
     half = min(int(3 * sigma), images.shape[-1] - 1)
     places = torch.arange(-half, half + 1).to(images)
