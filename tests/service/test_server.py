@@ -17,6 +17,12 @@ from sonobalance.config import ServiceSettings
 from sonobalance.errors import InputError
 
 
+def open_connections(pid: int) -> int:
+    """How many clients a server is connected to."""
+    found = psutil.Process(pid).net_connections()
+    return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
+
+
 def test_killed_decoders_are_replaced_and_the_end_is_graceful(png):
     """One server for both, because starting it takes seconds."""
     content = png(1500, 1500)
@@ -39,6 +45,9 @@ def test_killed_decoders_are_replaced_and_the_end_is_graceful(png):
         askers = [threading.Thread(target=ask) for _ in range(4)]
         for asker in askers:
             asker.start()
+        while open_connections(process.pid) + len(statuses) < len(askers):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         time.sleep(0.3)  # the uploads have arrived, their images are being decoded
         process.send_signal(signal.SIGTERM)
         for asker in askers:
