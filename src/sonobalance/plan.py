@@ -9,7 +9,6 @@ factor of two; on a GPU nobody has compared it with a run.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,11 +55,7 @@ def estimate(images: int, settings: Settings) -> list[Cost]:
         _classifiers(settings, train, speed, arms_of(settings)),
         _explanation(settings, images * settings.split.test_fraction, speed),
     ]
-    total = Cost(
-        "together", sum(c.minutes for c in costs), max(c.memory_gib for c in costs),
-        sum(c.disk_mib for c in costs),
-    )  # fmt: skip
-    return [*costs, total]
+    return [*costs, _all_of("together", costs)]
 
 
 def cost_of_units(images: int, settings: Settings, *, generators: int, arms: Sequence[Arm]) -> Cost:
@@ -72,8 +67,13 @@ def cost_of_units(images: int, settings: Settings, *, generators: int, arms: Seq
     train = images * (1 - 1 / settings.split.folds)
     costs = [_gan(settings, speed, images)] * generators
     costs.append(_classifiers(settings, train, speed, arms))
+    return _all_of("units", costs)
+
+
+def _all_of(name: str, costs: Sequence[Cost]) -> Cost:
+    """One after the other: time and disk add up, the memory is that of the largest."""
     return Cost(
-        "units", sum(c.minutes for c in costs), max(c.memory_gib for c in costs),
+        name, sum(c.minutes for c in costs), max(c.memory_gib for c in costs),
         sum(c.disk_mib for c in costs),
     )  # fmt: skip
 
@@ -183,7 +183,7 @@ def _kimg(settings: Settings) -> tuple[float, float]:
 
 def _whole_snapshots(kimg: float, gan: GanSettings) -> float:
     """What is trained where `kimg` is asked for: up to the next snapshot."""
-    return gan.tick_kimg * math.ceil(kimg / gan.tick_kimg - 1e-6)
+    return gan.tick_kimg * gan.ticks(kimg)
 
 
 def _classifiers(settings: Settings, images: float, speed: float, arms: Sequence[Arm]) -> Cost:

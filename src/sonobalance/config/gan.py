@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -128,3 +129,7 @@ class GanSettings(Section):
     def tick_kimg(self) -> float:
         """Thousand images between two snapshots: `snapshot_kimg` in whole batches."""
         return self.tick_steps * self.batch_size / 1000
+
+    def ticks(self, kimg: float) -> int:
+        """Snapshots until at least so many thousand images were seen."""
+        return math.ceil(kimg / self.tick_kimg - 1e-6)

@@ -118,8 +118,7 @@ def _start_from(given: Path, t: Training) -> None:
 
 def _goal_steps(settings: GanSettings, total_kimg: float) -> int:
     """Steps of the adversarial phase: whole ticks, so that going on never meets half a tick."""
-    ticks = math.ceil(total_kimg / settings.tick_kimg - 1e-6)
-    return max(1, ticks) * settings.tick_steps
+    return max(1, settings.ticks(total_kimg)) * settings.tick_steps
 
 
 def _warm_up(t: Training, goal: int, folder: Path, shown: Bar) -> None:

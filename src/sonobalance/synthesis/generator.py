@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,11 +163,10 @@ class GanGenerator:
             begin = load_state(self.gan / CHECKPOINT)
             begin["counters"]["goal"] = 0  # rounds count from where it ended, which may be before
             save_state(work / CHECKPOINT, begin)  # last: with it the copy is whole
-        tick = self.settings.tick_kimg
         seen = 1000 * read_json(self.gan / REPORT)["kimg"] / self.settings.batch_size
         ticks = round(seen / self.settings.tick_steps)
-        ticks += (number - 1) * math.ceil(self.kimg_per_round / tick - 1e-6)
+        ticks += (number - 1) * self.settings.ticks(self.kimg_per_round)
         return train_gan(
             self.train, self.settings, seed=self.seed, folder=work, device=self.device,
-            total_kimg=ticks * tick, groups=self.groups, eyes=self.eyes,
+            total_kimg=ticks * self.settings.tick_kimg, groups=self.groups, eyes=self.eyes,
         )  # fmt: skip

@@ -200,17 +200,16 @@ class _Loop:
     ) -> tuple[Pool, list[Candidate], dict[str, Any]]:
         """Pool, decisions and the columns of `rounds.csv` of one class."""
         settings, label = self.settings, self.yardstick.train.classes[target]
-        first = self.targets[label] - self.present[label]
+        first, gates = self.targets[label] - self.present[label], self.yardstick.gates
         quota = min(deficit, math.ceil(settings.cap_share * first))
         pool = make_pool(
-            self.generator, self.yardstick.gates, realism, number=number, target=target,
+            self.generator, gates, realism, number=number, target=target,
             size=max(settings.min_pool, math.ceil(settings.pool_factor * quota)),
             seed=derive(self.seed, "pool", number, label), truncation=settings.truncation,
         )  # fmt: skip
-        before = self.images.join(accepted).pixels
-        tables = self.yardstick.gates.diversity.tables(pool.images.pixels, before)
+        tables = gates.diversity.tables(pool.images.pixels, self.images.join(accepted).pixels)
         chosen = select(
-            pool, self.yardstick.gates, realism, tables, quota=quota,
+            pool, gates, realism, tables, quota=quota,
             hard_quota=round(settings.hard_share * quota), realism_share=settings.realism_share,
         )  # fmt: skip
         failed = Counter(c.reason.split(":")[0] for c in chosen if not c.kept)
@@ -222,7 +221,7 @@ class _Loop:
             "added": added,
             "added_by_rank": sum(c.kept and c.reason.endswith(BY_RANK) for c in chosen),
             "total": self.targets[label] - deficit + added,
-            "twins": self.yardstick.gates.diversity.twin_share(tables[1], settings.min_pool),
+            "twins": gates.diversity.twin_share(tables[1], settings.min_pool),
             "coverage": self._coverage(pool),
         }  # fmt: skip
 
