@@ -194,6 +194,7 @@ def outcome(
     right = lesions["label"] == lesions["predicted"]
     return {
         "command": command(given),
+        "trained_by": trained_by(given),
         "data": (given.external or first_source(given)).name,
         "arm": given.arm, "folds": len(first), "seed": given.seed,
         "n": int(lesions["id"].nunique()), "groups": int(lesions["group"].nunique()),
@@ -218,6 +219,19 @@ def command(given: argparse.Namespace) -> str:
     parts += [f"--external {given.external.name}"] if given.external else []
     parts += [f"--images {given.images}"] if given.images else []
     return " ".join(["python benchmarks/explain_folds.py BENCHMARK OUT", *parts])
+
+
+def trained_by(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """What made the models: the benchmark's command if there is one, backbone and side in px."""
+    out = []
+    for place in given.benchmark:
+        run, told = runs.open_run(fold_folders(place, given.arm)[0]), place / "benchmark.json"
+        model = read_json(run.path(f"classifier/{trained_arm(run, given.arm)}/model.json"))
+        out.append({
+            "command": read_json(told)["command"] if told.is_file() else None,
+            "backbone": model["backbone"], "image_size_px": model["preprocessing"]["image_size_px"],
+        })  # fmt: skip
+    return out
 
 
 def first_source(given: argparse.Namespace) -> Path:

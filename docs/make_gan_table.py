@@ -10,7 +10,9 @@ START, END = "<!-- quality -->\n", "<!-- /quality -->"
 CLASSES = ("benign", "malignant", "normal")
 HEAD = (
     "| method | seed | thousand images, best at | KID benign / malignant / normal | the same, "
-    "second network | mean | density | coverage | probe AUC |\n" + "|---" * 9 + "|\n"
+    "second network | mean | mean to images held back | density | coverage | probe AUC |\n"
+    + "|---" * 10
+    + "|\n"
 )
 
 
@@ -27,8 +29,10 @@ def short(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 5 else f"{value:.1f}"
 
 
-def mean_of(network: dict) -> str:
-    mean = sum(values(network, "kid")) / len(CLASSES)
+def mean_of(network: dict, key: str = "kid") -> str:
+    if key not in network["classes"][CLASSES[0]]:
+        return ""
+    mean = sum(values(network, key)) / len(CLASSES)
     return f"{mean:.3f}".removeprefix("0") if mean < 5 else f"{mean:.1f}"
 
 
@@ -40,7 +44,9 @@ def line(method: str, seed: str, seen: str, features: dict) -> str:
     first, second = features.values()
     cells = [
         method, seed, seen, distances(first), distances(second),
-        f"{mean_of(first)}, {mean_of(second)}", shares(first, "density"),
+        f"{mean_of(first)}, {mean_of(second)}",
+        ", ".join(filter(None, (mean_of(n, "kid_held_back") for n in (first, second)))),
+        shares(first, "density"),
         shares(first, "coverage"), f"{first['probe_auc']:.3f}".removeprefix("0"),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |\n"

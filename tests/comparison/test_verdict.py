@@ -7,16 +7,16 @@ import pytest
 from sonobalance.comparison.verdict import rarer, verdicts
 
 BUSI = {"benign": 215.3, "malignant": 107.0, "normal": 66.3}
-ARMS = ("over-sampling", "single", "dual-iterative")
+ARMS = ("over-sampling", "single", "dual-one-shot", "dual-iterative")
 
 
 def document(counts, scarce=None):
     metrics = ["macro_f1", *(f"recall_{name}" for name in counts)]
     arms = {arm: {m: {"value": 0.5, "low": 0.4, "high": 0.6} for m in metrics} for arm in ARMS}
     paired = [
-        {"arm": ARMS[2], "against": other, "metric": m, "difference": 0.1, "low": -0.1,
+        {"arm": ARMS[-1], "against": other, "metric": m, "difference": 0.1, "low": -0.1,
          "high": 0.3, "verdict": "no clear difference", "sentence": ""}
-        for other in ARMS[:2] for m in metrics
+        for other in ARMS[:-1] for m in metrics
     ]  # fmt: skip
     protocol = {"train_by_class": counts, "scarce": scarce and {"class": scarce, "share": 0.25}}
     return {"arms": arms, "paired": paired, "protocol": protocol, "command": ""}
@@ -36,9 +36,19 @@ def test_every_class_rarer_than_the_most_frequent_is_asked_about(counts, scarce,
     found = verdicts(document(counts, scarce))
     assert rarer(document(counts, scarce)["protocol"]) == expected
     assert [row["metric"] for row in found] == [
-        m for m in ("macro_f1", *(f"recall_{name}" for name in expected)) for _ in ARMS[:2]
+        m for m in ("macro_f1", *(f"recall_{name}" for name in expected)) for _ in ARMS[:-1]
     ]
-    assert {row["question"] for row in found} == {"best cheap arm", "one discriminator"}
+    assert [row["question"] for row in found[:3]] == [
+        "best cheap arm", "one discriminator", "one round"
+    ]  # fmt: skip
+
+
+def test_a_single_round_is_a_question_of_the_loop_with_two_discriminators_alone():
+    told = document(BUSI)
+    told["arms"]["real-class"] = told["arms"].pop("dual-iterative")
+    for row in told["paired"]:
+        row["arm"] = "real-class"
+    assert "one round" not in {row["question"] for row in verdicts(told)}
 
 
 def test_malignant_is_answered_beside_the_rarest_class():

@@ -22,6 +22,7 @@ from sonobalance.comparison.processes import perform_in_processes
 from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
 from sonobalance.comparison.relatives import by_relatives
 from sonobalance.comparison.units import Unit, units_of
+from sonobalance.comparison.verdict import CONTROL, ONE_SHOT
 from sonobalance.comparison.work import finished, perform, prepare
 from sonobalance.config import Arm, Preset, Settings
 from sonobalance.errors import SettingsError
@@ -40,7 +41,7 @@ DEFAULT_ARMS: tuple[Arm, ...] = (
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "single",
     "dual-one-shot", "dual-iterative",
 )  # fmt: skip
-REFERENCES = (*CHEAP, "single")
+REFERENCES = (*CHEAP, CONTROL, ONE_SHOT)
 EXTERNAL_METHOD = (
     "Each model of the cross-validation was tested on the whole external set, of which nothing "
     "was used before; the mean over the models is reported. Intervals: paired bootstrap of the "

@@ -7,14 +7,16 @@ from typing import Any
 
 from sonobalance.arms import CHEAP, SYNTHETIC
 from sonobalance.comparison.guarded import ELSE, GUARDED
+from sonobalance.config import Arm
 from sonobalance.reporting.formatting import metric_name, number, signed
 
-ASKED = "dual-iterative"
-CONTROL = "single"
+ASKED: Arm = "dual-iterative"
+CONTROL: Arm = "single"
+ONE_SHOT: Arm = "dual-one-shot"
 
 
 def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The synthesis arm against the best cheap arm and against the single discriminator.
+    """The synthesis arm against the best cheap arm, a single discriminator and a single round.
 
     And the loop taken at its word (`guarded`) against the arm that it then falls back to.
 
@@ -36,6 +38,7 @@ def verdicts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         for question, arm, other in (
             ("best cheap arm", asked, best),
             ("one discriminator", asked, CONTROL),
+            ("one round", ASKED, ONE_SHOT),
             ("its guard honoured", GUARDED, ELSE),
         ):
             row = _row(document["paired"], arm, other, metric)
