@@ -33,9 +33,10 @@ def of_folds(folds: dict[str, Any], alone: list[dict[str, Any]]) -> str:
     }
     return f"""BUSI, {protocol["name"]}: {protocol["folds"]} folds, {protocol["seeds"]} seed; each
 of {folds["n"]} images of {folds["groups"]} independent groups tested once; 95 % intervals
-clustered by group; real images only, no rebalancing, {classifier["image_size_px"]} px (the `cpu` preset has 160). Settings were
-chosen on the VAL parts of these folds, which are other folds' TEST, so that the figures are somewhat optimistic; the
-weight file of `{second}` is [a conversion](docs/classifier.md#a-second-backbone)
+clustered by group; real images only, no rebalancing, {classifier["image_size_px"]} px (the `cpu`
+preset has 160). Settings were chosen on the VAL parts of these folds, which are other folds' TEST,
+so that the figures are somewhat optimistic; the weight file of `{second}`
+is [a conversion](docs/classifier.md#a-second-backbone)
 ([two backbones](docs/results/busi-grouped.json), [the second](docs/results/busi-edgetpu.json),
 [the first](docs/results/busi-one-backbone.json), [how](docs/classifier.md)):
 

@@ -83,3 +83,9 @@ def test_none_takes_a_file_or_a_name_away() -> None:
     assert resolved.gan.init is None
     assert resolved.classifier.second_backbone is None
     assert parse({"classifier": {"attention": "none"}}).classifier.attention == "none"
+
+
+def test_a_table_replaces_the_one_below_it() -> None:
+    base = parse({"synthesis": {"counts": {"malignant": 300, "normal": 300}, "rounds": 2}})
+    now = resolve(base=base, given=parse({"synthesis": {"counts": {"malignant": 200}}})).synthesis
+    assert (now.counts, now.rounds) == ({"malignant": 200}, 2)

@@ -108,7 +108,8 @@ def diagnose(folder: Path) -> int:
     styles = {"ok": "green", "note": "yellow", "wrong": "bold red"}
     checks = examine(folder)
     for check in checks:
-        console.print(f"[{styles[check.level]}]{check.level:>5}[/] {check.name}: {check.text}")
+        console.print(f"{check.level:>5}", style=styles[check.level], end=" ")
+        console.print(f"{check.name}: {check.text}")
     wrong = sum(check.level == "wrong" for check in checks)
     console.print("Nothing is wrong." if not wrong else f"{wrong} thing(s) to mend, see above.")
     return int(bool(wrong))

@@ -75,10 +75,11 @@ def valid_names() -> list[str]:
 
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting by setting; one that is a table itself replaces the whole table below it."""
     out = dict(low)
     for key, value in high.items():
         both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        out[key] = _merge(out[key], value) if both else value
+        out[key] = {**out[key], **value} if both else value
     return out
 
 

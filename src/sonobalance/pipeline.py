@@ -93,7 +93,7 @@ def run_all(
         for number, stage in enumerate(STAGES.values(), start=1):
             if stage.name == "audit" and "audit" not in run.record["stages"]:
                 _announce(run, "together")
-            console.print(f"[bold]{number}/{len(STAGES)} {stage.name}[/bold]")
+            console.print(f"{number}/{len(STAGES)} {stage.name}", style="bold")
             if reason := _reason_to_skip(stage.name, run):
                 console.print(f"  skipped: {reason}")
                 if redo and not follows(run, (f"{name}?" for name in stage.writes)):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, markup=False)  # names may hold brackets
 _bars = True
 
 
@@ -41,8 +41,8 @@ def bar(title: str, total: float, done: float = 0) -> Iterator[Bar]:
     """
     shown = _bars and bool(title)
     columns = (
-        TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description:<14}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
     with Progress(*columns, console=console, refresh_per_second=2, disable=not shown) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")  # type: ignore[arg-type]

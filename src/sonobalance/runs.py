@@ -10,24 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sonobalance.aside import begun, bring_back, drop_aside, put_aside, remove_left, settle
-from sonobalance.chain import Digests, check_chain, digests_in
+from sonobalance.chain import check_chain, digests_in
 from sonobalance.config import Settings
 from sonobalance.environment import environment, peak_memory_mib
 from sonobalance.errors import CollapseError, InputError, SonobalanceError, StaleError
 from sonobalance.files import read_json, sha256_of, write_json
-from sonobalance.fingerprint import (
-    LEFT_OUT_FILES,
-    changes_of,
-    digest_of_content,
-    digest_of_setting,
-    only_longer,
-    plain,
-    settings_of,
-)
+from sonobalance.fingerprint import changes_of, fingerprint_of, only_longer
 from sonobalance.layers import parse
 from sonobalance.record import COLLAPSED, FINISHED, RECORD, STARTED
-
-SOURCE, LEFT_OUT = "@source", "@left-out"
 
 
 @dataclass(frozen=True)
@@ -105,21 +95,40 @@ class Run:
         """
         settle(self, stage)
         digest = digests_in(self)
-        fingerprint = self._fingerprint(stage, digest)
+        fingerprint = fingerprint_of(self, stage, digest)
         check_chain(self, stage.reads, digest)
+        back = self._brought_back(stage, fingerprint, redo=redo)
         done = self.record["stages"].get(stage.name, {})
-        before = done.get("before")
-        if before and not changes_of(before["fingerprint"], fingerprint):
-            bring_back(self, stage)
-            done = before
+        finished = done.get("status") == FINISHED
         changes = changes_of(done.get("fingerprint"), fingerprint)
         if done and changes:
             self._give_way(stage, done, fingerprint, changes, redo=redo or stage.cheap)
-        elif done.get("status") == FINISHED and not stage.cheap and self._intact(stage, redo=redo):
-            if before:
+        elif finished and not stage.cheap and self._intact(stage, redo=redo):
+            if back:
                 self.save()
             return False
+        elif finished and not stage.resumes:
+            put_aside(self, stage)
         self._work(stage, fingerprint)
+        return True
+
+    def _brought_back(self, stage: Stage, fingerprint: dict[str, Any], *, redo: bool) -> bool:
+        """Bring back what was put aside if that is what is asked for; returns whether it was."""
+        done = self.record["stages"].get(stage.name, {})
+        before = done.get("before")
+        if not before or changes_of(before["fingerprint"], fingerprint):
+            return False
+        if done["status"] == STARTED and begun(self, stage):
+            changes = changes_of(done["fingerprint"], fingerprint)
+            if not changes:
+                return False  # it goes on
+            if not redo:
+                raise StaleError(
+                    f"{next(iter(changes.values()))} since {stage.name} was begun anew in "
+                    f"{self.folder}; go on with what it was, or give --redo to give that up and "
+                    "keep what was finished before."
+                )
+        bring_back(self, stage)
         return True
 
     def _give_way(
@@ -198,29 +207,6 @@ class Run:
             self.forget(stage)
             self.write()
 
-    def _fingerprint(self, stage: Stage, digest: Digests) -> dict[str, Any]:
-        inputs: dict[str, str] = {}
-        for item in stage.reads:
-            if item == SOURCE:
-                inputs[str(self.source)] = _source_digest(self.source, self.settings)
-                continue
-            if item == LEFT_OUT:
-                inputs[LEFT_OUT_FILES] = digest_of_content(self.record["skipped"])
-                continue
-            name, optional = item.removesuffix("?"), item.endswith("?")
-            if found := digest(name):
-                inputs[name] = found
-            elif not optional:
-                raise InputError(
-                    f"Expected {self.path(name)} before {stage.name}, but it is missing; "
-                    f"run the earlier stages on {self.folder} first."
-                )
-        chosen = settings_of(stage, self.settings)
-        files = {name: value for name, value in chosen.items() if isinstance(value, Path)}
-        for name, value in files.items():
-            inputs[f"the file of {name}"] = digest_of_setting(name, value)
-        return {"settings": plain(chosen), "inputs": inputs}
-
     def edited(self, stage: Stage) -> list[str]:
         """Files of a finished stage that are no longer as it wrote them."""
         done = self.record["stages"].get(stage.name, {})
@@ -239,12 +225,6 @@ class Run:
         recorded = self.record["stages"][stage.name].get("outputs", {})
         whole = all(self.path(name).is_file() and name in recorded for name in stage.writes)
         return not edited and whole and stage.whole(self)
-
-
-def _source_digest(source: Path, settings: Settings) -> str:
-    from sonobalance.data.extent import source_digest  # noqa: PLC0415 - readers are heavy
-
-    return source_digest(source, settings.data)
 
 
 def create(folder: Path, source: Path, settings: Settings, preset: str | None) -> Run:

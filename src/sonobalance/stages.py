@@ -25,7 +25,8 @@ from sonobalance.artefacts import (
     was_cleaned,
 )
 from sonobalance.files import read_json, write_json
-from sonobalance.runs import LEFT_OUT, SOURCE, Run, Stage, now
+from sonobalance.fingerprint import LEFT_OUT, SOURCE
+from sonobalance.runs import Run, Stage, now
 
 GAN_STAGES = ("train-gan", "synthesize")
 PIXELS = ("device", "clean_marks")  # settings of every stage in which a network learns

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sonobalance import runs
+from sonobalance.fingerprint import SOURCE
 from sonobalance.layers import parse
-from sonobalance.runs import SOURCE, Run, Stage
+from sonobalance.runs import Run, Stage
 
 
 def make(run_log: list[str], fail: bool = False) -> Stage:

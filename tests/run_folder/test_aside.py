@@ -12,7 +12,7 @@ from made_up_stages import begun, gan_stage, make, refusing
 
 from sonobalance import runs
 from sonobalance.config import Settings
-from sonobalance.errors import CollapseError, InputError, LeakError, SettingsError
+from sonobalance.errors import CollapseError, InputError, LeakError, SettingsError, StaleError
 from sonobalance.layers import parse
 from sonobalance.record import RECORD
 from sonobalance.runs import Run, Stage
@@ -43,11 +43,36 @@ def test_a_killed_redo_goes_on_or_gives_the_former_result_back(source: Path, out
     assert left == [False, False, True]
     log: list[str] = []
     stage = replace(gan_stage([], fail=False), work=make(log).work)
-    assert not runs.create(out, source, parse({"gan": {"alpha": 1.0}}), "cpu").perform(stage)
+    former = runs.create(out, source, parse({"gan": {"alpha": 1.0}}), "cpu")
+    with pytest.raises(StaleError, match=r"begun anew.*--redo to give that up"):
+        former.perform(stage)
+    assert (out / "gan" / "checkpoint").is_file()
+    assert not former.perform(stage, redo=True)
     assert log == []
     assert (out / "gan" / "done").is_file()
     assert not (out / ".before-train-gan").exists()
     assert json.loads((out / RECORD).read_text())["stages"]["train-gan"]["status"] == "finished"
+
+
+@pytest.mark.parametrize("cheap", [True, False])
+def test_a_repeat_that_fails_leaves_the_former_result(
+    source: Path, out: Path, *, cheap: bool
+) -> None:
+    """It is repeated because it costs nothing, or because a picture beside it is missing."""
+    whole: list[bool] = []
+
+    def beside(_: Run) -> bool:
+        return not whole
+
+    stage = replace(make([]), cheap=cheap, whole=beside)
+    runs.create(out, source, Settings(), "cpu").perform(stage)
+    before = (out / RECORD).read_bytes()
+    whole.append(False)
+    failing = replace(stage, work=refusing(InputError).work)
+    with pytest.raises(InputError):
+        runs.create(out, source, Settings(), "cpu").perform(failing)
+    assert (out / "result.txt").read_text() == "5"
+    assert (out / RECORD).read_bytes() == before
 
 
 @pytest.mark.parametrize("renames", [0, 1])

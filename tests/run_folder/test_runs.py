@@ -84,6 +84,19 @@ def test_a_setting_may_name_a_folder_and_what_is_in_it_counts(source: Path, out:
         runs.create(out, source, settings, "cpu").perform(stage)
 
 
+def test_a_key_taken_out_of_a_table_is_a_change(source: Path, out: Path) -> None:
+    stage = replace(make([]), settings=("synthesis.counts",))
+
+    def counting(*classes: str) -> runs.Run:
+        table = dict.fromkeys(classes, 300)
+        return runs.create(out, source, parse({"synthesis": {"counts": table}}), "cpu")
+
+    counting("malignant", "normal").perform(stage)
+    assert not counting("malignant", "normal").perform(stage)
+    with pytest.raises(StaleError, match=r"synthesis.counts.normal changed from 300 to None"):
+        counting("malignant").perform(stage)
+
+
 def test_changed_images_are_noticed(source: Path, out: Path) -> None:
     runs.create(out, source, Settings(), "cpu").perform(make([]))
     (source / "a.png").write_text("two")

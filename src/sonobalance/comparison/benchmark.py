@@ -144,7 +144,7 @@ def _perform_all(
     with Live(table_of(done, units, arms), console=console, auto_refresh=False) as live:
         for unit in execute(left):
             done.append(unit)
-            console.print(f"[bold]{len(done)}/{len(units)}[/bold] {unit.title}")
+            console.print(f"{len(done)}/{len(units)} {unit.title}", style="bold")
             live.update(table_of(done, units, arms), refresh=True)
 
 

@@ -73,7 +73,7 @@ def _warn(t: Training, balance: Balance) -> None:
         lasts = counters.streaks[about] >= t.settings.collapse_ticks
         if lasts and about not in counters.warnings:
             counters.warnings[about] = sentence
-            console.print(f"[yellow]{sentence}[/yellow]")
+            console.print(sentence, style="yellow")
 
 
 def _worries(t: Training, balance: Balance) -> dict[str, str]:

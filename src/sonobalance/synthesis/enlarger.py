@@ -110,8 +110,8 @@ def learn_enlarger(
         _train(enlarger, small, large, look, kimg=kimg, seed=seed, peak=peak)
         if _distance(enlarger.eval(), small, large, look) < resampled:
             return enlarger
-        console.print(f"[yellow]Learnt at a rate of {peak:g}, an enlarger was no better.[/yellow]")
-    console.print("[yellow]Synthetic images are resampled instead of enlarged.[/yellow]")
+        console.print(f"Learnt at a rate of {peak:g}, an enlarger was no better.", style="yellow")
+    console.print("Synthetic images are resampled instead of enlarged.", style="yellow")
     return None
 
 

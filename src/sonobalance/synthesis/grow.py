@@ -93,7 +93,7 @@ def grow(
     generator.advance(0)
     warnings = cautions(settings, train, seen, learnt=enlarge is not None)
     for warning in warnings:
-        console.print(f"[yellow]{warning}[/yellow]")
+        console.print(warning, style="yellow")
     present = {name: int((train.targets == k).sum()) for k, name in enumerate(train.classes)}
     targets = target_counts(present, settings)
     identity = identity_of(
