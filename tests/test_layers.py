@@ -89,3 +89,10 @@ def test_a_table_replaces_the_one_below_it() -> None:
     base = parse({"synthesis": {"counts": {"malignant": 300, "normal": 300}, "rounds": 2}})
     now = resolve(base=base, given=parse({"synthesis": {"counts": {"malignant": 200}}})).synthesis
     assert (now.counts, now.rounds) == ({"malignant": 200}, 2)
+
+
+def test_relative_paths_are_those_of_the_working_directory() -> None:
+    given = parse({"classifier": {"weights": "w.safetensors"}})
+    found = resolve(given=given).classifier
+    assert found.weights == Path("w.safetensors").absolute()
+    assert found.model_fields_set == {"weights"}

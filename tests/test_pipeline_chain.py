@@ -106,6 +106,15 @@ def test_a_setting_for_later_stages_is_kept_where_the_stage_was_finished(tmp_pat
             assert runs.open_run(tmp_path).settings.clean_marks == wanted
 
 
+def test_run_does_not_forget_that_marks_were_to_be_painted_over(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    out = tmp_path / "run"
+    out.mkdir()
+    runs.create(out, tmp_path, parse({"clean_marks": True}), None).save()
+    with pytest.raises(SettingsError, match=r"--clean-marks or --no-clean-marks, .* is on in"):
+        pipeline.run_all(tmp_path, out, parse({}), preset=None, redo=False)
+
+
 def test_weights_given_to_the_generator_are_those_of_later_stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ def resolve(
 ) -> Settings:
     """Merge the layers: `base` (or the defaults) < preset < TOML file < explicitly given values.
 
+    Relative paths are those of the working directory; the result holds absolute ones.
+
     Raises:
         SettingsError: an unknown name or a value out of range, with the nearest valid name.
         InputError: the TOML file is missing or malformed.
@@ -33,7 +35,8 @@ def resolve(
         given.model_dump(exclude_unset=True) if given else {},
     ):
         merged = _merge(merged, layer)
-    return parse(merged)
+    found = parse(merged).model_dump(exclude_unset=True)
+    return parse(with_paths(found, Path.absolute))  # they mean the same to whoever goes on
 
 
 def parse(values: Mapping[str, Any]) -> Settings:
@@ -81,6 +84,15 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
         out[key] = {**out[key], **value} if both else value
     return out
+
+
+def with_paths(value: Any, change: Callable[[Path], Any]) -> Any:
+    """Settings as a nested mapping, with each path changed."""
+    if isinstance(value, dict):
+        return {key: with_paths(inner, change) for key, inner in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    return change(value) if isinstance(value, Path) else value
 
 
 def validation_sentence(error: ValidationError) -> str:

@@ -89,6 +89,7 @@ def run_all(
             "first (NODE_RANK is not 0), which alone does the other stages; give that."
         )
     with locked(out):
+        _check_cleaning(out, settings)
         run = runs.create(out, folder, settings, preset)
         for number, stage in enumerate(STAGES.values(), start=1):
             if stage.name == "audit" and "audit" not in run.record["stages"]:
@@ -107,6 +108,18 @@ def run_all(
                 console.print(f"  {error} Going on without synthesis.")
     console.print(NOTICE)
     return out / "report.html"
+
+
+def _check_cleaning(out: Path, settings: Settings) -> None:
+    """What `audit --clean-marks` asked for is not forgotten without a word."""
+    if not (out / RECORD).is_file() or "clean_marks" in settings.model_fields_set:
+        return
+    if (before := runs.open_run(out).settings.clean_marks) != settings.clean_marks:
+        was = "on" if before else "off"
+        raise SettingsError(
+            f"Expected --clean-marks or --no-clean-marks, as clean_marks is {was} in {out} and "
+            "this command does not say whether it stays so."
+        )
 
 
 def _helps(settings: Settings) -> bool:

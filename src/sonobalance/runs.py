@@ -180,13 +180,14 @@ class Run:
         begin, worked = time.perf_counter(), time.process_time()
         try:
             stage.work(self)
-        except CollapseError:
-            entry["status"] = COLLAPSED
-            self.save()
-            raise
-        except SonobalanceError:
-            if not again and not begun(self, stage):
+        except (SonobalanceError, KeyboardInterrupt) as error:
+            refused = isinstance(error, SonobalanceError) and not isinstance(error, CollapseError)
+            if refused and not again and not begun(self, stage):
                 self._as_it_was(stage, entry, settings)
+                raise
+            entry["status"] = COLLAPSED if isinstance(error, CollapseError) else STARTED
+            entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)
+            self.save()
             raise
         entry["status"] = FINISHED
         entry["seconds"] = round(entry["seconds"] + time.perf_counter() - begin, 2)

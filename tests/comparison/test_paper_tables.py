@@ -98,3 +98,9 @@ def test_the_chart_of_the_page_names_both_arms(document, monkeypatch):
     tables.html(document | {"verdicts": document["paired"]})
     said = [row["compared"] for row in drawn]
     assert said == ["over-sampling − none"] * 2 + ["none − over-sampling"] * 2
+
+
+def test_class_names_with_signs_of_latex_are_text():
+    assert tables._tex(r"4^{a}~\ 5%") == (
+        r"4\textasciicircum{}\{a\}\textasciitilde{}\textbackslash{} 5\%"
+    )

@@ -25,11 +25,12 @@ from sonobalance.comparison.external import class_map, translated
 from sonobalance.comparison.pooling import blocks_by_arm, mean_of
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
-from sonobalance.config import Settings
+from sonobalance.config import DataSettings, Settings
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.dealing import grouped_folds
 from sonobalance.data.phantoms import make_phantoms
 from sonobalance.data.relatives import independent_groups
+from sonobalance.data.split import make_splits
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.evaluation.predictions import ArmPredictions
 from sonobalance.layers import resolve
@@ -243,8 +244,12 @@ def test_scarcity_cuts_train_groups_of_one_class_only(finished: Path, share: flo
 
 
 def test_bad_questions_are_refused(tmp_path: Path, phantoms: Path) -> None:
-    with pytest.raises(InputError, match="folds ≥ 2"):
-        api.benchmark(tmp_path, out=tmp_path / "out", folds=1)
+    for folds in (1, 51):
+        with pytest.raises(InputError, match="2 to 50 folds"):
+            api.benchmark(tmp_path, out=tmp_path / "out", folds=folds)
+    other = Settings.model_validate({"split": {"folds": 4}})
+    with pytest.raises(SettingsError, match=r"--folds in place of split\.folds=4"):
+        api.benchmark(phantoms, out=tmp_path / "out", settings=other)
     with pytest.raises(InputError, match=r"scarce in \(0, 1\]"):
         api.benchmark(tmp_path, out=tmp_path / "out", scarce=0.0)
     weighted = Settings.model_validate({"classifier": {"balance": "class-weights"}})
@@ -309,6 +314,19 @@ def test_published_folds_are_used_as_they_are(
     given = {r.id: int(f) for r, f in zip(manifest, folds, strict=True)}
     assert {(row.id, row.fold) for row in table.itertuples()} <= set(given.items())
     assert sorted(table["seed"].unique()) == [0, 1]
+    third = {key for key, fold in given.items() if fold == 2}
+    listed = tmp_path / "curated.csv"  # the third published fold has no image in it
+    listed.write_text("image\n" + "".join(f"{key}\n" for key in given if key not in third))
+    subset = settings.split.model_copy(update={"subset_csv": listed})
+    fewer = open_run(out / "base")
+    fewer.settings = settings.model_copy(update={"split": subset})
+    fewer.folder = tmp_path / "fewer"
+    fewer.folder.mkdir()
+    for name in ("manifest.csv", "groups.csv"):
+        (fewer.folder / name).write_bytes((out / "base" / name).read_bytes())
+    made = make_splits(manifest, groups, subset, 0)
+    made.write(fewer.folder / "splits.csv")
+    assert [fold.number for fold in folds_of(fewer, Protocol())] == [0, 1]
     assert document["protocol"]["name"] == "official folds"
     assert (document["protocol"]["folds"], document["protocol"]["seeds"]) == (3, 2)
 
@@ -366,6 +384,16 @@ def test_predictions_of_the_same_images_are_averaged_and_of_others_refused() -> 
     np.testing.assert_allclose(mean_of([one, two]).probabilities, [[0.4, 0.6], [0.3, 0.7]])
     with pytest.raises(InputError, match="the same images"):
         mean_of([one, replace(two, ids=("a", "c"))])
+
+
+def test_another_set_may_be_laid_out_and_named_otherwise(tmp_path: Path) -> None:
+    ours = DataSettings(layout="csv", patient_pattern=r"([^/]+)_\d+\.png$")
+    (tmp_path / "benign").mkdir()
+    (tmp_path / "benign" / "a.png").touch()
+    read = external._readable(tmp_path, ours)
+    assert (read.layout, read.patient_pattern) == ("auto", "")
+    (tmp_path / "benign" / "P017_2.png").touch()
+    assert external._readable(tmp_path, ours).patient_pattern == ours.patient_pattern
 
 
 def test_what_a_gan_started_from_counts_as_seen(tmp_path: Path) -> None:

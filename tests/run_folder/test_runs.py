@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sonobalance.config import Settings
 from sonobalance.errors import InputError, StaleError
 from sonobalance.layers import parse
 from sonobalance.record import RECORD
-from sonobalance.runs import Stage
+from sonobalance.runs import Run, Stage
 
 
 def test_a_finished_stage_is_not_repeated(source: Path, out: Path) -> None:
@@ -207,3 +208,19 @@ def test_another_source_is_refused(source: Path, out: Path, tmp_path: Path) -> N
     runs.create(out, source, Settings(), "cpu").perform(make([]))
     with pytest.raises(InputError, match="choose another --out"):
         runs.create(out, tmp_path, Settings(), "cpu")
+
+
+def test_time_that_was_cut_off_by_ctrl_c_adds_up(source: Path, out: Path) -> None:
+    def slow(run: Run) -> None:
+        (run.folder / "result.txt").touch()
+        time.sleep(0.2)
+        if not again:
+            raise KeyboardInterrupt
+
+    again: list[bool] = []
+    stage = replace(make([]), work=slow, resumes=True)
+    with pytest.raises(KeyboardInterrupt):
+        runs.create(out, source, Settings(), "cpu").perform(stage)
+    again.append(True)
+    runs.create(out, source, Settings(), "cpu").perform(stage)
+    assert runs.open_run(out).record["stages"]["copy"]["seconds"] >= 0.4

@@ -19,7 +19,7 @@ from sonobalance.comparison.live import table_of
 from sonobalance.comparison.outcome import collapses, environments, refusals, write_outcome
 from sonobalance.comparison.pooling import blocks_by_arm, external_blocks, external_ensembles
 from sonobalance.comparison.processes import perform_in_processes
-from sonobalance.comparison.protocol import Protocol, anywhere, describe, folds_of
+from sonobalance.comparison.protocol import Protocol, describe, folds_of
 from sonobalance.comparison.relatives import by_relatives
 from sonobalance.comparison.units import Unit, units_of
 from sonobalance.comparison.verdict import CONTROL, ONE_SHOT
@@ -76,10 +76,15 @@ def run_benchmark(
     if protocol.external:
         check_source(protocol.external)
     _check_arms(settings)
+    if settings.split.folds != protocol.folds and "folds" in settings.split.model_fields_set:
+        raise SettingsError(
+            f"Expected --folds in place of split.folds={settings.split.folds}; a benchmark tests "
+            f"as many folds as --folds says, {protocol.folds}."
+        )
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
     with locked(out):
-        base = _base(folder, out, anywhere(settings), protocol, preset, redo=redo)
+        base = _base(folder, out, settings, protocol, preset, redo=redo)
         folds = folds_of(base, protocol)
         units = list(units_of(base, folds, arms))
         external = (

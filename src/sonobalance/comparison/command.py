@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from sonobalance.comparison.protocol import Protocol
 from sonobalance.config import Preset, Settings
-from sonobalance.fingerprint import flat
 from sonobalance.layers import resolve, valid_names
 from sonobalance.runs import Run
 
@@ -39,21 +40,20 @@ def command_of(base: Run, protocol: Protocol, preset: Preset | None, arms: Seque
 
 def _changed(settings: Settings, usual: Settings) -> list[str]:
     """Flags of every other setting that differs from the preset's or the default."""
-    now, before = flat(settings.model_dump()), flat(usual.model_dump())
     words = []
-    for name, value in now.items():
-        if value != before.get(name) and name not in SET_ELSEWHERE:
-            words += _flag(name, value)
+    for name in valid_names():
+        value, before = (attrgetter(name)(some) for some in (settings, usual))
+        if value != before and name not in SET_ELSEWHERE:
+            words += _flag(name.replace("_", "-"), value)
     return words
 
 
 def _flag(name: str, value: Any) -> list[str]:
-    setting = next(s for s in valid_names() if name == s or name.startswith(f"{s}."))
-    flag = "--" + setting.replace("_", "-") + name.removeprefix(setting)  # a key stays as it is
     if isinstance(value, bool):
-        section, _, leaf = flag[2:].rpartition(".")
-        off = f"--{section}.no-{leaf}" if section else f"--no-{leaf}"
-        return [flag if value else off]
+        section, _, leaf = name.rpartition(".")
+        return [f"--{name}" if value else f"--{section}.no-{leaf}" if section else f"--no-{leaf}"]
     if isinstance(value, tuple):
-        return [word for item in value for word in (flag, str(item))]
-    return [flag, value.name if isinstance(value, Path) else str(value)]
+        return [word for item in value for word in (f"--{name}", str(item))]
+    if isinstance(value, dict):
+        return [f"--{name}", json.dumps(value, ensure_ascii=False)]
+    return [f"--{name}", value.name if isinstance(value, Path) else str(value)]

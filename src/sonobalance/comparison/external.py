@@ -6,6 +6,7 @@ classes. Nothing is fitted there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from sonobalance import runs
 from sonobalance.artefacts import device_of, groups_of, manifest_of, trained_arms
 from sonobalance.classify.ancestry import read_ancestry
 from sonobalance.classify.predict import Predictor
-from sonobalance.config import Settings
+from sonobalance.config import DataSettings, Settings
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import Manifest
@@ -27,6 +28,7 @@ from sonobalance.data.relatives import independent_groups
 from sonobalance.errors import InputError
 from sonobalance.evaluation.predictions import write_predictions
 from sonobalance.files import sha256_of
+from sonobalance.fingerprint import digest_of_content
 from sonobalance.gan.places import folder_of
 from sonobalance.randomness import derive
 from sonobalance.runs import Run
@@ -89,13 +91,23 @@ def _ancestors(settings: Settings) -> list[Path]:
 
 
 def _indexed(source: Path, out: Path, base: Run, *, redo: bool) -> Run:
-    place = out / "external" / source.name
+    source = source.resolve()
+    place = out / "external" / f"{source.name}-{digest_of_content(str(source))[:6]}"
     place.mkdir(parents=True, exist_ok=True)
-    settings = base.settings.model_copy(update={"arms": ()})
-    run = runs.create(place, source, settings, base.record["preset"])
+    changes = {"arms": (), "data": _readable(source, base.settings.data)}
+    run = runs.create(place, source, base.settings.model_copy(update=changes), None)
     for name in ("index", "audit"):
         run.perform(STAGES[name], redo=redo)
     return run
+
+
+def _readable(source: Path, ours: DataSettings) -> DataSettings:
+    """Another set may be laid out otherwise, and name its patients otherwise or not at all."""
+    folder = source if source.is_dir() else source.parent
+    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    named = any(re.search(ours.patient_pattern, path) for path in paths)
+    pattern = ours.patient_pattern if named else ""
+    return ours.model_copy(update={"layout": "auto", "patient_pattern": pattern})
 
 
 def class_map(

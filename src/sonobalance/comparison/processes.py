@@ -18,7 +18,7 @@ from sonobalance.comparison.external import External
 from sonobalance.comparison.units import Unit
 from sonobalance.comparison.work import perform
 from sonobalance.environment import cores
-from sonobalance.errors import InputError
+from sonobalance.errors import InputError, SonobalanceError
 from sonobalance.progress import console, hide_bars
 
 IMPORTED = (  # what units work with; stages import it when they begin
@@ -54,6 +54,8 @@ def perform_in_processes(
                 running[pool.submit(perform, unit.folder, unit.arm, external)] = unit
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
                 unit = running.pop(ended)
+                if running and isinstance(error := ended.exception(), SonobalanceError):
+                    console.print(f"{unit.title}: {error}", style="red")  # known before the wait
                 ended.result()
                 yield unit
     except (BrokenProcessPool, BrokenPipeError, torch.OutOfMemoryError):  # the pipe: at its birth

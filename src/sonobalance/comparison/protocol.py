@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from sonobalance.artefacts import copies_of, groups_of, manifest_of, splits_of
 from sonobalance.comparison.units import Fold
 from sonobalance.config import Settings, SplitSettings
 from sonobalance.data.folds import fold_splits, repeated_folds
-from sonobalance.data.official import official_fold_names
+from sonobalance.data.official import EXCLUDED, official_fold_names
 from sonobalance.data.scarcity import scarcer
 from sonobalance.data.split import Splits, make_splits
 from sonobalance.errors import InputError
 from sonobalance.files import sha256_of
+from sonobalance.layers import with_paths
 from sonobalance.runs import Run
 
+MOST_FOLDS = 50  # of `split.folds`
 LEAKY = (
     "Images of one patient and near-duplicates stand on both sides of this split: every number is "
     "too good. It is for comparison with papers that split this way."
@@ -45,9 +47,10 @@ class Protocol:
     scarce_class: str = "malignant"
 
     def __post_init__(self) -> None:
-        if self.folds < 2 or self.seeds < 1:
+        if not 2 <= self.folds <= MOST_FOLDS or self.seeds < 1:
             raise InputError(
-                f"Expected folds ≥ 2 and seeds ≥ 1, but got {self.folds} and {self.seeds}."
+                f"Expected 2 to {MOST_FOLDS} folds and at least 1 seed, but got {self.folds} and "
+                f"{self.seeds}."
             )
         if not 0 < self.scarce <= 1:
             raise InputError(f"Expected scarce in (0, 1], but got {self.scarce}.")
@@ -80,7 +83,8 @@ def _dealt(base: Run, protocol: Protocol, number: int) -> Iterator[Splits]:
         yield splits
     elif settings.official_csv:
         manifest = manifest_of(base)
-        for name in official_fold_names(manifest, settings):
+        used = splits.manifest.select(k for k, part in splits.part.items() if part != EXCLUDED)
+        for name in official_fold_names(used, settings):
             chosen = settings.model_copy(update={"official_test_fold": name})
             yield make_splits(manifest, groups_of(base), chosen, seed, copies_of(base))
     else:
@@ -138,18 +142,5 @@ def _named(path: Path | None) -> dict[str, str] | None:
 
 def portable(settings: Settings) -> dict[str, Any]:
     """The settings as JSON, with the names of files in place of this machine's paths."""
-    named: dict[str, Any] = _with_paths(settings.model_dump(), lambda path: path.name)
+    named: dict[str, Any] = with_paths(settings.model_dump(), lambda path: path.name)
     return named
-
-
-def anywhere(settings: Settings) -> Settings:
-    """The settings with absolute paths, which mean the same to a process started elsewhere."""
-    return Settings.model_validate(_with_paths(settings.model_dump(), Path.absolute))
-
-
-def _with_paths(value: Any, change: Callable[[Path], Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_paths(inner, change) for key, inner in value.items()}
-    if isinstance(value, tuple):
-        return list(value)
-    return change(value) if isinstance(value, Path) else value

@@ -18,7 +18,9 @@ from sonobalance.reporting.formatting import (
 from sonobalance.reporting.page import render_page
 from sonobalance.reporting.score_figures import forest_figure
 
-ESCAPED = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$"}
+ESCAPED = {letter: f"\\{letter}" for letter in "&%_#${}"} | {
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "\\": r"\textbackslash{}",
+}  # fmt: skip
 PAIRED = ("arm", "against", "metric", "difference", "low", "high", "verdict")
 
 

@@ -145,7 +145,8 @@ def check_enough(counts: Ints, classes: Sequence[str], parts: int) -> None:
     """Raise `InputError` when a class has fewer groups than there are parts."""
     for name, groups in zip(classes, (counts > 0).sum(axis=0), strict=True):
         if groups < parts:
-            fewer = f", or lower `split.folds` to {groups}" if groups >= PARTS else ""
+            setting = "`split.folds` (--folds of a benchmark)"
+            fewer = f", or lower {setting} to {groups}" if groups >= PARTS else ""
             raise InputError(
                 f"Expected class {name!r} to have at least {parts} independent groups "
                 f"(one for each of {parts} parts or folds), but it has {groups}; add images of "

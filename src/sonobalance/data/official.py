@@ -92,7 +92,7 @@ def _validation(
     manifest: Manifest, group: Mapping[str, str], settings: SplitSettings, fold: str, seed: int
 ) -> dict[str, Part]:
     """Image id → `train` or `val` for the images outside the tested fold."""
-    column = settings.official_val_column.format(fold=fold)
+    column = settings.official_val_column.replace("{fold}", fold)
     if column in _header(settings):
         read = _column(manifest, settings, column)
         # An image moved here out of the tested fold by its relatives has no official value.
