@@ -141,7 +141,9 @@ def test_a_class_with_too_few_groups_is_named_with_its_count() -> None:
     with pytest.raises(InputError, match=r"'b' to have at least 3 .* it has 2.*the class out\.$"):
         make_splits(manifest, group, SplitSettings(folds=2), 0)
     group |= {f"b{i}": f"b{i % 3}" for i in range(6)}
-    with pytest.raises(InputError, match=r"at least 5 .* it has 3.*lower `split\.folds` \(.*\) to 3\.$"):
+    with pytest.raises(
+        InputError, match=r"at least 5 .* it has 3.*lower `split\.folds` \(.*\) to 3\.$"
+    ):
         make_splits(manifest, group, SplitSettings(), 0)
     assert len(make_splits(manifest, group, SplitSettings(folds=3), 0).of("train")) > 0
 
