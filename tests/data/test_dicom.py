@@ -214,6 +214,35 @@ def test_of_a_set_without_names_the_studies_tell_patients_apart(tmp_path):
     assert len({r.patient for r in index_folder(tmp_path, DataSettings())[0]}) == 6
 
 
+def test_a_patient_named_by_the_table_and_by_the_header_is_one(tmp_path):
+    rows = ["path,label,patient"]
+    for label in ("a", "b"):
+        for i in range(3):
+            for view in range(2):
+                path = f"{label}{i}{view}.dcm"
+                write(tmp_path / path, GREY, PatientID=f"{label}{i}")
+                rows.append(f"{path},{label},{f'key-{label}{i}' if view else ''}")
+    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
+    manifest, _ = index_folder(tmp_path, DataSettings())
+    assert {r.patient for r in manifest} == {f"key-{label}{i}" for label in "ab" for i in range(3)}
+
+
+def test_a_path_that_names_its_patient_is_withheld_wherever_the_file_lies(tmp_path):
+    for label in ("a", "b"):
+        for i in range(3):
+            write(tmp_path / label / f"{i}.dcm", GREY, PatientID=f"{label}{i}")
+    write(tmp_path / "Plantedname_Zoe.dcm", GREY)
+    _, left_out = index_folder(tmp_path, DataSettings())
+    assert [s.path for s in left_out] == ["(withheld)"]
+
+
+@pytest.mark.parametrize(
+    "tags", [{"WindowCenter": "", "WindowWidth": ""}, {"RescaleSlope": "", "RescaleIntercept": ""}]
+)
+def test_tags_may_be_there_and_empty(tmp_path, tags):
+    assert np.array_equal(read_gray(write(tmp_path / "a.dcm", GREY, **tags)), GREY)
+
+
 def test_a_pseudonym_may_stand_in_a_path(tmp_path):
     for label in ("a", "b"):
         for i in range(3):

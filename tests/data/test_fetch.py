@@ -201,7 +201,16 @@ def test_a_wrong_file_is_removed_and_a_wrong_count_reported(site, tmp_path):
         fetch_entry(replace(entry, counts={"benign": 4, "normal": 3}), tmp_path)
     assert not (tmp_path / "set" / "origin.json").exists()
     fetch_entry(entry, tmp_path)
-    assert len(site.asked) == 2
+    assert len(site.asked) == 3  # after each that was wrong it is fetched anew
+
+
+def test_a_page_in_place_of_an_archive_is_not_kept(site, tmp_path):
+    site.body = b"<html>log in first</html>"
+    entry = replace(ENTRY, url=site.url)
+    with pytest.raises(InputError):
+        fetch_entry(entry, tmp_path)
+    site.body = PACKED
+    assert fetch_entry(entry, tmp_path).is_dir()
 
 
 def link(target):

@@ -4,6 +4,7 @@ import os
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from sonobalance.data.images import (
     write_png,
 )
 from sonobalance.data.manifest import Manifest, Record
+from sonobalance.data.raster import Upload, decode
 from sonobalance.errors import InputError, LeakError
 
 RAMP = np.arange(24 * 32, dtype=np.uint16).reshape(24, 32) % 256
@@ -132,11 +134,12 @@ def test_frames(tmp_path, suffix):
         read_gray(path, 3)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_shows_the_image_upright(tmp_path, orientation):
-    upright = np.zeros((4, 6), np.uint8)
-    upright[0] = 100  # skin line on top
-    upright[0, 0] = 255
+def test_exif_orientation_shows_the_image_upright(tmp_path, orientation, name):
+    upright = np.zeros((64, 96), np.uint8)
+    upright[:16] = 100  # skin line on top
+    upright[:16, :16] = 255
     undo = {2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
     stored = Image.fromarray(upright)
     if orientation > 1:
@@ -149,10 +152,32 @@ def test_exif_orientation_shows_the_image_upright(tmp_path, orientation):
         stored = stored.transpose(operation)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = tmp_path / "a.png"
+    path = tmp_path / name
     stored.save(path, exif=exif)
-    assert np.array_equal(read_gray(path), upright)
-    assert (image_shape(path).width, image_shape(path).height) == (6, 4)
+    for shown in (read_gray(path), decode(Upload(path.read_bytes()), 0, 1.0)[0]):
+        assert shown.shape == upright.shape
+        assert np.abs(shown.astype(int) - upright).max() <= 8 * (name == "a.jpg")
+    assert (image_shape(path).width, image_shape(path).height) == (96, 64)
+
+
+def test_white_may_be_zero_at_more_than_eight_bits(tmp_path):
+    values = (RAMP * 16).astype(np.uint16)  # 12 bits
+    path = tmp_path / "a.tif"
+    Image.fromarray(4095 - values).save(path, tiffinfo={262: 0})
+    plain = tmp_path / "b.tif"
+    Image.fromarray(values).save(plain)
+    assert np.array_equal(read_gray(path), read_gray(plain))
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_colours_of_more_than_eight_bits_keep_their_brightness(tmp_path, bits):
+    top = 2**bits - 1
+    values = np.zeros((4, 6, 3), np.uint16)
+    values[:2], values[2:, :, 0] = top, top // 2
+    cv2.imwrite(str(tmp_path / "a.png"), values[..., ::-1])
+    shown = read_color(tmp_path / "a.png")
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    assert shown[3, 0].tolist() == [127, 0, 0]
 
 
 def write_bytes(path, data):

@@ -1,10 +1,11 @@
 """Folders become the manifest that a hand count gives; what is unusable is listed."""
 
+import unicodedata
 from collections import Counter
 
 import numpy as np
 import pytest
-from made_up_folders import AUTO, BUSI, busi, draw, index, kinds, refused
+from made_up_folders import AUTO, BUSI, busi, draw, index, kinds, refused, write_index
 from PIL import Image
 
 from sonobalance.config import DataSettings
@@ -290,3 +291,25 @@ def test_pages_of_other_sizes_are_judged_one_by_one(tmp_path):
     pages = {r.id: (r.width, r.height, len(r.masks)) for r in manifest if r.path == "a/0.tif"}
     assert pages == {"a/0#0": (32, 32, 1), "a/0#2": (16, 32, 0)}
     load_images(manifest, 32, manifest.classes, outlines=True)
+
+
+def test_one_name_in_two_normal_forms_is_one_class_and_one_patient(tmp_path):
+    rows = []
+    for i in range(6):
+        form = "NFC" if i % 2 else "NFD"
+        for label in ("bénin", "malin"):
+            path = draw(tmp_path / f"{label[0]}{i}.png")
+            named = [unicodedata.normalize(form, text) for text in (label, f"Zoé{i // 2}{label}")]
+            rows.append([path.name, *named, ""])
+    write_index(tmp_path, rows)
+    manifest, _ = index(tmp_path)
+    assert manifest.counts == {"bénin": 6, "malin": 6}
+    assert len({r.patient for r in manifest}) == 6
+
+
+def test_reasons_name_no_folder_of_this_machine(tmp_path):
+    busi(tmp_path)
+    (tmp_path / "benign" / "broken.png").write_bytes(b"no image")
+    [one] = index(tmp_path)[1]
+    assert "benign/broken.png" in one.reason
+    assert str(tmp_path) not in one.reason

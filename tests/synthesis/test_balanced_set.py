@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sonobalance import BalancedDataset, export
 from sonobalance.artefacts import splits_of
@@ -37,11 +38,24 @@ def saved(path, image, **options):
     return path
 
 
+def says(key, text):
+    info = PngInfo()
+    info.add_text(key, text)
+    return info
+
+
 ODD = {
     "16 bits": lambda path: saved(path, Image.fromarray(GREY.astype(np.uint16) * 257)),
     "turned": turned,
     "alpha": lambda path: saved(path, Image.fromarray(np.dstack([GREY, GREY, GREY, LESION]))),
     "transparent grey": lambda path: saved(path, Image.fromarray(GREY), transparency=60),
+    "text": lambda path: saved(path, Image.fromarray(GREY), pnginfo=says("Patient", "DOE JOHN")),
+    "comment": lambda path: saved(
+        path.with_suffix(".jpg"), Image.fromarray(GREY), comment=b"DOE JOHN"
+    ),
+    "description": lambda path: saved(
+        path.with_suffix(".tif"), Image.fromarray(GREY), description="DOE JOHN"
+    ),
 }
 PLAIN = {
     "grey": lambda path: saved(path, Image.fromarray(GREY)),

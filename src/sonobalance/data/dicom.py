@@ -195,12 +195,10 @@ def _grey(values: NDArray[np.generic], dataset: Dataset, path: Source) -> Pixels
         return to_8_bit(values, path)
     bits, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = (
-        float(dataset.get("RescaleSlope", 1)),
-        float(dataset.get("RescaleIntercept", 0)),
-    )
+    slope = float(dataset.get("RescaleSlope") or 1)  # tags may be there and empty
+    intercept = float(dataset.get("RescaleIntercept") or 0)
     low, high = low * slope + intercept, high * slope + intercept
-    if "WindowCenter" in dataset and "WindowWidth" in dataset:
+    if _has(dataset, "WindowCenter") and _has(dataset, "WindowWidth"):
         centre, width = _first(dataset.WindowCenter), max(_first(dataset.WindowWidth), 1 + 1e-6)
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
     unit = (values.astype(np.float32) * slope + intercept - low) / (high - low)
@@ -213,6 +211,11 @@ def _scaled(colours: NDArray[np.generic], bits: int) -> Pixels:
         return colours.astype(np.uint8)
     unit = colours.astype(np.float32) / (2**bits - 1)
     return np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _has(dataset: Dataset, tag: str) -> bool:
+    """Whether a tag is there and not empty."""
+    return dataset.get(tag) not in (None, "", [])
 
 
 def _first(value: Any) -> float:

@@ -14,7 +14,7 @@ from sonobalance.data.scan import visible
 from sonobalance.data.sources import index_folder
 from sonobalance.data.unpack import unpack
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, sha256_of, write_json
+from sonobalance.files import read_json, remove, sha256_of, write_json
 
 ORIGIN = "origin.json"
 
@@ -51,14 +51,20 @@ def fetch_entry(entry: Entry, out: Path, *, url: str = "") -> Path:
         )
     file_name = Path(urlsplit(address).path).name or f"{entry.name}.zip"
     file = folder / file_name
-    if not file.is_file():
+    packed, there = file.suffix.lower() == ".zip", file.is_file()
+    if not there:
         download(address, file)
     digest = _verify(file, entry)
-    packed = file.suffix.lower() == ".zip"
-    if packed and not (folder / file.stem).exists():
-        unpack(file, folder / file.stem)
-    content = _content(folder, file_name)
-    _count(content, entry.counts)
+    try:
+        if packed and not (there and (folder / file.stem).exists()):
+            remove(folder / file.stem)
+            unpack(file, folder / file.stem)
+        content = _content(folder, file_name)
+        _count(content, entry.counts)
+    except InputError:
+        if packed:
+            file.unlink()  # the next call fetches it anew
+        raise
     origin = {
         "name": entry.name, "title": entry.title, "page": entry.page, "url": address,
         "file": file_name, "sha256": digest, "licence": entry.licence, "citation": entry.citation,

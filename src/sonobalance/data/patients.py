@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 KEY_VARIABLE = "SONOBALANCE_PATIENT_KEY"
@@ -30,6 +31,20 @@ def secret_of(first: Path) -> bytes:
     given = os.environ.get(KEY_VARIABLE, "").encode()
     source = given or first.read_bytes()
     return hashlib.blake2b(source, digest_size=32, person=b"sonobalance key").digest()
+
+
+def united(same: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Key → one key for all that belong to one patient, from pairs of keys that do."""
+    above: dict[str, str] = {}
+
+    def top(key: str) -> str:
+        while (higher := above.get(key, key)) != key:
+            key = higher
+        return key
+
+    for one, other in same:
+        above[top(other)] = top(one)
+    return {key: top(key) for key in above}
 
 
 def holds(text: str, identifying: frozenset[Words]) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -23,6 +25,7 @@ WORK_FACTOR = 20  # all frames, or scans, of a file may hold this many times the
 MOST_FRAMES = 2000  # of a file
 DEPTHS = (8, 10, 12, 14, 16)  # bits in which scanners store grey values
 ORIENTATION = 0x0112  # the EXIF tag
+PHOTOMETRIC = 262  # the TIFF tag; 0: white is zero
 PNG_EXIF = ("exif", "Raw profile type exif")
 
 
@@ -87,8 +90,9 @@ def decode(path: Source, frame: int, max_megapixels: float) -> tuple[Pixels, boo
         if frame:
             _seek(image, frame, path, max_megapixels)
         orientation = _orientation(image)
+        deep = is_deep(image) and not frame
         image.load()
-        array = _to_array(image, path)
+        array = _deep_colours(path) if deep else _to_array(image, path)
         return _turn(array, orientation), image.format in LOSSY
 
 
@@ -105,12 +109,14 @@ def to_8_bit(values: NDArray[np.generic], path: Source) -> Pixels:
     if not np.isfinite(grey).all():
         raise InputError(f"Expected finite pixel values in {path}, but got NaN or infinity.")
     peak = float(grey.max(initial=0.0))
-    if np.issubdtype(values.dtype, np.floating) and peak <= 1:
-        top = 1.0
-    else:
-        top = next((2.0**bits - 1 for bits in DEPTHS if peak < 2**bits), peak)
+    top = 1.0 if np.issubdtype(values.dtype, np.floating) and peak <= 1 else _top(peak)
     out: Pixels = np.rint(np.clip(grey, 0, None) * (255 / top)).clip(0, 255).astype(np.uint8)
     return out
+
+
+def _top(peak: float) -> float:
+    """The largest value of the fewest bits that hold the peak; the peak itself above 16 bits."""
+    return next((2.0**bits - 1 for bits in DEPTHS if peak < 2**bits), peak)
 
 
 def check_file(path: Source) -> None:
@@ -174,11 +180,21 @@ def _content(path: Source) -> bytes:
 @contextmanager
 def _opened(path: Source, max_megapixels: float) -> Iterator[Image.Image]:
     check_file(path)
-    with translated(path), Image.open(path, formats=FORMATS) as image:
+    with translated(path), _bytes(path) as handle, Image.open(handle, formats=FORMATS) as image:
         check_pixels(path, image.width, image.height, max_megapixels)
         if image.format in {"JPEG", "MPO"}:  # each progressive scan costs a pass over all pixels
             _check_work(image, _content(path).count(b"\xff\xda"), path, max_megapixels)
         yield image
+
+
+@contextmanager
+def _bytes(path: Source) -> Iterator[BinaryIO]:
+    """A handle of the file: of a path, Pillow maps TIFFs to memory and turns them wrongly."""
+    if isinstance(path, Upload):
+        yield path
+        return
+    with path.open("rb") as handle:
+        yield handle
 
 
 def _frames(image: Image.Image) -> int:
@@ -215,6 +231,8 @@ def _seek(image: Image.Image, frame: int, path: Source, max_megapixels: float) -
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns it by itself
     if image.format == "PNG" and image.info.keys().isdisjoint(PNG_EXIF):
         return 1  # Pillow would decode all pixels to look for it behind them
     try:
@@ -232,9 +250,30 @@ def _turn(array: Pixels, orientation: int) -> Pixels:
     return np.asarray(ImageOps.exif_transpose(image), np.uint8)
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image that is not loaded yet has colours of 16 bits, of which Pillow drops 8."""
+    tiles = getattr(image, "tile", ())
+    return len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _deep_colours(path: Source) -> Pixels:
+    """(H, W, 3) of colours of 16 bits, by the rule of `to_8_bit`; transparency is black."""
+    found = cv2.imdecode(np.frombuffer(_content(path), np.uint8), cv2.IMREAD_UNCHANGED)
+    if found is None or found.ndim != 3:
+        raise InputError(f"Expected colours of 16 bits in {path}; export it as 8-bit PNG.")
+    values = np.asarray(found)
+    colours = to_8_bit(values[..., 2::-1], path)
+    if values.shape[2] < 4:
+        return colours
+    opaque = values[..., 3:] / 65535
+    return np.rint(colours * opaque).astype(np.uint8)
+
+
 def _to_array(image: Image.Image, path: Source) -> Pixels:
     if image.mode.startswith("I") or image.mode == "F":
-        return to_8_bit(np.asarray(image), path)
+        values = np.asarray(image)
+        white_is_zero = image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+        return to_8_bit(_top(float(values.max())) - values if white_is_zero else values, path)
     if image.has_transparency_data:
         full = image.convert("RGBA")
         black = Image.new("RGBA", full.size, (0, 0, 0, 255))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sonobalance.config import DataSettings
-from sonobalance.data import medmnist, tables
+from sonobalance.data import dicom, medmnist, tables
 from sonobalance.data.busbra import is_busbra, read_busbra
 from sonobalance.data.busuclm import is_busuclm, read_busuclm
 from sonobalance.data.candidates import Found, Skipped
@@ -45,12 +48,32 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
     if not exists(folder):
         raise InputError(f"Expected a folder of images at {folder}, but there is none.")
     root = folder if folder.is_dir() else folder.parent
-    found = read_source(folder, settings)
+    found = _composed(read_source(folder, settings))
     records, skipped = verify(found, root, settings)
-    left_out = sorted([*found.skipped, *skipped], key=lambda s: (s.path, s.kind, s.reason))
+    named = [_withheld(one, root) for one in found.skipped]
+    left_out = sorted([*named, *skipped], key=lambda s: (s.path, s.kind, s.reason))
     _check(folder, found, records, left_out)
     _check_patients(records, settings)
     return Manifest(tuple(sorted(records, key=lambda r: (r.path, r.frame))), root), left_out
+
+
+def _composed(found: Found) -> Found:
+    """Letters with accents as one character (NFC): one name is one class and one patient."""
+    nfc = partial(unicodedata.normalize, "NFC")
+    candidates = [replace(c, label=nfc(c.label), patient=nfc(c.patient)) for c in found.candidates]
+    return replace(found, candidates=candidates, classes=tuple(map(nfc, found.classes)))
+
+
+def _withheld(one: Skipped, root: Path) -> Skipped:
+    """The same without a path that names the patient of a DICOM file that no reader opened."""
+    path = root / one.path
+    if not exists(path) or not dicom.is_dicom(path):
+        return one
+    try:
+        named = dicom.names_patient(one.path, dicom.read_tags(path))
+    except InputError:
+        named = True  # nobody can tell
+    return replace(one, path="(withheld)") if named else one
 
 
 def read_source(source: Path, settings: DataSettings) -> Found:

@@ -36,6 +36,7 @@ class Verification:
         settings: which images are usable.
         secret: key of the patient hash; empty while no DICOM file was met.
         hashes: path → hex digest, so that a file of many frames is hashed once.
+        same: pairs of keys of one patient: the source's, and the pseudonym of a DICOM file.
     """
 
     root: Path
@@ -43,6 +44,7 @@ class Verification:
     settings: DataSettings
     secret: bytes = b""
     hashes: dict[str, str] = field(default_factory=dict)
+    same: list[tuple[str, str]] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
 
@@ -58,7 +60,11 @@ class Verification:
                 self.records += self._frames(candidate)
         except InputError as error:
             kind: Kind = "broken" if exists(path) else "missing"
-            self.skipped.append(Skipped(candidate.path, str(error), kind))
+            self.skipped.append(Skipped(candidate.path, self._told(error), kind))
+
+    def _told(self, error: InputError) -> str:
+        """Reasons go into reports, which name no folder of this machine."""
+        return str(error).replace(f"{self.root}/", "")
 
     def _add_dicom(self, candidate: Candidate) -> None:
         path = self.root / candidate.path
@@ -71,7 +77,10 @@ class Verification:
             self.skipped.append(Skipped(candidate.path, reason, "burnt-in"))
         else:
             self.secret = self.secret or patients.secret_of(path)
-            patient = candidate.patient or patients.pseudonym(tags.patient, self.secret)
+            pseudonym = patients.pseudonym(tags.patient, self.secret)
+            patient = candidate.patient or pseudonym
+            if patient != pseudonym and pseudonym:
+                self.same.append((patient, pseudonym))
             device = candidate.device or tags.device
             known = self._frames(replace(candidate, patient=patient, device=device))
             self.records += [replace(r, mm_per_px=tags.mm_per_px) for r in known]
@@ -136,7 +145,7 @@ class Verification:
                 _check_frames(self.root / mask, frames)
                 read_mask([self.root / mask], *size, frame)
             except InputError as error:
-                reasons[Skipped(mask, str(error), "mask")] = None
+                reasons[Skipped(mask, self._told(error), "mask")] = None
             else:
                 usable[frame] += (mask,)
         self.skipped += reasons
@@ -162,7 +171,9 @@ def verify(found: Found, root: Path, settings: DataSettings) -> tuple[list[Recor
     verification = Verification(root, found.source, settings)
     for candidate in track(with_ids(found.candidates), "indexing", len(found.candidates)):
         verification.add(candidate)
-    return verification.records, verification.skipped
+    names = patients.united(verification.same)
+    records = [replace(r, patient=names.get(r.patient, r.patient)) for r in verification.records]
+    return records, verification.skipped
 
 
 def with_ids(candidates: list[Candidate]) -> list[Candidate]:

@@ -95,7 +95,7 @@ def in_words(description: Description, best: str, kept: tuple[str, ...]) -> str:
     conformal = description.conformal
     if conformal is None:
         return f"Most probable: {best}. No conformal set was fitted."
-    wanted = f"{conformal.coverage_wanted:.0%}"
+    wanted = f"{100 * conformal.coverage_wanted:g}%"
     if not kept:
         return (
             f"Most probable: {best}, but no class is probable enough for the {wanted} set: "

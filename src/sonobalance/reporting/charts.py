@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -39,6 +40,11 @@ STYLE = {
     "legend.labelcolor": TEXT, "lines.linewidth": 1.6, "axes.unicode_minus": True,
     "path.simplify": True, "text.parse_math": False,
 }  # fmt: skip
+
+
+def look(i: int) -> tuple[str, Any, str]:
+    """Colour, dashes and marker of the line number `i`; 36 lines all differ."""
+    return SERIES[i % 6], DASHES[(i + i // 6) % 6], MARKERS[(i + i // 6) % 6]
 
 
 @contextmanager

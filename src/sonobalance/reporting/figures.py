@@ -15,6 +15,7 @@ from sonobalance.reporting.charts import (
     beside,
     canvas,
     legend_below,
+    look,
     svg,
 )
 from sonobalance.reporting.formatting import count, finite
@@ -91,8 +92,8 @@ def curves_figure(
         return None
     with canvas(WIDTH_PX, 240) as (figure, axes):
         for i, (name, points) in enumerate(lines.items()):
-            axes.plot(*zip(*points, strict=True), color=SERIES[i % 6], linestyle=DASHES[i % 6],
-                      label=name)  # fmt: skip
+            colour, dash, _ = look(i)
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=dash, label=name)
         if mark is not None:
             axes.axvline(mark, color=MUTED, linewidth=1, linestyle=DASHES[2])
         axes.set_title(title)

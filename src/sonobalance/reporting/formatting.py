@@ -63,6 +63,12 @@ def percent(value: Any, digits: int = 0) -> str:
     return ABSENT if given is None else f"{100 * given:.{digits}f} %"
 
 
+def level(value: Any) -> str:
+    """A level that was asked for, such as of confidence, as a percentage with all its digits."""
+    given = finite(value)
+    return ABSENT if given is None else f"{100 * given:.4g} %"
+
+
 def interval(low: Any, high: Any, digits: int = 3) -> str:
     """`0.712 to 0.803`, or nothing where either end is missing."""
     if finite(low) is None or finite(high) is None:
@@ -133,6 +139,7 @@ def lower_is_better(key: str) -> bool:
 def filters() -> Mapping[str, Any]:
     """The template filters of this file, by name."""
     functions = (
-        number, signed, compact, count, percent, interval, duration, date, plural, metric_name,
+        number, signed, compact, count, percent, level, interval, duration, date, plural,
+        metric_name,
     )  # fmt: skip
     return {function.__name__: function for function in functions}

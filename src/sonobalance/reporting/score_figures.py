@@ -10,12 +10,12 @@ from markupsafe import Markup
 from sonobalance.reporting.charts import (
     DASHES,
     GRID,
-    MARKERS,
     MUTED,
     SERIES,
     TEXT,
     canvas,
     legend_below,
+    look,
     svg,
 )
 from sonobalance.reporting.figures import WIDTH_PX
@@ -63,8 +63,9 @@ def roc_figure(
             axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
             for i, (arm, line) in enumerate(lines.items()):
                 area = finite((arms.get(arm, {}).get(f"auc_{label}") or {}).get("value"))
+                colour, dash, _ = look(i)
                 axes.plot(
-                    line["fpr"], line["tpr"], color=SERIES[i % 6], linestyle=DASHES[i % 6],
+                    line["fpr"], line["tpr"], color=colour, linestyle=dash,
                     label=f"{arm}  AUC {number(area)}",
                 )  # fmt: skip
             axes.set_title(label)
@@ -90,8 +91,9 @@ def decision_figure(curves: Mapping[str, Any], classes: Sequence[str]) -> list[M
                       linestyle=DASHES[2], label="act on all")  # fmt: skip
             axes.axhline(0, color=MUTED, linewidth=0.8)
             for i, (arm, line) in enumerate(lines.items()):
-                axes.plot(line["threshold"], line["net_benefit"], color=SERIES[i % 6],
-                          linestyle=DASHES[i % 6], label=arm)  # fmt: skip
+                colour, dash, _ = look(i)
+                axes.plot(line["threshold"], line["net_benefit"], color=colour,
+                          linestyle=dash, label=arm)  # fmt: skip
             most = max(max(line["net_benefit"]) for line in lines.values())
             axes.set_ylim(-0.3 * max(most, 0.1), 1.1 * max(most, 0.1))
             axes.set_title(label)
@@ -111,14 +113,15 @@ def calibration_figure(calibration: Mapping[str, Any]) -> Markup | None:
     with canvas(360, 340) as (figure, axes):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         for i, (arm, points) in enumerate(lines.items()):
+            colour, dash, marker = look(i)
             axes.plot(
-                [p[0] for p in points], [p[1] for p in points], color=SERIES[i % 6],
-                linestyle=DASHES[i % 6], label=arm,
+                [p[0] for p in points], [p[1] for p in points], color=colour, linestyle=dash,
+                label=arm,
             )  # fmt: skip
             most = max(p[2] for p in points)
             axes.scatter(
-                [p[0] for p in points], [p[1] for p in points], marker=MARKERS[i % 6],
-                s=[10 + 60 * p[2] / most for p in points], color=SERIES[i % 6], zorder=3,
+                [p[0] for p in points], [p[1] for p in points], marker=marker,
+                s=[10 + 60 * p[2] / most for p in points], color=colour, zorder=3,
             )  # fmt: skip
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set_xlabel("stated confidence")

@@ -17,7 +17,7 @@ from PIL import Image
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.images import image_shape, read_gray, read_mask, write_png
 from sonobalance.data.manifest import COLUMNS, Manifest, Record
-from sonobalance.data.raster import FORMATS, ORIENTATION, SUFFIXES, Shape, translated
+from sonobalance.data.raster import FORMATS, SUFFIXES, Shape, is_deep, translated
 from sonobalance.data.split import Part, Splits, check_no_synthetic
 from sonobalance.errors import InputError
 from sonobalance.files import copy_file, sha256_of, write_csv
@@ -28,6 +28,16 @@ Real = Literal["copy", "link", "leave-out"]
 INDEX = "index.csv"
 EXTRA = ("part", "group")
 BUSI_NAME = r"{label} \(\d+\)"
+SHOWING = frozenset((  # what Pillow finds beside pixels that is no text
+    "adobe", "adobe_transform", "aspect", "background", "chromaticity", "compression", "dpi",
+    "duration", "gamma", "icc_profile", "interlace", "jfif", "jfif_density", "jfif_unit",
+    "jfif_version", "loop", "progression", "progressive", "resolution", "srgb", "timestamp",
+    "version",
+))  # fmt: skip
+SHOWING_TAGS = frozenset((  # of TIFF: size, depth, compression, strips and tiles, resolution
+    254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 282, 283, 284, 296, 317, 322, 323,
+    324, 325, 339, 347, 530, 531, 532,
+))  # fmt: skip
 PLAIN_MODES = frozenset(("L", "RGB"))  # 8 bits, as every reader shows them
 
 
@@ -161,16 +171,26 @@ def _flat_names(records: Sequence[Record]) -> dict[str, str]:
 def _is_plain(path: Path) -> bool:
     """Whether any reader sees in a file what `read_gray` sees: one upright 8-bit opaque image.
 
-    Of others only pixels are taken; headers of DICOM files may identify a patient.
+    And no text beside it: headers of DICOM files, EXIF, comments and tags may identify a patient.
+    Of other files only pixels are taken.
     """
     if path.suffix.lower() not in SUFFIXES or image_shape(path).frames > 1:
         return False
     try:
         with translated(path), Image.open(path, formats=FORMATS) as image:
-            opaque = image.mode in PLAIN_MODES and not image.has_transparency_data
-            return opaque and bool(image.getexif().get(ORIENTATION, 1) == 1)
+            plain = image.mode in PLAIN_MODES and not is_deep(image)
+            image.load()  # text may stand behind the pixels
+            return plain and not image.has_transparency_data and not _tells_more(image)
     except InputError:  # its metadata are damaged; `read_gray` tells whether its pixels are
         return False
+
+
+def _tells_more(image: Image.Image) -> bool:
+    """Whether a loaded image holds words or tags beside what is needed to show its pixels."""
+    tags = set(getattr(image, "tag_v2", ()))
+    return bool(len(image.getexif()) and not tags) or bool(
+        (tags - SHOWING_TAGS) | (image.info.keys() - SHOWING)
+    )
 
 
 def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:

@@ -25,7 +25,8 @@ PRESENCE = {
 }
 LIMITS = (
     "Synthetic images are mixtures of TRAIN images of one class: they add no patients, devices or "
-    "pathology that TRAIN lacks, and inherit its biases and wrong labels.",
+    "pathology that TRAIN (and with `gan.init` the set before it) lacks, and inherit its biases "
+    "and wrong labels.",
     "They are smaller and coarser than real ones; texture and fine spicules are not to be trusted.",
     "Nothing looked for burnt-in marks in them: a generator that learnt from images with calipers "
     "or text (no `clean_marks`) may imitate these.",

@@ -133,7 +133,10 @@ def _describe(
         name=wish.name, source=known, licence=licence, counts=counts, masked=masked, parts=parts,
         real="cleaned" if cleaning() and wish.real != "leave-out" else wish.real,
         synthesis=summary, date=date,
-        enlarged=any(item.file.parent.parent.name == LARGE for item in items),
+        enlarged=any(
+            item.record.origin == "synthetic" and item.file.parent.parent.name == LARGE
+            for item in items
+        ),
     )  # fmt: skip
     write_text(folder / datasheet.DOCUMENT, sheet)
     write_json(folder / croissant.DOCUMENT, croissant.croissant(

@@ -41,8 +41,8 @@ REVEALS = (
 )
 LIMITS = (
     "Images are small, grey, and mixtures of TRAIN images of one class: they add no patients, no "
-    "devices and no pathology that TRAIN lacks, and inherit its biases and wrong labels. Use them "
-    "to train, never to validate or test."
+    "devices and no pathology that TRAIN (and with `gan.init` the set before it) lacks, and "
+    "inherit its biases and wrong labels. Use them to train, never to validate or test."
 )
 NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 

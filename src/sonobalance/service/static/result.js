@@ -62,7 +62,7 @@ function facts(answer) {
   const conformal = model.description.conformal;
   const rows = [];
   if (!answer.refused && conformal) {
-    rows.push([`Set at ${percent(conformal.coverage_wanted)}`, answer.conformal.join(", ") || "empty"]);
+    rows.push([`Set at ${Number((100 * conformal.coverage_wanted).toPrecision(4))} %`, answer.conformal.join(", ") || "empty"]);
     rows.push(["Called", answer.called.join(", ") || "no class reaches its threshold"]);
   }
   if (answer.distance !== null) {
