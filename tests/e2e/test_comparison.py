@@ -247,9 +247,6 @@ def test_bad_questions_are_refused(tmp_path: Path, phantoms: Path) -> None:
     for folds in (1, 51):
         with pytest.raises(InputError, match="2 to 50 folds"):
             api.benchmark(tmp_path, out=tmp_path / "out", folds=folds)
-    other = Settings.model_validate({"split": {"folds": 4}})
-    with pytest.raises(SettingsError, match=r"--folds in place of split\.folds=4"):
-        api.benchmark(phantoms, out=tmp_path / "out", settings=other)
     with pytest.raises(InputError, match=r"scarce in \(0, 1\]"):
         api.benchmark(tmp_path, out=tmp_path / "out", scarce=0.0)
     weighted = Settings.model_validate({"classifier": {"balance": "class-weights"}})
@@ -388,12 +385,21 @@ def test_predictions_of_the_same_images_are_averaged_and_of_others_refused() -> 
 
 def test_another_set_may_be_laid_out_and_named_otherwise(tmp_path: Path) -> None:
     ours = DataSettings(layout="csv", patient_pattern=r"([^/]+)_\d+\.png$")
-    (tmp_path / "benign").mkdir()
-    (tmp_path / "benign" / "a.png").touch()
-    read = external._readable(tmp_path, ours)
+    shown, kept = tmp_path / "shown", tmp_path / "elsewhere"
+    for folder in (shown, kept):
+        folder.mkdir()
+    (shown / "benign").mkdir()
+    (shown / "benign" / "a.png").touch()
+    (shown / "benign" / "P017_2.txt").touch()  # no image
+    read = external._readable(shown, ours)
     assert (read.layout, read.patient_pattern) == ("auto", "")
-    (tmp_path / "benign" / "P017_2.png").touch()
-    assert external._readable(tmp_path, ours).patient_pattern == ours.patient_pattern
+    (kept / "P017_2.png").touch()
+    (shown / "malignant").symlink_to(kept)
+    read = external._readable(shown, ours)
+    assert (read.layout, read.patient_pattern) == ("auto", ours.patient_pattern)
+    (shown / "meta.csv").write_text("path,label\nbenign/a.png,benign\n")
+    folders = ours.model_copy(update={"layout": "folders"})
+    assert external._readable(shown, folders).layout == "folders"
 
 
 def test_what_a_gan_started_from_counts_as_seen(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def benchmark(
     folder: Path,
     *,
     out: Path,
-    folds: int = 5,
+    folds: int | None = None,
     seeds: int = 1,
     subset: Path | None = None,
     external: Path | None = None,
@@ -79,8 +79,9 @@ def benchmark(
         folder: class folders (of DICOM, too), BUSI, BUS-BRA, BUS-UCLM, an index CSV or Parquet,
             or a MedMNIST .npz.
         out: folder of the benchmark.
-        folds: grouped cross-validation folds; `--split.official-csv` brings published ones,
-            `--split.leaky` splits image by image, for comparison with papers only.
+        folds: grouped cross-validation folds (else `split.folds`, which is 5);
+            `--split.official-csv` brings published ones, `--split.leaky` splits image by image,
+            for comparison with papers only.
         seeds: repetitions with other folds and other random choices.
         subset: CSV whose first column names the images to use (short for --split.subset-csv).
         external: another data set that every model is tested on; the setting
@@ -100,8 +101,9 @@ def benchmark(
     from sonobalance.comparison.benchmark import run_benchmark
     from sonobalance.comparison.protocol import Protocol
 
-    protocol = Protocol(folds, seeds, external, scarce=scarce, scarce_class=scarce_class)
     resolved = pipeline.resolve_all(preset, config, weights, settings)
+    wanted = resolved.split.folds if folds is None else folds
+    protocol = Protocol(wanted, seeds, external, scarce=scarce, scarce_class=scarce_class)
     if subset:
         split = resolved.split.model_copy(update={"subset_csv": subset.absolute()})
         resolved = resolved.model_copy(update={"split": split})

@@ -76,11 +76,6 @@ def run_benchmark(
     if protocol.external:
         check_source(protocol.external)
     _check_arms(settings)
-    if settings.split.folds != protocol.folds and "folds" in settings.split.model_fields_set:
-        raise SettingsError(
-            f"Expected --folds in place of split.folds={settings.split.folds}; a benchmark tests "
-            f"as many folds as --folds says, {protocol.folds}."
-        )
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
     with locked(out):

@@ -6,7 +6,6 @@ classes. Nothing is fitted there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +24,13 @@ from sonobalance.data.cleaning import cleaned
 from sonobalance.data.loading import load_images
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.relatives import independent_groups
+from sonobalance.data.sources import read_source
 from sonobalance.errors import InputError
 from sonobalance.evaluation.predictions import write_predictions
 from sonobalance.files import sha256_of
 from sonobalance.fingerprint import digest_of_content
 from sonobalance.gan.places import folder_of
+from sonobalance.progress import console
 from sonobalance.randomness import derive
 from sonobalance.runs import Run
 from sonobalance.stages import STAGES
@@ -103,11 +104,17 @@ def _indexed(source: Path, out: Path, base: Run, *, redo: bool) -> Run:
 
 def _readable(source: Path, ours: DataSettings) -> DataSettings:
     """Another set may be laid out otherwise, and name its patients otherwise or not at all."""
-    folder = source if source.is_dir() else source.parent
-    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    named = any(re.search(ours.patient_pattern, path) for path in paths)
-    pattern = ours.patient_pattern if named else ""
-    return ours.model_copy(update={"layout": "auto", "patient_pattern": pattern})
+    try:
+        found = read_source(source, ours)
+    except InputError:
+        ours = ours.model_copy(update={"layout": "auto"})
+        found = read_source(source, ours)
+    if not ours.patient_pattern or any(c.patient for c in found.candidates):
+        return ours
+    console.print(
+        f"data.patient_pattern finds no patient in {source}; each of its images counts as one."
+    )
+    return ours.model_copy(update={"patient_pattern": ""})
 
 
 def class_map(
