@@ -92,7 +92,7 @@ def decode(path: Source, frame: int, max_megapixels: float) -> tuple[Pixels, boo
         orientation = _orientation(image)
         deep = is_deep(image) and not frame
         image.load()
-        array = _deep_colours(path) if deep else _to_array(image, path)
+        array = _deep_colours(path, image.size) if deep else _to_array(image, path)
         return _turn(array, orientation), image.format in LOSSY
 
 
@@ -256,10 +256,10 @@ def is_deep(image: Image.Image) -> bool:
     return len(image.getbands()) > 1 and any(";16" in str(tile[3]) for tile in tiles)
 
 
-def _deep_colours(path: Source) -> Pixels:
+def _deep_colours(path: Source, size: tuple[int, int]) -> Pixels:
     """(H, W, 3) of colours of 16 bits, by the rule of `to_8_bit`; transparency is black."""
     found = cv2.imdecode(np.frombuffer(_content(path), np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None or found.ndim != 3:
+    if found is None or found.ndim != 3 or found.shape[1::-1] != size:
         raise InputError(f"Expected colours of 16 bits in {path}; export it as 8-bit PNG.")
     values = np.asarray(found)
     colours = to_8_bit(values[..., 2::-1], path)
