@@ -33,14 +33,11 @@ PIXELS = ("device", "clean_marks")  # settings of every stage in which a network
 SYNTHESIS_FILES = (
     "manifest.csv", "selection.csv", "rounds.csv", "synthesis.json", "bundle/bundle.json",
 )  # fmt: skip
-RESULT_FILES = tuple(
-    f"{name}?"
-    for name in (
-        "manifest.csv", "audit.json", "groups.csv", "marks.csv", "splits.csv", "gan/gan.json",
-        "gan/stats.jsonl", "synthesis/synthesis.json", "synthesis/selection.csv",
-        "synthesis/rounds.csv", "synthesis/manifest.csv", "classifier/arms.json",
-        "predictions.csv", "evaluation.json", "explanation.json",
-    )
+RESULT_FILES = (
+    "manifest.csv?", "audit.json?", "groups.csv?", "marks.csv?", "splits.csv?", "gan/gan.json?",
+    "gan/stats.jsonl?", "synthesis/synthesis.json?", "synthesis/selection.csv?",
+    "synthesis/rounds.csv?", "synthesis/manifest.csv?", "classifier/arms.json?",
+    "predictions.csv?", "evaluation.json?", "explanation.json?",
 )  # fmt: skip
 
 
