@@ -1,10 +1,10 @@
 """What a stage left before `--redo`: kept until the new result is there.
 
 It lies in `.before-STAGE/` of the run folder; its entry in `run.json` stands as `before` in the
-entry of the stage that works anew. Whoever gives the former settings again, with
-`--redo` where new work has begun, gets it back. The
-record says that files are moving before the first one moves, so that a process that is killed on
-the way, or finds the disk full, loses nothing: `settle` then brings all of them back.
+entry of the stage that works anew. Whoever gives the former settings again, with `--redo` where
+new work has begun, gets it back. The record says that files are moving before the first one moves,
+so that a process that is killed on the way, or finds the disk full, loses nothing: `settle` then
+brings all of them back.
 """
 
 from __future__ import annotations

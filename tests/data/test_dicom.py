@@ -227,6 +227,16 @@ def test_a_patient_named_by_the_table_and_by_the_header_is_one(tmp_path):
     assert {r.patient for r in manifest} == {f"key-{label}{i}" for label in "ab" for i in range(3)}
 
 
+def test_a_table_that_names_everybody_counts_where_headers_share_one_id(tmp_path):
+    rows = ["path,label,patient"]
+    for label in ("a", "b"):
+        for i in range(3):
+            write(tmp_path / f"{label}{i}.dcm", GREY, PatientID="0000", PatientName="")
+            rows.append(f"{label}{i}.dcm,{label},key-{label}{i}")
+    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
+    assert len({r.patient for r in index_folder(tmp_path, DataSettings())[0]}) == 6
+
+
 def test_a_path_that_names_its_patient_is_withheld_wherever_the_file_lies(tmp_path):
     for label in ("a", "b"):
         for i in range(3):

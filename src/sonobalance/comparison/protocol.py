@@ -12,6 +12,7 @@ import numpy as np
 from sonobalance.artefacts import copies_of, groups_of, manifest_of, splits_of
 from sonobalance.comparison.units import Fold
 from sonobalance.config import Settings, SplitSettings
+from sonobalance.config.data import MOST_FOLDS
 from sonobalance.data.folds import fold_splits, repeated_folds
 from sonobalance.data.official import EXCLUDED, official_fold_names
 from sonobalance.data.scarcity import scarcer
@@ -21,7 +22,6 @@ from sonobalance.files import sha256_of
 from sonobalance.layers import with_paths
 from sonobalance.runs import Run
 
-MOST_FOLDS = 50  # of `split.folds`
 LEAKY = (
     "Images of one patient and near-duplicates stand on both sides of this split: every number is "
     "too good. It is for comparison with papers that split this way."

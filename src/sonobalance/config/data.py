@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from sonobalance.config.section import Section
 
 Conflicts = Literal["drop", "keep", "relabel"]
+MOST_FOLDS = 50
 
 
 class DataSettings(Section):
@@ -100,7 +101,9 @@ class SplitSettings(Section):
 
     test_fraction: float = Field(0.2, gt=0, lt=0.9, description="Share of the images in TEST.")
     val_fraction: float = Field(0.16, gt=0, lt=0.9, description="Share of the images in VAL.")
-    folds: int = Field(5, ge=2, le=50, description="Folds of the grouped cross-validation column.")
+    folds: int = Field(
+        5, ge=2, le=MOST_FOLDS, description="Folds of the grouped cross-validation column."
+    )
     repeats: int = Field(
         1, ge=1, le=100, description="Repeats of the cross-validation, each with folds of its own."
     )

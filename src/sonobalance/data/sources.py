@@ -50,8 +50,9 @@ def index_folder(folder: Path, settings: DataSettings) -> tuple[Manifest, list[S
     root = folder if folder.is_dir() else folder.parent
     found = _composed(read_source(folder, settings))
     records, skipped = verify(found, root, settings)
-    named = [_withheld(one, root) for one in found.skipped]
-    left_out = sorted([*named, *skipped], key=lambda s: (s.path, s.kind, s.reason))
+    named = [*(_withheld(one, root) for one in found.skipped), *skipped]
+    told = [replace(one, reason=one.reason.replace(f"{root}/", "")) for one in named]
+    left_out = sorted(told, key=lambda s: (s.path, s.kind, s.reason))
     _check(folder, found, records, left_out)
     _check_patients(records, settings)
     return Manifest(tuple(sorted(records, key=lambda r: (r.path, r.frame))), root), left_out

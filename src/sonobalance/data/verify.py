@@ -60,11 +60,7 @@ class Verification:
                 self.records += self._frames(candidate)
         except InputError as error:
             kind: Kind = "broken" if exists(path) else "missing"
-            self.skipped.append(Skipped(candidate.path, self._told(error), kind))
-
-    def _told(self, error: InputError) -> str:
-        """Reasons go into reports, which name no folder of this machine."""
-        return str(error).replace(f"{self.root}/", "")
+            self.skipped.append(Skipped(candidate.path, str(error), kind))
 
     def _add_dicom(self, candidate: Candidate) -> None:
         path = self.root / candidate.path
@@ -145,7 +141,7 @@ class Verification:
                 _check_frames(self.root / mask, frames)
                 read_mask([self.root / mask], *size, frame)
             except InputError as error:
-                reasons[Skipped(mask, self._told(error), "mask")] = None
+                reasons[Skipped(mask, str(error), "mask")] = None
             else:
                 usable[frame] += (mask,)
         self.skipped += reasons
@@ -171,9 +167,17 @@ def verify(found: Found, root: Path, settings: DataSettings) -> tuple[list[Recor
     verification = Verification(root, found.source, settings)
     for candidate in track(with_ids(found.candidates), "indexing", len(found.candidates)):
         verification.add(candidate)
-    names = patients.united(verification.same)
-    records = [replace(r, patient=names.get(r.patient, r.patient)) for r in verification.records]
-    return records, verification.skipped
+    return _one_key_each(verification.records, verification.same), verification.skipped
+
+
+def _one_key_each(records: list[Record], same: list[tuple[str, str]]) -> list[Record]:
+    """Unite keys of a patient whom the source names in some files only, and headers in others.
+
+    Where it names every file of a pseudonym its word counts: sets may share one id in all headers.
+    """
+    used = {r.patient for r in records}
+    names = patients.united((key, pseudonym) for key, pseudonym in same if pseudonym in used)
+    return [replace(r, patient=names.get(r.patient, r.patient)) for r in records]
 
 
 def with_ids(candidates: list[Candidate]) -> list[Candidate]:

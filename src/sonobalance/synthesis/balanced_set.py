@@ -187,10 +187,10 @@ def _is_plain(path: Path) -> bool:
 
 def _tells_more(image: Image.Image) -> bool:
     """Whether a loaded image holds words or tags beside what is needed to show its pixels."""
-    tags = set(getattr(image, "tag_v2", ()))
-    return bool(len(image.getexif()) and not tags) or bool(
-        (tags - SHOWING_TAGS) | (image.info.keys() - SHOWING)
-    )
+    tags = set(getattr(image, "tag_v2", ()))  # of a TIFF, whose EXIF they are
+    if not tags and len(image.getexif()):
+        return True
+    return bool(tags - SHOWING_TAGS or image.info.keys() - SHOWING)
 
 
 def write_set(items: Sequence[Item], folder: Path, real: Real) -> Manifest:
