@@ -56,6 +56,28 @@ def floor_of(real: Features, images: LabelledImages, groups: Sequence[str]) -> d
     return {"classes": out, "probe_auc": float(roc_auc_score(halves, told))}
 
 
+def apart_of(
+    real: Features, images: LabelledImages, away: NDArray[np.bool_], seed: int
+) -> dict[str, float]:
+    """KID of what a method learns from to what it never sees: what `kid_held_back` can be at best.
+
+    Held-back images are few and relatives of each other, so that this is far from zero and another
+    number for each seed. Classes of which nothing is held back are left out.
+
+    Args:
+        real: (N, F) features of TRAIN.
+        images: TRAIN.
+        away: (N,) which images of TRAIN the method never saw.
+        seed: of subsets.
+    """
+    real, out = standardised(real, real), {}
+    for k, label in enumerate(images.classes):
+        mine = (images.targets == k).numpy()
+        if (mine & away).any():
+            out[label], _ = subset_kernel_distance(real[mine & away], real[mine & ~away], seed)
+    return out
+
+
 def measures_of(
     real: Features,
     draws: Sequence[Features],

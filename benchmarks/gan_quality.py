@@ -9,14 +9,16 @@ wall time); rows compare where it is near to wall time, for neighbours on a core
 classes) of the budget. Each class is generated `DRAWS` times over, each time as many images as
 TRAIN has: KID compares TRAIN with all of them, the rest is the mean over the draws, so that it
 counts less which latents were drawn. Calls for single seeds or methods add their rows to the same
-file, if budget, TRAIN, weights and kind of device are the same.
+file, if budget, TRAIN, weights and kind of device are the same; each row names its own command and
+environment.
 
 Of each method and seed: KID with the standard deviation over subsets of half the smaller side,
 density and coverage, and the AUC of a probe that tells real from synthetic images, each beside the
 same measure of one real half against the other, halves being made of whole groups. Those halves
 have half of the images, or an eighth of the generated ones: KID compares nevertheless, its standard
 deviation and the AUC do so in the keys with `half` only, which are of as many images as the halves
-have (`gan_measures.py`). `held_back` is KID to the TRAIN images that the method never saw. The
+have (`gan_measures.py`). `kid_held_back` is KID to the TRAIN images that the method never saw;
+beside it belongs `learnt_versus_held_back`, of its seed: KID to them of those that it saw. The
 features of `--weights` also serve our GANs (branch, choice of the snapshot); those of `--referee`,
 safetensors of `--referee-backbone`, where given, serve nothing but this table. Values depend on the
 backbone: compare them within one file only. Finished rows are kept.
@@ -28,14 +30,16 @@ import argparse
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from finished import rows_of
-from gan_measures import Features, floor_of, measures_of, standardised
+from gan_measures import Features, apart_of, floor_of, measures_of, standardised
 from lightweight import Rival
+from numpy.typing import NDArray
 
 from sonobalance.artefacts import splits_of
 from sonobalance.classify.features import extract_features
@@ -134,9 +138,24 @@ class Study:
         """One half of TRAIN against the other, no group in both."""
         return {key: floor_of(value, self.images, self.groups) for key, value in self.real.items()}
 
-    def measure(self, fake: LabelledImages, held: LabelledImages, seed: int) -> dict[str, Any]:
+    def held_back(self, seed: int) -> NDArray[np.bool_]:
+        """(N,) which images of TRAIN no method of this seed sees."""
+        _, held = hold_back(self.images, self.groups, self.settings.held_back, seed)
+        return np.isin(self.images.ids, held.images.ids)
+
+    def apart(self, seeds: set[int]) -> dict[str, Any]:
+        """By seed and network: what is learnt from against what is held back."""
+        return {
+            str(seed): {
+                key: apart_of(value, self.images, self.held_back(seed), seed)
+                for key, value in self.real.items()
+            }
+            for seed in sorted(seeds)
+        }
+
+    def measure(self, fake: LabelledImages, seed: int) -> dict[str, Any]:
         """A method's images against TRAIN and against what it never saw."""
-        seen, away = look(fake, self.given), np.isin(self.images.ids, held.ids)
+        seen, away = look(fake, self.given), self.held_back(seed)
         return {
             key: measures_of(
                 self.real[key], np.split(seen[key], DRAWS), self.images, self.groups,
@@ -230,39 +249,45 @@ def _named(images: LabelledImages, pixels: torch.Tensor) -> LabelledImages:
     return LabelledImages(pixels, images.targets.repeat(DRAWS), ids, images.classes)
 
 
+def row_of(study: Study, method: str, seed: int) -> dict[str, Any]:
+    """One method with one seed: trained, drawn from, measured."""
+    began, given = time.monotonic(), study.given
+    if method == "lightweight-gan":
+        fake, facts = lightweight(study, seed)
+    else:
+        fake, facts = ours(study, method, seed)
+    wall = round(time.monotonic() - began, 1)
+    if given.grids:
+        given.grids.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(given.grids / f"{method}-{seed}.npz", pixels=fake.pixels)
+        real = study.images
+        sheet = contact_sheet(real.pixels, real.targets, fake.pixels, fake.targets, 12)
+        write_png(given.grids / f"{method}-{seed}.png", sheet)
+    return {
+        "method": method, "seed": seed, **facts, "wall_seconds": wall,
+        "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
+        "environment": environment(), "features": study.measure(fake, seed),
+    }  # fmt: skip
+
+
 def main() -> None:
     given = arguments()
     torch.set_num_threads(1)
     study = Study(given)
     header = study.header()
-    rows = rows_of(given.out, header)
-    for seed in given.seeds:
-        _, held = hold_back(study.images, study.groups, study.settings.held_back, seed)
-        for method in given.methods:
-            if any((row["method"], row["seed"]) == (method, seed) for row in rows):
-                continue
-            began = time.monotonic()
-            make = lightweight if method == "lightweight-gan" else ours
-            fake, facts = make(study, seed) if make is lightweight else ours(study, method, seed)
-            row: dict[str, Any] = {"method": method, "seed": seed, **facts}
-            row["wall_seconds"] = round(time.monotonic() - began, 1)
-            row["features"] = study.measure(fake, held.images, seed)
-            floor = study.floor()
-            if given.grids:
-                given.grids.mkdir(parents=True, exist_ok=True)
-                np.savez_compressed(given.grids / f"{method}-{seed}.npz", pixels=fake.pixels)
-                sheet = contact_sheet(
-                    study.images.pixels, study.images.targets, fake.pixels, fake.targets, 12
-                )
-                write_png(given.grids / f"{method}-{seed}.png", sheet)
-            rows = [*rows_of(given.out, header), row]  # another call may have added some
-            write_json(given.out, {
-                "what": __doc__,
-                "command": " ".join(["python benchmarks/gan_quality.py", *sys.argv[1:]]),
-                **header,
-                "weights": given.weights.name, "referee": given.referee and given.referee.name,
-                "real_versus_real": floor, "environment": environment(), "rows": rows,
-            })  # fmt: skip
+    for seed, method in product(given.seeds, given.methods):
+        if any((r["method"], r["seed"]) == (method, seed) for r in rows_of(given.out, header)):
+            continue
+        row = row_of(study, method, seed)
+        rows = [*rows_of(given.out, header), row]  # another call may have added some
+        write_json(given.out, {
+            "what": __doc__,
+            **header,
+            "weights": given.weights.name, "referee": given.referee and given.referee.name,
+            "real_versus_real": study.floor(),
+            "learnt_versus_held_back": study.apart({row["seed"] for row in rows}),
+            "rows": rows,
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -52,6 +52,13 @@ def line(method: str, seed: str, seen: str, features: dict) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
+def apart(seed: str, networks: dict) -> str:
+    """What learnt images of the seed are from those held back: what a generator can be at best."""
+    means = [sum(classes[name] for name in CLASSES) / len(CLASSES) for classes in networks.values()]
+    shown = ", ".join(f"{mean:.3f}".removeprefix("0") for mean in means)
+    return f"| learnt against held back | {seed} |" + " |" * 4 + f" {shown} |" + " |" * 3 + "\n"
+
+
 def seen(row: dict) -> str:
     if "best_kimg" not in row:
         return f"{sum(row['kimg'].values()):.1f} in all"  # a network for each class
@@ -65,6 +72,7 @@ def table() -> str:
     return (
         HEAD
         + line("real against real", "", "", found["real_versus_real"])
+        + "".join(apart(*item) for item in found["learnt_versus_held_back"].items())
         + "".join(
             line(f"`{row['method']}`", str(row["seed"]), seen(row), row["features"]) for row in rows
         )

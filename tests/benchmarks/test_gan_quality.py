@@ -77,6 +77,17 @@ def test_the_keys_of_before_mean_what_they_meant(measured, module):
     assert (found["classes"]["b"]["kid"], found["classes"]["b"]["kid_std"]) == (kid, spread)
 
 
+def test_what_is_held_back_is_compared_with_what_is_learnt(module, train):
+    """Held-back images that differ from the rest are as far from it as they are, by class."""
+    real, away = np.random.default_rng(0).normal(size=(N, WIDTH)), np.arange(N) % 5 == 0
+    real[away & (np.arange(N) % 2 == 1)] += 1
+    apart = module("gan_measures").apart_of(real, train, away, seed=3)
+    assert apart["a"] == pytest.approx(0, abs=0.3)
+    assert apart["b"] > 1
+    none = module("gan_measures").apart_of(real, train, away & (np.arange(N) % 2 == 1), seed=3)
+    assert set(none) == {"b"}
+
+
 def test_the_referee_is_a_setting(module, monkeypatch):
     quality, asked = module("gan_quality"), []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sonobalance.comparison.external import class_map, translated
 from sonobalance.comparison.pooling import blocks_by_arm, mean_of
 from sonobalance.comparison.protocol import Protocol, folds_of
 from sonobalance.comparison.units import units_of
+from sonobalance.comparison.work import prepare
 from sonobalance.config import DataSettings, Settings
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.dealing import grouped_folds
@@ -33,8 +35,10 @@ from sonobalance.data.relatives import independent_groups
 from sonobalance.data.split import make_splits
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.evaluation.predictions import ArmPredictions
+from sonobalance.files import remove, sha256_of
 from sonobalance.layers import resolve
-from sonobalance.runs import open_run
+from sonobalance.runs import Run, open_run
+from sonobalance.stages import STAGES
 
 ARMS = ["probe", "none", "over-sampling", "copy-paste", "dual-iterative"]
 SHOWN = [*ARMS, "guarded"]
@@ -229,6 +233,33 @@ def test_a_unit_is_addressed_by_what_it_depends_on(finished: Path) -> None:
     assert not set(folders({"classifier": TINY["classifier"] | {"epochs": 2}})) & {
         folder for folder in same if not folder.name.startswith("gan")
     }
+
+
+def test_a_change_of_the_synthesis_takes_the_generator_that_is_there(
+    finished: Path, tmp_path: Path
+) -> None:
+    base = open_run(shutil.copytree(finished, tmp_path / "out", symlinks=True) / "base")
+    (fold,) = folds_of(base, Protocol(folds=2, seeds=1))[:1]
+    (old,) = (tmp_path / "out" / "units").glob(f"gan-d2gan-{fold.name}-*")
+
+    def prepared(change: dict[str, Any]) -> Run:
+        changed = Settings.model_validate(base.settings.model_dump() | change)
+        other = Run(base.folder, changed, base.record)
+        unit, _ = units_of(other, [fold], ("dual-iterative",))
+        assert unit.folder != old
+        prepare(unit, other)
+        return open_run(unit.folder)
+
+    synthesis = prepared({"synthesis": TINY["synthesis"] | {"min_gain": 0.02}})
+    snapshot = "gan/snapshot.safetensors"
+    assert sha256_of(synthesis.path(snapshot)) == sha256_of(old / snapshot)
+    assert not synthesis.perform(STAGES["train-gan"])
+    another = prepared({"gan": TINY["gan"] | {"alpha": 0.7}})
+    assert not another.path("gan").exists()
+    (old / snapshot).write_bytes(b"edited")
+    remove(synthesis.folder)
+    edited = prepared({"synthesis": TINY["synthesis"] | {"min_gain": 0.02}})
+    assert not edited.path("gan").exists()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.25])

@@ -7,15 +7,18 @@ from pathlib import Path
 
 from sonobalance import runs
 from sonobalance.artefacts import collapsed
+from sonobalance.chain import digests_in
 from sonobalance.comparison.external import External, predict_external
 from sonobalance.comparison.units import ARM_STAGES, Unit
 from sonobalance.errors import CollapseError
 from sonobalance.files import read_json, remove
+from sonobalance.fingerprint import changes_of, fingerprint_of
 from sonobalance.locking import locked
 from sonobalance.progress import console
 from sonobalance.record import FINISHED, RECORD
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
+from sonobalance.version import __version__
 
 SHARED = ("manifest.csv", "groups.csv")
 FEATURES = "features"
@@ -30,7 +33,10 @@ def prepare(unit: Unit, base: Run) -> Path:
         for name in SHARED:
             shutil.copyfile(base.path(name), folder / name)
         unit.fold.splits.write(folder / "splits.csv")
-        runs.new(folder, base.source, unit.settings, base.record["preset"]).save()
+        run = runs.new(folder, base.source, unit.settings, base.record["preset"])
+        if unit.arm is None:
+            _take_generator(run)
+        run.save()
     else:  # the same content may lie elsewhere, and be worked on by other devices
         runs.Run(folder, unit.settings, read_json(folder / RECORD)).save()
     if unit.gan:
@@ -39,6 +45,22 @@ def prepare(unit: Unit, base: Run) -> Path:
     base.path(FEATURES).mkdir(exist_ok=True)
     _link(folder / FEATURES, base.path(FEATURES))
     return folder
+
+
+def _take_generator(run: Run) -> None:
+    """What an earlier unit trained needs no second training where only the synthesis changed."""
+    stage, (begins, _, _) = STAGES[GAN_STAGES[0]], run.folder.name.rpartition("-")
+    wanted = fingerprint_of(run, stage, digests_in(run))
+    for path in sorted(run.folder.parent.glob(f"{begins}-*/{RECORD}")):
+        other = Run(path.parent, run.settings, read_json(path))
+        done = other.record["stages"].get(stage.name, {})
+        if done.get("status") != FINISHED or changes_of(done["fingerprint"], wanted):
+            continue
+        of_today = done["environment"]["sonobalance"] == __version__
+        if of_today and other.path("gan").is_dir() and not other.edited(stage):
+            shutil.copytree(other.path("gan"), run.path("gan"))
+            run.record["stages"][stage.name] = done
+            return
 
 
 def perform(folder: Path, arm: str | None, external: External | None = None) -> str:
