@@ -22,6 +22,7 @@ format: $(VENV)/.installed
 
 docs: $(VENV)/.installed  ## regenerate what the docs take from settings and results
 	$(BIN)/python docs/make_settings_reference.py
+	$(BIN)/python docs/make_api_reference.py
 	$(BIN)/python docs/make_architecture_picture.py
 	$(BIN)/python docs/make_results_table.py
 	$(BIN)/python docs/make_gates_table.py
