@@ -59,10 +59,11 @@ def floor_of(real: Features, images: LabelledImages, groups: Sequence[str]) -> d
 def apart_of(
     real: Features, images: LabelledImages, away: NDArray[np.bool_], seed: int
 ) -> dict[str, float]:
-    """KID of what a method learns from to what it never sees: what `kid_held_back` can be at best.
+    """KID of what a method learns from to what it never sees: `kid_held_back` of real images.
 
     Held-back images are few and relatives of each other, so that this is far from zero and another
-    number for each seed. Classes of which nothing is held back are left out.
+    number for each seed; a generator that copies what it learnt from has the same. Classes of which
+    nothing is held back are left out.
 
     Args:
         real: (N, F) features of TRAIN.

@@ -53,7 +53,7 @@ def line(method: str, seed: str, seen: str, features: dict) -> str:
 
 
 def apart(seed: str, networks: dict) -> str:
-    """What learnt images of the seed are from those held back: what a generator can be at best."""
+    """How far the images learnt from with this seed are from those held back."""
     means = [sum(classes[name] for name in CLASSES) / len(CLASSES) for classes in networks.values()]
     shown = ", ".join(f"{mean:.3f}".removeprefix("0") for mean in means)
     return f"| learnt against held back | {seed} |" + " |" * 4 + f" {shown} |" + " |" * 3 + "\n"
