@@ -52,7 +52,7 @@ from sonobalance.gan.features import eyes_of
 from sonobalance.gan.framing import fill, find_frames, refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import hold_back
-from sonobalance.gan.judging import REPORT
+from sonobalance.gan.places import REPORT
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.gan.train import train_gan

@@ -10,10 +10,13 @@ from sonobalance.files import read_json, read_lines
 from sonobalance.gan import judging
 from sonobalance.gan import steps as module
 from sonobalance.gan.features import FrozenFeatures
+from sonobalance.gan.places import why_none
 from sonobalance.gan.train import _quality, train_gan
 from sonobalance.gan.training import Counters
 from sonobalance.state import load_state
 from sonobalance.synthesis.generator import GanGenerator
+from sonobalance.synthesis.generator_bundle import find_bundle
+from sonobalance.synthesis.summary import training_images
 
 
 def flat(tree, key=""):
@@ -175,6 +178,20 @@ def test_collapse_before_any_good_snapshot_is_an_error(tmp_path, images, cpu):
     with pytest.raises(CollapseError, match="diverse"):
         train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     assert json.loads((tmp_path / "gan.json").read_text())["collapsed"]
+
+
+def test_a_training_that_ends_without_any_good_snapshot_says_so(tmp_path, images, cpu):
+    settings = tiny(collapse_fraction=1.0, collapse_ticks=99, autoencoder_kimg=0.0, total_kimg=0.01)
+    with pytest.raises(CollapseError, match="never did"):
+        train_gan(images, settings, seed=0, folder=tmp_path / "gan", device=cpu)
+    report = read_json(tmp_path / "gan" / "gan.json")
+    assert report["collapsed"]
+    assert report["stop"].endswith("No snapshot was diverse enough to be kept.")
+    assert report["stop"] in why_none(tmp_path)
+    with pytest.raises(InputError, match="its generator is of no use"):
+        training_images(tmp_path / "synthesis")
+    with pytest.raises(InputError, match="its generator is of no use"):
+        find_bundle(tmp_path)
 
 
 def test_images_of_another_size_are_refused(tmp_path, cpu, settings):

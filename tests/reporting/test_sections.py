@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 
 from sonobalance.reporting.artefacts import RunFiles
+from sonobalance.reporting.html import render
 from sonobalance.reporting.sections.data import data
 from sonobalance.reporting.sections.explanations import explanations
 from sonobalance.reporting.sections.record import record
@@ -139,6 +141,18 @@ def test_what_was_wrong_while_the_generator_learned_is_a_worry(own_run):
 def test_an_early_end_of_the_gan_is_a_worry(own_run):
     run = change(own_run, "gan/gan.json", lambda doc: doc.update(collapsed=True, stop="It fell."))
     assert "The generator’s training ended early. It fell." in verdict(run).values["worries"]
+
+
+def test_a_generator_without_any_good_snapshot_is_told_in_place_of_synthesis(own_run):
+    stop = "The images asked for were seen. No snapshot was diverse enough to be kept."
+    shutil.rmtree(own_run / "synthesis")
+    found = {"collapsed": True, "stop": stop, "best_kimg": 0.0, "best_kid": None}
+    run = change(own_run, "gan/gan.json", lambda doc: doc.update(found))
+    assert f"No generator. {stop}" in verdict(run).values["worries"]
+    page = render(run)
+    assert f"No synthetic image was made. {stop}" in page
+    assert "Synthetic images were added" not in page
+    assert "side by side" not in page
 
 
 def test_only_train_images_stand_beside_synthetic_ones(whole_run):

@@ -18,11 +18,11 @@ from sonobalance.gan.framing import refit
 from sonobalance.gan.grids import contact_sheet
 from sonobalance.gan.held import Ruler
 from sonobalance.gan.monitor import Health, assess
-from sonobalance.gan.places import SNAPSHOT
+from sonobalance.gan.places import REPORT, SNAPSHOT
 from sonobalance.gan.training import Training, publish
 from sonobalance.progress import console
 
-STATS, REPORT = "stats.jsonl", "gan.json"
+STATS = "stats.jsonl"
 EVALUATED_PER_CLASS = 96
 WEIGHED = 144  # about as many real and as many generated images are shown to the discriminators
 
@@ -201,14 +201,21 @@ def conclude(t: Training, folder: Path) -> None:
         "held_back": t.held.kept_away,
         "held_back_classes": list(t.held.apart),
         "seconds": round(t.counters.seconds, 1),
-        "stop": t.counters.stopped or "The images asked for were seen.",
-        "collapsed": t.counters.collapsed,
+        "stop": _end(t),
+        "collapsed": t.counters.collapsed or t.counters.best is None,
         "warnings": [*t.counters.warnings.values()],
         "last": rows[-1] if rows else {},
         "settings": t.settings.model_dump(mode="json"),
     })  # fmt: skip
     if t.counters.best is None:
         raise CollapseError(_nothing_to_use(t, folder))
+
+
+def _end(t: Training) -> str:
+    """Why the training ended, and what it is worth if it is worth nothing."""
+    seen = t.counters.stopped or "The images asked for were seen."
+    nothing = t.counters.best is None and not t.counters.stopped
+    return f"{seen} No snapshot was diverse enough to be kept." if nothing else seen
 
 
 def _nothing_to_use(t: Training, folder: Path) -> str:

@@ -80,8 +80,8 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
     check_chain(run, (ACCEPTED,))
-    summary = read_json(synthesis / SUMMARY)
     made = with_masks(training_images(synthesis, every_round=wish.every_round))
+    summary = read_json(synthesis / SUMMARY)
     made = made if wish.drawn else as_seen(made)
     parts: tuple[Part, ...] = ("train", "val", "test") if wish.parts == "all" else ("train",)
     with cleaned(was_cleaned(run, "synthesize"), leave=[synthesis]):

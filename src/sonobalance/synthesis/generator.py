@@ -15,8 +15,8 @@ from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import CollapseError
 from sonobalance.files import copy_file, read_json, sha256_of
 from sonobalance.gan.features import FrozenFeatures
-from sonobalance.gan.judging import REPORT, STATS
-from sonobalance.gan.places import SNAPSHOT
+from sonobalance.gan.judging import STATS
+from sonobalance.gan.places import REPORT, SNAPSHOT
 from sonobalance.gan.sampling import Sampler, Samples
 from sonobalance.gan.train import CHECKPOINT, train_gan
 from sonobalance.progress import console

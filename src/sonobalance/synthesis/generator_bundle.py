@@ -21,6 +21,7 @@ from sonobalance.config import SynthesisSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError
 from sonobalance.files import copy_file, read_json, sha256_of, write_json
+from sonobalance.gan.places import why_none
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.snapshot import hash_images
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, load_enlarger
@@ -175,8 +176,8 @@ def find_bundle(path: Path) -> Path:
         if (place / DOCUMENT).is_file():
             return place
     raise InputError(
-        f"Expected a generator bundle ({DOCUMENT}) in {path}, but there is none; "
-        "`synthesize` writes one into RUN/synthesis/bundle."
+        f"Expected a generator bundle ({DOCUMENT}) in {path} or its synthesis/bundle, but there is "
+        f"none: {why_none(path)}"
     )
 
 

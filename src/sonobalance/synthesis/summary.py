@@ -12,7 +12,9 @@ import numpy as np
 
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.manifest import Manifest, read_manifest
+from sonobalance.errors import InputError
 from sonobalance.files import read_json, write_json
+from sonobalance.gan.places import why_none
 from sonobalance.synthesis.fidelity import measure_fidelity, memorisation_ratio
 from sonobalance.synthesis.gate_models import GateModels
 from sonobalance.synthesis.inner import Additions
@@ -177,8 +179,12 @@ def training_images(folder: Path, *, every_round: bool = False) -> Manifest:
         The images accepted up to the best round when the harm guard is on (possibly none).
 
     Raises:
-        InputError: the folder lacks `synthesis.json` or `manifest.csv`.
+        InputError: there are none, as nothing was synthesised; or `manifest.csv` is missing.
     """
+    if not (folder / SUMMARY).is_file():
+        raise InputError(
+            f"Expected synthetic images in {folder}, but there are none: {why_none(folder.parent)}"
+        )
     manifest = read_manifest(folder / MANIFEST, folder)
     document = read_json(folder / SUMMARY)
     if every_round or not document["harm_guard"]:

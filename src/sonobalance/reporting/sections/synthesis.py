@@ -51,7 +51,7 @@ def synthesis(run: RunFiles) -> Section:
         "gan": gan,
         "gan_images": 1000 * (finite(gan.get("kimg")) or 0),
         "best_images": 1000 * (finite(gan.get("best_kimg")) or 0),
-        "curves": _curves(log, gan.get("best_kimg"), run.classes),
+        "curves": _curves(log, gan.get("best_kimg") or None, run.classes),
     }
     sources = (
         "synthesis/synthesis.json", "synthesis/selection.csv", "synthesis/rounds.csv",

@@ -44,7 +44,8 @@ def _at_chance(run: RunFiles, score: dict[str, Any]) -> list[str]:
 
 def _generator(run: RunFiles) -> list[str]:
     gan = run.document("gan/gan.json")
-    ended = f"The generator’s training ended early. {gan.get('stop')}"
+    early = "The generator’s training ended early." if gan.get("best_kimg") else "No generator."
+    ended = f"{early} {gan.get('stop')}"
     warned = [f"While the generator learned: {text}" for text in as_list(gan.get("warnings"))]
     return [*([ended] if gan.get("collapsed") else []), *warned]
 
