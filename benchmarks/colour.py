@@ -8,7 +8,7 @@ largest share of such pixels (`classify.colour`), beside the limit above which o
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +22,22 @@ from sonobalance.files import write_json
 
 
 def main() -> None:
-    target, *folders = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
+    given = parser.parse_args()
     rows = {}
-    for folder in folders:
+    for folder in given.folders:
         shares = colours_of(index_folder(folder, DataSettings())[0])
         rows[folder.name] = {
             "images": len(shares), "coloured": int((shares > 0).sum()),
             "largest_share": float(shares.max()), "percentile_99": float(np.quantile(shares, 0.99)),
         }  # fmt: skip
         print(folder.name, rows[folder.name], flush=True)
-    names = " ".join(folder.name for folder in folders)
-    write_json(target, {
+    names = " ".join(folder.name for folder in given.folders)
+    write_json(given.out, {
         "what": __doc__,
-        "command": f"python benchmarks/colour.py docs/results/{target.name} {names}",
+        "command": f"python benchmarks/colour.py docs/results/{given.out.name} {names}",
         "limit": COLOUR_LIMIT, "chroma": CHROMA, "sets": rows, "environment": environment(),
     })  # fmt: skip
 

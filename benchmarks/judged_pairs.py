@@ -12,8 +12,8 @@ the figures say how well it follows this reader, not how well it would follow an
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -48,7 +48,11 @@ def measured(judged: list[dict[str, str]], together: set[frozenset[str]]) -> dic
 
 
 if __name__ == "__main__":
-    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    folder, target = given.run, given.out
     group = {row["id"]: row["group"] for row in rows(folder / "groups.csv")}
     judged = rows(JUDGED)
     together = {

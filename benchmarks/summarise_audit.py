@@ -5,7 +5,7 @@ python benchmarks/summarise_audit.py RUN docs/results/audit-busbra.json "the com
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import Counter
 from pathlib import Path
 
@@ -15,12 +15,16 @@ from sonobalance.files import read_json, write_json
 BLOCKS = ("summary", "shortcuts", "marks", "sensitivity")
 
 if __name__ == "__main__":
-    folder, target, told = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    audit, run = read_json(folder / "audit.json"), read_json(folder / "run.json")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("command", help="what made the run")
+    given = parser.parse_args()
+    audit, run = read_json(given.run / "audit.json"), read_json(given.run / "run.json")
     write_json(
-        target,
+        given.out,
         {
-            "command": told,
+            "command": given.command,
             "data": run["name"],
             "environment": environment(),
             "seconds": run["stages"]["audit"]["seconds"],
@@ -32,4 +36,4 @@ if __name__ == "__main__":
             **{name: audit[name] for name in BLOCKS if name in audit},
         },
     )
-    print(target)
+    print(given.out)

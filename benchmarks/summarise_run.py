@@ -5,7 +5,7 @@ python benchmarks/summarise_run.py RUN docs/results/busi-run.json "the command t
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,10 @@ def is_figure(value: Any) -> bool:
 
 
 if __name__ == "__main__":
-    source, target, told = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    write_json(target, summary(source, told))
-    print(target)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("command", help="what made the run")
+    given = parser.parse_args()
+    write_json(given.out, summary(given.run, given.command))
+    print(given.out)

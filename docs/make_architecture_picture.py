@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -79,5 +80,6 @@ def _arrow(a: tuple[int, int], b: tuple[int, int]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     TARGET.write_text(picture(), encoding="utf-8")
     print(TARGET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def table() -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     page = DOCS / "gan-notes.md"
     before, rest = page.read_text(encoding="utf-8").split(START)
     _, after = rest.split(END)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def speed() -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     page = DOCS / "synthesis.md"
     text = page.read_text(encoding="utf-8")
     before, rest = text.split(START)

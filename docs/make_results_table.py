@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def cells(metrics: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     run, folds, *alone = (
         json.loads((DOCS / "results" / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("busi-run", "busi-grouped", "busi-edgetpu", "busi-one-backbone")

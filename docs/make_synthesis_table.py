@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,7 @@ def put(page: str, name: str, table: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     path = DOCS / "benchmark.md"
     rows = HEAD + "".join(line(*pair) for pair in levels())
     page = put(path.read_text(encoding="utf-8"), "synthesis", rows)

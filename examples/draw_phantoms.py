@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ SIDE, SHOWN, GAP = 120, 7, 3
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = make_phantoms(Path(folder) / "set", images=60, seed=3)
         rows = [row(root / name) for name in ("benign", "malignant", "normal")]

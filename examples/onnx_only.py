@@ -11,6 +11,7 @@ Research software, not a medical device: never use it to decide about a patient.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 
@@ -113,12 +114,16 @@ def linear_weights(old: int, new: int, *, clamp: bool) -> tuple[np.ndarray, ...]
 
 
 def main() -> None:
-    session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("images", nargs="+")
+    given = parser.parse_args()
+    session = onnxruntime.InferenceSession(given.model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, size = json.loads(about["classes"]), int(about["image_size_px"])
     if json.loads(about["preprocessing"])["clean_marks"]:
         sys.exit("The model wants images without burnt-in marks; sonobalance predict removes them")
-    for path in sys.argv[2:]:
+    for path in given.images:
         pixels = letterbox(read_gray(path), size)[None, None].astype(np.float32)
         probabilities = session.run(["probabilities"], {"pixels": pixels})[0][0]
         said = dict(zip(classes, map(float, probabilities), strict=True))

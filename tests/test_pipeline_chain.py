@@ -151,3 +151,22 @@ def test_an_edited_index_is_what_the_audit_then_reads(
     assert (out / "audit.json").read_text() == "but one"
     pipeline.begin(tmp_path, out, "index", {}, redo=True)
     assert (out / "manifest.csv").read_text() == "all"
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "said"),
+    [
+        (None, {}, "every network starts from scratch"),
+        ("cpu", {"classifier": {"pretrained": True}}, "discriminators and gates see pixels alone"),
+        ("cpu", {"classifier": {"pretrained": True}, "arms": ["none"]}, ""),
+        ("demo", {}, ""),
+    ],
+)
+@pytest.mark.usefixtures("chain")
+def test_what_starts_from_scratch_is_said(preset, given, said, tmp_path, capsys):
+    source = tmp_path / "images"
+    source.mkdir()
+    pipeline.run_all(source, tmp_path / "run", parse(given), preset=preset, redo=False)
+    told = " ".join(capsys.readouterr().err.split())
+    assert said in told
+    assert ("scratch" in told or "pixels alone" in told) is bool(said)

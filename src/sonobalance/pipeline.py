@@ -38,6 +38,25 @@ def resolve_all(
     return resolved
 
 
+def tell_of_scratch(settings: Settings) -> None:
+    """Say what begins without pretrained weights, if anything, and how to give them."""
+    classifier = settings.classifier
+    if classifier.weights:
+        return
+    if not (classifier.pretrained or classifier.init):
+        console.print(
+            "Without pretrained weights every network starts from scratch, which a few hundred "
+            "images are too few for; give --weights FILE, or --classifier.pretrained, which "
+            "downloads them for the classifier alone.", style="yellow",
+        )  # fmt: skip
+    elif need_generator(settings):
+        console.print(
+            "Without --weights FILE discriminators and gates see pixels alone, and synthetic "
+            "images are not enlarged as learnt: pretrained weights are the classifier's only.",
+            style="yellow",
+        )
+
+
 def classifier_from(weights: Path) -> ClassifierSettings:
     """The classifier's settings with nothing but its pretrained weights set."""
     if not weights.is_file():
@@ -88,6 +107,8 @@ def run_all(
             f"Expected `train-gan {out} --gan.nodes {settings.gan.nodes}` on every machine but the "
             "first (NODE_RANK is not 0), which alone does the other stages; give that."
         )
+    if preset != "demo":  # whose phantoms are learnt from scratch
+        tell_of_scratch(settings)
     with locked(out):
         _check_cleaning(out, settings)
         run = runs.create(out, folder, settings, preset)
@@ -168,6 +189,7 @@ def show_plan(folder: Path, out: Path, settings: Settings) -> Path:
     from sonobalance.plan import estimate, words_for
 
     check_source(folder)
+    tell_of_scratch(settings)
     console.print_json(settings.model_dump_json())
     table = Table(
         "stage", "minutes", "memory GiB", "disk MiB", title=f"Estimate on {words_for(settings)}"

@@ -29,7 +29,7 @@ from sonobalance.errors import SettingsError
 from sonobalance.evaluation.pairing import METHOD
 from sonobalance.evaluation.repeated import evaluate_repeated
 from sonobalance.locking import locked
-from sonobalance.pipeline import check_source
+from sonobalance.pipeline import check_source, tell_of_scratch
 from sonobalance.progress import console
 from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
@@ -76,6 +76,7 @@ def run_benchmark(
     if protocol.external:
         check_source(protocol.external)
     _check_arms(settings)
+    tell_of_scratch(settings)
     arms = settings.arms or DEFAULT_ARMS
     out = out.absolute()
     with locked(out):
