@@ -23,6 +23,17 @@ once per item (`--arms` takes several values), a table by its key
 (`--evaluation.external-classes.normal benign`); `none` takes away a file or name that the run has
 (`--gan.init none`). Unknown names and values out of range are refused
 with the nearest valid name. The resolved settings of a run stand in its `run.json`.
+
+```toml
+# mine.toml, for `sonobalance run FOLDER --out runs/mine --preset cpu --config mine.toml`
+arms = ["none", "over-sampling", "dual-iterative"]
+
+[data]
+patient_pattern = '([^/]+)_\\d+\\.png$'
+
+[classifier]
+weights = "mobilenetv2_100.safetensors"  # from the working directory
+```
 """
 
 
