@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 import sonobalance
 from sonobalance import errors
+from sonobalance.cli import CHAPTERS
 
 TARGET = Path(__file__).parent / "api.md"
 HEAD = """# Python reference
@@ -26,26 +27,15 @@ is given there by its dotted names (`gan=GanSettings(alpha=0.7)` is `--gan.alpha
 `GanSettings` and `SynthesisSettings` are in `sonobalance`, the other sections in
 `sonobalance.config`; [all of them](settings.md). [What writes what](architecture.md).
 """
-CHAPTERS = {
-    "Whole jobs": ("run", "benchmark", "demo"),
-    "Stages, in their order": (
-        "index", "audit", "split", "train_gan", "synthesize", "train", "predict", "evaluate",
-        "explain", "report",
-    ),
-    "Synthetic images": (
-        "SyntheticBalancer", "CopyPasteBalancer", "BalancedDataset", "sample", "regenerate",
-        "memorisation", "export",
-    ),
-    "Models": ("bundle", "verify", "export_onnx", "serve"),
-    "Around it": ("fetch", "doctor"),
-}  # fmt: skip
+CLASSES = {"Synthetic images": ("SyntheticBalancer", "CopyPasteBalancer", "BalancedDataset")}
 
 
 def reference() -> str:
     """The whole page."""
     parts = [HEAD]
-    for chapter, names in CHAPTERS.items():
+    for chapter, commands in CHAPTERS.items():
         parts.append(f"## {chapter}\n")
+        names = (*CLASSES.get(chapter, ()), *(name.replace("-", "_") for name in commands))
         parts += ["\n".join(entry(name, getattr(sonobalance, name))) for name in names]
     parts += ["## Errors\n", *(f"- {line}" for line in failures()), ""]
     return "\n".join(parts)

@@ -147,3 +147,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     said = capsys.readouterr().out
     assert f"sonobalance {sonobalance.__version__} (torch {version('torch')}, bundle format" in said
+
+
+def test_help_lists_commands_in_the_order_of_their_use_and_settings_by_section(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    page = capsys.readouterr().out
+    places = [page.index(f"│ {name} ") for name in cli.COMMANDS]
+    assert places == sorted(places)
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    page = capsys.readouterr().out
+    assert page.index("--dry-run") < page.index("Settings: ") < page.index("--data.layout")

@@ -13,6 +13,7 @@ from cyclopts import (
     App,
     ArgumentCollection,
     CycloptsError,
+    Group,
     MissingArgumentError,
     UnknownOptionError,
 )
@@ -24,12 +25,17 @@ from sonobalance.errors import SonobalanceError
 from sonobalance.layers import nearest_name, validation_sentence
 from sonobalance.version import versions
 
-COMMANDS = (
-    "run", "demo", "doctor", "index", "audit", "split", "train-gan", "synthesize", "train",
-    "predict", "evaluate", "explain", "report", "benchmark", "fetch",
-    "memorisation", "sample", "regenerate", "export",
-    "bundle", "verify", "export-onnx", "serve",
-)  # fmt: skip
+CHAPTERS = {
+    "Whole jobs": ("run", "benchmark", "demo"),
+    "Stages, in their order": (
+        "index", "audit", "split", "train-gan", "synthesize", "train", "predict", "evaluate",
+        "explain", "report",
+    ),
+    "Synthetic images": ("sample", "regenerate", "memorisation", "export"),
+    "Models": ("bundle", "verify", "export-onnx", "serve"),
+    "Around it": ("fetch", "doctor"),
+}  # fmt: skip
+COMMANDS = tuple(name for names in CHAPTERS.values() for name in names)
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -56,8 +62,10 @@ app = App(
     version=versions,
     result_action="return_value",
 )
-for command in COMMANDS:
-    app.command(getattr(api, command.replace("-", "_")), name=command)
+for chapter, names in CHAPTERS.items():
+    group = Group.create_ordered(chapter)
+    for place, name in enumerate(names):
+        app.command(getattr(api, name.replace("-", "_")), name=name, group=group, sort_key=place)
 
 
 def main(argv: list[str] | None = None) -> None:

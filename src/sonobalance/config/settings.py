@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from pydantic import Field, field_validator, model_validator
 
 from sonobalance.config.classifier import ClassifierSettings
@@ -19,6 +19,11 @@ Arm = Literal[
     "probe", "none", "class-weights", "over-sampling", "focal", "strong-augmentation", "copy-paste",
     "single", "dual-one-shot", "dual-iterative", "real-class",
 ]  # fmt: skip
+
+
+def _panel(section: type[Section]) -> Parameter:
+    """The settings of a section stand together in `--help`."""
+    return Parameter(group=Group.create_ordered(f"Settings: {section.__doc__}"))
 
 
 class Settings(Section):
@@ -36,14 +41,14 @@ class Settings(Section):
         description="Paint over burnt-in marks in every image that GAN and classifier read, on"
         " TEST too.",
     )
-    data: DataSettings = DataSettings()
-    audit: AuditSettings = AuditSettings()
-    split: SplitSettings = SplitSettings()
-    gan: GanSettings = GanSettings()
-    synthesis: SynthesisSettings = SynthesisSettings()
-    classifier: ClassifierSettings = ClassifierSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-    explanation: ExplanationSettings = ExplanationSettings()
+    data: Annotated[DataSettings, _panel(DataSettings)] = DataSettings()
+    audit: Annotated[AuditSettings, _panel(AuditSettings)] = AuditSettings()
+    split: Annotated[SplitSettings, _panel(SplitSettings)] = SplitSettings()
+    gan: Annotated[GanSettings, _panel(GanSettings)] = GanSettings()
+    synthesis: Annotated[SynthesisSettings, _panel(SynthesisSettings)] = SynthesisSettings()
+    classifier: Annotated[ClassifierSettings, _panel(ClassifierSettings)] = ClassifierSettings()
+    evaluation: Annotated[EvaluationSettings, _panel(EvaluationSettings)] = EvaluationSettings()
+    explanation: Annotated[ExplanationSettings, _panel(ExplanationSettings)] = ExplanationSettings()
 
     @field_validator("arms")
     @classmethod
