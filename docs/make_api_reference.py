@@ -27,7 +27,10 @@ is given there by its dotted names (`gan=GanSettings(alpha=0.7)` is `--gan.alpha
 `GanSettings` and `SynthesisSettings` are in `sonobalance`, the other sections in
 `sonobalance.config`; [all of them](settings.md). [What writes what](architecture.md).
 """
-CLASSES = {"Synthetic images": ("SyntheticBalancer", "CopyPasteBalancer", "BalancedDataset")}
+CLASSES = {
+    "Synthetic images": ("SyntheticBalancer", "CopyPasteBalancer", "BalancedDataset"),
+    "Models": ("BundlePredictor",),
+}
 
 
 def reference() -> str:
@@ -48,9 +51,11 @@ def entry(name: str, thing: Any) -> Iterator[str]:
     yield described(thing)
     if inspect.isclass(thing):
         for method, what in vars(thing).items():
-            if inspect.isfunction(what) and not method.startswith("_"):
-                yield f"```python\n{signature(f'{name}.{method}', what)}\n```\n"
-                yield described(what)
+            called = inspect.isfunction(what) or isinstance(what, classmethod)
+            if called and not method.startswith("_"):
+                bound = getattr(thing, method)
+                yield f"```python\n{signature(f'{name}.{method}', bound)}\n```\n"
+                yield described(bound)
 
 
 def signature(name: str, thing: Any) -> str:

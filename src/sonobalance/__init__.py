@@ -38,12 +38,14 @@ if TYPE_CHECKING:
         verify,
     )
     from sonobalance.config import GanSettings, Settings, SynthesisSettings
+    from sonobalance.deployment.predictor import BundlePredictor
     from sonobalance.synthesis.balanced_dataset import BalancedDataset
     from sonobalance.synthesis.balancer import SyntheticBalancer
     from sonobalance.synthesis.copy_paste_balancer import CopyPasteBalancer
 
 __all__ = [
     "BalancedDataset",
+    "BundlePredictor",
     "CopyPasteBalancer",
     "GanSettings",
     "Settings",
@@ -80,6 +82,7 @@ HOMES = {
     "GanSettings": "sonobalance.config",
     "SynthesisSettings": "sonobalance.config",
     "BalancedDataset": "sonobalance.synthesis.balanced_dataset",
+    "BundlePredictor": "sonobalance.deployment.predictor",
     "CopyPasteBalancer": "sonobalance.synthesis.copy_paste_balancer",
     "SyntheticBalancer": "sonobalance.synthesis.balancer",
 }
