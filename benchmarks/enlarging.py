@@ -115,7 +115,8 @@ def main() -> None:
     write_json(given.out, {
         "what": __doc__,
         "command": f"python benchmarks/enlarging.py BENCHMARK --weights {given.weights.name}"
-        + (f" --referee {given.referee.name}" if given.referee else ""),
+        + (f" --referee {given.referee.name}" if given.referee else "")
+        + f" --out docs/results/{given.out.name}",
         "benchmark": read_json(given.benchmark / "benchmark.json")["command"],
         "environment": environment(), "mean_kid": means, "rows": rows,
     })  # fmt: skip

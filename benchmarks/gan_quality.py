@@ -282,6 +282,7 @@ def main() -> None:
         rows = [*rows_of(given.out, header), row]  # another call may have added some
         write_json(given.out, {
             "what": __doc__,
+            "command": "; ".join(dict.fromkeys(row["command"] for row in rows)),
             **header,
             "weights": given.weights.name, "referee": given.referee and given.referee.name,
             "real_versus_real": study.floor(),

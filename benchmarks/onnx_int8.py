@@ -56,7 +56,7 @@ def main() -> None:
         for name, path in (("onnx", whole), ("onnx-int8", small)):
             forms[name]["mib"] = path.stat().st_size / 2**20
     write_json(given.out, {
-        "command": "python benchmarks/onnx_int8.py BUNDLE RUN",
+        "command": f"python benchmarks/onnx_int8.py BUNDLE RUN --out docs/results/{given.out.name}",
         "bundle": predictor.description.name, "data": run.source.name, "part": "TEST",
         "images": len(squares), "image_size_px": side,
         "backbone": predictor.description.network.backbone, "threads": 1, "forms": forms,

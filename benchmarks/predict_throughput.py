@@ -85,7 +85,7 @@ def main() -> None:
 
     result = {
         "command": f"python benchmarks/predict_throughput.py BUNDLE IMAGES --count {len(files)} "
-        f"--rounds {given.rounds}",
+        f"--rounds {given.rounds} --out docs/results/{given.out.name}",
         "bundle": predictor.description.name, "backbone": predictor.description.network.backbone,
         "image_size_px": side, "images": len(files), "batch_size": BATCH,
         "networks": networks, "forward_passes_per_image": passes,

@@ -1,6 +1,6 @@
 """Why the realism gate refuses what it refuses: learnt, held-back and generated images compared.
 
-    python benchmarks/realism.py RUN --weights WEIGHTS --out docs/results/realism-busi.json
+    python benchmarks/realism.py RUN --weights WEIGHTS --referee WEIGHTS --out FILE.json
 
 RUN is the folder of a run whose GAN is trained; only its TRAIN part is read. If discriminators knew
 their training images by heart, these would score higher than the held-back TRAIN images, and a gate
@@ -127,7 +127,7 @@ def main() -> None:
     gan = read_json(run.path("gan/gan.json"))
     write_json(given.out, {
         "command": "python benchmarks/realism.py RUN --weights mobilenetv2_100.safetensors "
-        "--referee mobilenet_edgetpu_100.safetensors",
+        f"--referee mobilenet_edgetpu_100.safetensors --out docs/results/{given.out.name}",
         "data": run.source.name,
         "gan": {k: gan[k] for k in ("objective", "kimg", "best_kimg", "seed", "settings")},
         "seed": given.seed,

@@ -270,7 +270,7 @@ def main() -> None:
     best = max(row["images_per_second"] for row in loads)
     result = {
         "command": f"python benchmarks/serve_load.py BUNDLE --minutes {given.minutes:g} "
-        f"--seconds {given.seconds:g}",
+        f"--seconds {given.seconds:g} --out docs/results/{given.out.name}",
         "bundle": model["description"]["name"], "network": model["description"]["network"],
         "load": loads, "bare_images_per_second": alone,
         "best_over_bare_torch": best / alone["torch"], "schemathesis": document, "soak": soak,

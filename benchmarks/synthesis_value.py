@@ -247,7 +247,7 @@ def main() -> None:
     write_json(given.out, {
         "what": __doc__,
         "command": "python benchmarks/synthesis_value.py BENCHMARK... --weights "
-        f"{given.weights.name}",
+        f"{given.weights.name} --out docs/results/{given.out.name}",
         "benchmarks": [read_json(b / "benchmark.json")["command"] for b in given.benchmarks],
         "gan": {
             side: mine[0].run.settings.gan.model_dump(mode="json")
