@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
 
 
-class Parsed(Exception):
-    """The arguments were understood."""
+class EnoughError(Exception):
+    """The arguments were understood; nothing is to be measured."""
 
 
 def calls_of(result: Path, program: str) -> list[list[str]]:
@@ -48,7 +48,7 @@ def test_the_arguments_of_a_recorded_command_parse(result, monkeypatch):
 
         def parsed(parser, *given):
             parse(parser, *given)
-            raise Parsed
+            raise EnoughError
 
-        with mock.patch("argparse.ArgumentParser.parse_args", parsed), pytest.raises(Parsed):
+        with mock.patch("argparse.ArgumentParser.parse_args", parsed), pytest.raises(EnoughError):
             runpy.run_path(str(ROOT / script), run_name="__main__")
