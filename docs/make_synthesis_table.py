@@ -13,6 +13,7 @@ GENERATORS = {
     "busi-scarce-half.json": "64 px, enlarged",
     "busi-scarce-enlarged.json": "64 px, enlarged",
     "busi-scarce-quarter.json": "64 px, enlarged, in bfloat16",
+    "busi-scarce-tenth.json": "64 px, enlarged, in bfloat16",
     "busi-scarce.json": "64 px, resampled",
     "busi-scarce-128.json": "128 px, resampled, soft frames",
     "busi-scarce-warm.json": "64 px from BUS-BRA, resampled, soft frames",
