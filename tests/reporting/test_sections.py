@@ -153,6 +153,8 @@ def test_a_generator_without_any_good_snapshot_is_told_in_place_of_synthesis(own
     assert f"No synthetic image was made. {stop}" in page
     assert "Synthetic images were added" not in page
     assert "side by side" not in page
+    run = change(own_run, "gan/gan.json", lambda doc: doc.update(collapsed=False, best_kimg=4.5))
+    assert "The stage synthesize was not done to its end." in render(run)
 
 
 def test_only_train_images_stand_beside_synthetic_ones(whole_run):
