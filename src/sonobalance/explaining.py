@@ -153,9 +153,9 @@ def _strangeness(
     """Image id → out-of-distribution score, or nothing where TRAIN or VAL is too small for one."""
     size = predictor.image_size_px
     val = load_images(splits.of("val"), size, predictor.classes, "VAL")
-    colours = {part: colours_of(splits.of(part)) for part in ("val", "test")}
     if len(train) < LEAST_TRAIN or len(val) < LEAST_VAL:
         return {}
+    colours = {part: colours_of(splits.of(part)) for part in ("val", "test")}
     features = model_features(predictor.model, images, image_size_px=size)
     stranger = stranger_of(predictor, train, val, colours["val"])
     scores = stranger.scores(features, images.pixels, colours["test"])

@@ -16,13 +16,12 @@ from sonobalance.config import ClassifierSettings, Preset, Section, Settings
 from sonobalance.errors import CollapseError, InputError, SettingsError
 from sonobalance.layers import resolve
 from sonobalance.locking import locked
+from sonobalance.notice import NOTICE
 from sonobalance.progress import console
 from sonobalance.record import FINISHED, RECORD
 from sonobalance.reporting.formatting import plural
 from sonobalance.runs import Run
 from sonobalance.stages import GAN_STAGES, STAGES
-
-NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
 def resolve_all(

@@ -29,7 +29,7 @@ class Stage:
         settings: dotted names of the settings its result depends on.
         reads: files of the run folder it needs; a trailing `?` marks one that may be absent and
             `@source` stands for the images themselves, `@left-out` for the files that are none.
-        writes: files it leaves; all are there exactly when it finished.
+        writes: files it leaves; a finished stage has all of them, one at work may have some.
         work: does it.
         longer: settings that say how long it works; where only these grew, it goes on from what it
             left.

@@ -13,11 +13,12 @@ from sonobalance.deployment.archive import CARD, DESCRIPTION, WEIGHTS
 from sonobalance.deployment.build import with_golden
 from sonobalance.deployment.card import model_card
 from sonobalance.deployment.describe import data_format
-from sonobalance.deployment.description import NOTICE, Description
+from sonobalance.deployment.description import Description
 from sonobalance.deployment.examples import FILE as EXAMPLES
 from sonobalance.deployment.reference import FILE as REFERENCE
 from sonobalance.deployment.reference import Reference, normalised, write_reference
 from sonobalance.deployment.tensors import write_tensors
+from sonobalance.notice import NOTICE
 
 CLASSES = ["benign", "malignant", "normal"]
 BACKBONE, PARTNER, SIDE, FEATURES = "test_efficientnet", "test_resnet", 32, 256

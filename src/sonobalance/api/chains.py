@@ -71,7 +71,8 @@ def benchmark(
 ) -> Path:
     """Compare arms over grouped folds and seeds: is synthesis worth more than cheap rebalancing?
 
-    Writes `benchmark.json`, `.csv`, `.tex`, `.html`, `benchmark-paired.csv` and `predictions.csv`.
+    Writes `benchmark.json`, `.csv`, `.tex`, `.html`, `benchmark-paired.csv`, `predictions.csv`
+    and, with `external`, `external.csv`.
     Resumable: each arm on each fold with each seed is a run of its own in `units/`, and none is
     done twice.
 
@@ -97,6 +98,12 @@ def benchmark(
         weights: backbone weights, safetensors in timm's names (short for --classifier.weights).
         redo: repeat index, audit and split where inputs or settings changed.
         settings: every setting, by its dotted name; `--arms` chooses what is compared.
+
+    Raises:
+        InputError: the data or a table do not allow the comparison, or a process or worker was
+            lost.
+        SettingsError: a setting is unknown or out of range, or one that the arms vary is set.
+        StaleError: index, audit or split changed since, and `redo` is False.
     """
     from sonobalance.comparison.benchmark import run_benchmark
     from sonobalance.comparison.protocol import Protocol

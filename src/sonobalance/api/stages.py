@@ -91,6 +91,8 @@ def split(run: Path, *, split: SplitSettings | None = None, redo: bool = False) 
 
     Raises:
         InputError: a class has too few independent groups.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     return pipeline.continue_run(run, "split", {"split": split}, redo=redo) / "splits.csv"
 
@@ -117,6 +119,8 @@ def train_gan(
         InputError: there are no such weights.
         LeakError: an image outside TRAIN would be opened.
         CollapseError: the generator collapsed before any good snapshot.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     classifier = None if weights is None else pipeline.classifier_from(weights)
     given = {"gan": gan, "classifier": classifier}
@@ -137,6 +141,9 @@ def synthesize(
 
     Raises:
         LeakError: an image outside TRAIN would be opened.
+        SettingsError: the targets name no class of the run.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     return (
         pipeline.continue_run(run, "synthesize", {"synthesis": synthesis}, redo=redo) / "synthesis"
@@ -155,6 +162,9 @@ def train(run: Path, *, classifier: ClassifierSettings | None = None, redo: bool
 
     Raises:
         InputError: the weights do not fit the backbone.
+        LeakError: a synthetic image stands in VAL, or a model to start from has seen VAL or TEST.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     return pipeline.continue_run(run, "train", {"classifier": classifier}, redo=redo) / "classifier"
 
@@ -222,6 +232,11 @@ def evaluate(
         run: run folder with predictions.
         evaluation: resamples, level, bins.
         redo: repeat the stage even if its inputs or settings changed.
+
+    Raises:
+        InputError: there are no predictions.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     return (
         pipeline.continue_run(run, "evaluate", {"evaluation": evaluation}, redo=redo)
@@ -240,6 +255,11 @@ def explain(
         run: run folder with predictions.
         explanation: maps and gallery.
         redo: repeat the stage even if its inputs or settings changed.
+
+    Raises:
+        InputError: there are no predictions.
+        StaleError: it was done with other settings or inputs, or its result was edited, and `redo`
+            is False; or what it reads does not follow from what the run holds now.
     """
     return (
         pipeline.continue_run(run, "explain", {"explanation": explanation}, redo=redo)
@@ -254,5 +274,9 @@ def report(run: Path) -> Path:
 
     Args:
         run: run folder, finished or not.
+
+    Raises:
+        InputError: it is not a run folder.
+        StaleError: a result in it does not follow from what the run holds now.
     """
     return pipeline.continue_run(run, "report", {}, redo=False) / "report.html"

@@ -24,8 +24,8 @@ def memorisation(synthetic: Path, *, real: Path, out: Path, seed: int = 0) -> Pa
         seed: of the altered copies by which the threshold is set.
 
     Raises:
-        InputError: a folder is missing or holds no readable image, or a run or set no synthetic
-            one.
+        InputError: a folder is missing or holds no readable image, a run or set no synthetic one,
+            or all real images are of one clip or patient.
     """
     from sonobalance.reporting.memorisation_page import write_memorisation_page
     from sonobalance.synthesis.memorisation import audit_memorisation
@@ -58,13 +58,14 @@ def sample(
     Args:
         bundle: generator bundle, or a run folder with one (RUN/synthesis/bundle).
         label: class.
-        n: images wanted.
+        n: images wanted, 1 to 1000000.
         out: new or empty folder.
         seed: of every draw; the same seed gives the same images.
         gates: keep only images that pass every gate; --no-gates takes them as they come.
         truncation: factor of the latent noise, 0 to 2; lower is tamer and less diverse.
-        interpolation: images from one latent to the next; 0 for unrelated images. Not gated.
-        tries: most candidates per image wanted.
+        interpolation: images from one latent to the next, up to 10000; 0 for unrelated images. Not
+            gated.
+        tries: most candidates per image wanted, 1 to 10000.
         drawn: images at the generator's side, also where the bundle would enlarge them to the side
             of the classifier that it was made for.
 

@@ -1,8 +1,9 @@
-"""What a classifier was trained on: none of it may test a classifier that was started from it.
+"""What a model was trained on: none of it may test a classifier that was started from it.
 
-Beside the weights lies `trained_on.txt`: the SHA-256 of every real image of TRAIN and VAL, one a
-line, those of the classifier it was started from included (promise P1). `SHA-256#frame` is one
-image of an archive; without a frame it is the whole file, as frames of a clip show one patient.
+Beside the weights lies `trained_on.txt`: the SHA-256 of every real image of TRAIN and, of a
+classifier, of VAL, one a line, those of the model it was started from included (promise P1).
+`SHA-256#frame` is one image of an archive; without a frame it is the whole file, as frames of a
+clip show one patient.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FILE = "trained_on.txt"
 
 
 def write_ancestry(folder: Path, manifests: Iterable[Manifest], *ancestors: Path | None) -> None:
-    """Write `trained_on.txt` of a classifier trained on these images, building on `ancestors`."""
+    """Write `trained_on.txt` of a model trained on these images, building on `ancestors`."""
     lines = {_line(r) for manifest in manifests for r in manifest}
     for ancestor in ancestors:
         lines |= _lines(ancestor) if ancestor else set()
@@ -46,8 +47,8 @@ def _lines(folder: Path) -> set[str]:
     path = folder / FILE
     if not path.is_file():
         raise InputError(
-            f"Expected {path} to say what that classifier was trained on, but there is no such "
-            "file; name the classifier folder of a run, such as RUN/classifier/none."
+            f"Expected {path} to say what that model was trained on, but there is no such file; "
+            "name a folder of a run that holds one, such as RUN/classifier/none or RUN/gan."
         )
     return set(path.read_text(encoding="utf-8").split())
 
@@ -56,7 +57,7 @@ def check_ancestry(init: Path, unseen: Iterable[Manifest]) -> None:
     """Raise `LeakError` when an image of VAL or TEST was trained on by `init` or its ancestors.
 
     Args:
-        init: folder of the classifier to start from.
+        init: folder of the classifier or GAN to start from.
         unseen: the parts that must be new to it.
 
     Raises:
@@ -68,5 +69,5 @@ def check_ancestry(init: Path, unseen: Iterable[Manifest]) -> None:
             if not seen.isdisjoint((record.sha256, _line(record))):
                 raise LeakError(
                     f"Expected a start or partner that never saw VAL or TEST, but {init} was "
-                    f"trained on {record.id!r}; start from a classifier of other images."
+                    f"trained on {record.id!r}; start from a model of other images."
                 )

@@ -50,7 +50,7 @@ def train_frozen(
     Args:
         train: real TRAIN images.
         val: real VAL images.
-        settings: backbone and balance; nothing about epochs applies.
+        settings: backbone, balance, loss and strong augmentation; nothing about epochs applies.
         groups: relatives' key of each TRAIN image.
         seed: of folds, augmentation and over-sampling.
         folder: receives `weights.safetensors` and `model.json`, as from `train_classifier`.

@@ -48,7 +48,7 @@ class Learner:
         rows: one log row per finished epoch.
         start: weights with the first fitted head, before anything was fine-tuned; empty without.
         tuned: weights of the members that are fine-tuned to the end.
-        best: weights of the best epoch.
+        best: weights to keep: those of the best epoch, or the mean of all members.
         crew: the processes that train together.
     """
 

@@ -109,9 +109,11 @@ def class_counts(images: LabelledImages) -> dict[str, int]:
 
 
 def scores(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy and macro-F1 of (N, K) logits."""
-    predicted = logits.argmax(1)
+    """Accuracy, and macro-F1 over the classes that are there, of (N, K) logits."""
+    predicted, there = logits.argmax(1), np.unique(targets)
     return {
         "accuracy": float(accuracy_score(targets, predicted)),
-        "macro_f1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
+        "macro_f1": float(
+            f1_score(targets, predicted, labels=there, average="macro", zero_division=0)
+        ),
     }

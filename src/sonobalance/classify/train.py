@@ -35,7 +35,7 @@ def train_classifier(
     On a pretrained network the lesion head learns outlines for `outline_epochs` while the backbone
     waits. The class then gets its first head from a logistic regression on frozen features of the
     real images (or, from a random head, `head_epochs` for head and gates alone), then up to
-    `epochs` for all but its first layers, with frozen batch statistics; so often as there are
+    `epochs` for all but its first layers, with frozen batch statistics; as often as there are
     `members`; and the same for a `second_backbone`. The mean of all their logits, of those before
     fine-tuning, and of those of a `partner` that knows other images is kept.
 
@@ -44,12 +44,13 @@ def train_classifier(
     temperature-scaled log-loss on VAL are kept: on a hundred images accuracy and F1 jump by chance,
     the log-loss does not, and scaling takes out mere over-confidence.
 
-    With `devices` each batch is shared among so many processes, see `learner.learn`. They are
+    With `devices` each batch is shared among that many processes, see `learner.learn`. They are
     spawned: a script that calls this keeps its own work under `if __name__ == "__main__"`.
 
     Args:
         train: real TRAIN images, at least one of each class.
-        val: real VAL images; they choose temperature and best epoch and nothing else.
+        val: real VAL images; they fit the temperature and, with `keep = best`, choose the epoch and
+            the end of the training, and nothing else.
         settings: backbone and recipe.
         seed: of weights, order, augmentation and dropout.
         folder: receives `weights.safetensors`, `model.json`, `stats.jsonl` (a second backbone's in
@@ -145,10 +146,9 @@ def check_shares(settings: ClassifierSettings, size: int) -> None:
 def effective(settings: ClassifierSettings, train: LabelledImages) -> ClassifierSettings:
     """The settings that can be followed: what asks for something that is not there is left out.
 
-    No lesion attention, and no look at a lesion, where no training image has one to learn from.
-
-    A classifier to start from that has learnt outlines on other images is enough, too. Without a
-    fitted first head there is nothing to average with: the best epoch of one network is kept.
+    No lesion attention, and no look at a lesion, where no training image has one to learn from,
+    unless the classifier to start from has learnt outlines on other images. Without a fitted first
+    head there is nothing to average with: the best epoch of one network is kept.
 
     Raises:
         SettingsError: a second backbone would have no outlines to learn while the first knows some.
@@ -179,7 +179,7 @@ def _check(
     synthetic: LabelledImages | None,
 ) -> None:
     if not len(val):
-        raise InputError("Expected real images in VAL to stop the training by, but there are none.")
+        raise InputError("Expected real images in VAL to fit the temperature, but there are none.")
     for part in (train, val) if synthetic is None else (train, val, synthetic):
         if part.classes != train.classes or part.pixels.shape[-1] != settings.image_size_px:
             raise InputError(

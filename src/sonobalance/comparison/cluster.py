@@ -62,7 +62,7 @@ def perform_on_cluster(
 
 
 def _check_nodes(ray: Any, cpus_per_unit: int) -> None:
-    """Ray would wait for ever for a node that has as many cores as are asked for."""
+    """Ray would wait forever for a node that has as many cores as are asked for."""
     most = max(
         (node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0
     )

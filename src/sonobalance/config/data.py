@@ -76,14 +76,14 @@ class AuditSettings(Section):
         20, ge=1, le=1000, description="Nearest images by global descriptor that are verified."
     )
     exhaustive_up_to: int = Field(
-        1000, ge=0, description="Sets of at most so many images are verified pair by pair."
+        1000, ge=0, description="Sets of at most this many images are verified pair by pair."
     )
     working_side_px: int = Field(
         160, ge=64, le=1024, description="Longer side at which local features are taken, pixels."
     )
     keypoints: int = Field(150, ge=50, le=5000, description="Local features per image.")
     closer_side_px: int = Field(
-        256, ge=64, le=1024, description="The same side for pairs that the first look leaves open."
+        256, ge=64, le=1024, description="Longer side, pixels, at the closer look at open pairs."
     )
     closer_keypoints: int = Field(
         600, ge=50, le=5000, description="Local features at the closer look at such pairs."
@@ -105,8 +105,9 @@ class SplitSettings(Section):
         5, ge=2, le=MOST_FOLDS, description="Folds of the grouped cross-validation column."
     )
     repeats: int = Field(
-        1, ge=1, le=100, description="Repeats of the cross-validation, each with folds of its own."
-    )
+        1, ge=1, le=100,
+        description="Repeats of the folds in `folds.csv`, not for `benchmark`, which has --seeds.",
+    )  # fmt: skip
     label_conflicts: Conflicts = Field(
         "drop",
         description="Near-duplicates under different labels: `drop` uses none of them, `keep`"

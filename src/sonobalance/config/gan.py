@@ -37,8 +37,8 @@ class GanSettings(Section):
     autoencoder_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate, warm-up.")
     generator_lr: float = Field(3e-4, gt=0, lt=1, description="Adam learning rate of G.")
     discriminator_lr: float = Field(1e-3, gt=0, lt=1, description="Adam learning rate of D1, D2.")
-    alpha: float = Field(1.0, gt=0, le=10, description="Weight of KL(p‖q): coverage.")
-    beta: float = Field(1.0, gt=0, le=10, description="Weight of KL(q‖p): fidelity.")
+    alpha: float = Field(1.0, gt=0, le=10, description="Weight of KL(p‖q), coverage (d2gan).")
+    beta: float = Field(1.0, gt=0, le=10, description="Weight of KL(q‖p), fidelity (d2gan).")
     anchor_weight: float = Field(
         0.1, ge=0, description="Weight of the reconstruction anchor against collapse."
     )
@@ -70,14 +70,14 @@ class GanSettings(Section):
         description="Make a lesion mask with each image; each TRAIN image needs a mask file.",
     )
     perceptual_weight: float = Field(
-        0.3, ge=0, description="Weight of these features in the warm-up's reconstruction."
+        0.3, ge=0, description="Weight of frozen features in the warm-up's reconstruction."
     )
     held_back: float = Field(
         0.12, ge=0, lt=0.5,
         description="Share of TRAIN, by whole groups, kept from the GAN for measuring it.",
     )  # fmt: skip
     patience_kimg: float = Field(
-        24.0, gt=0, description="Stop after so many thousand images without a better KID."
+        24.0, gt=0, description="Stop after this many thousand images without a better KID."
     )
     parents: int = Field(2, ge=1, le=16, description="TRAIN images whose latents are mixed.")
     latent_noise: float = Field(
@@ -88,13 +88,16 @@ class GanSettings(Section):
     )
     augment_target: float = Field(
         0.6, ge=0, le=1,
-        description="Share sign(log r(real)) that the adaptive chance steers to; 0 keeps it fixed.",
+        description="Mean sign of log r on TRAIN images, by the first discriminator, that the"
+        " chance of augmentation is steered to; 0 keeps the chance fixed.",
     )  # fmt: skip
     fade_kimg: float = Field(
         2.0, ge=0, description="Thousand images until the discriminators weigh the class fully."
     )
     r1_weight: float = Field(
-        0.01, ge=0, description="Weight of the R1 gradient penalty, as a share of alpha or beta."
+        0.01,
+        ge=0,
+        description="Weight of the R1 gradient penalty, as a share of alpha or beta (else of 1).",
     )
     r1_interval: int = Field(16, ge=1, description="Steps between two gradient penalties.")
     ema_halflife_kimg: float = Field(1.0, gt=0, description="Half-life of the averaged generator.")
@@ -106,7 +109,10 @@ class GanSettings(Section):
         0.5, ge=0, le=1, description="Most of the fine detail that all images may have in common."
     )
     collapse_ticks: int = Field(
-        3, ge=1, description="Snapshots in a row beyond either limit that stop the training."
+        3,
+        ge=1,
+        description="Snapshots in a row beyond either limit, or with nothing left to learn, that"
+        " stop the training; as many with one discriminator idle give a warning.",
     )
 
     @field_validator("image_size_px", mode="before")

@@ -85,10 +85,10 @@ class SynthesisSettings(Section):
         0.002, ge=0, lt=1, description="Rise of the inner macro-F1 that counts as a gain."
     )
     min_acceptance: float = Field(
-        0.02, ge=0, le=1, description="Stop when fewer candidates than this share are accepted."
+        0.02, ge=0, le=1, description="Stop when fewer candidates than this share pass every gate."
     )
     max_candidates: int = Field(
-        100_000, ge=1, description="Budget: no round starts after so many candidates."
+        100_000, ge=1, description="Budget: no round starts after this many candidates."
     )
     inner_folds: int = Field(5, ge=2, le=20, description="Grouped folds of TRAIN judging a round.")
     inner_repeats: int = Field(3, ge=1, le=20, description="Times these folds are dealt anew.")

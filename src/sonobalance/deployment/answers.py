@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonobalance.deployment.description import NOTICE, Description
+from sonobalance.deployment.description import Description
 from sonobalance.evaluation.calibration import conformal_sets
+from sonobalance.notice import NOTICE
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import IO
 
 from sonobalance.deployment.archive import is_bundle
 from sonobalance.deployment.batch import find_files, predict_files
-from sonobalance.deployment.description import NOTICE
 from sonobalance.deployment.predictor import BundlePredictor
 from sonobalance.deployment.table import Layout, Tally, write_rows
 from sonobalance.errors import InputError
 from sonobalance.files import atomic
+from sonobalance.notice import NOTICE
 from sonobalance.progress import console, track
 
 SOME_BROKEN = 3  # the exit code

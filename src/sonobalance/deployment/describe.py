@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sonobalance.data.relatives import content_key
-from sonobalance.deployment.description import FORMAT, NOTICE, Description
+from sonobalance.deployment.description import FORMAT, Description
 from sonobalance.environment import environment
+from sonobalance.notice import NOTICE
 from sonobalance.version import BUNDLE_FORMAT, __version__
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from sonobalance.version import BUNDLE_FORMAT
 
 FORMAT = "sonobalance-bundle"
 MOST_PARTNERS = 34  # two backbones with sixteen members each, their first heads, a partner
-NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
 class Interval(Section):

@@ -63,7 +63,7 @@ def evaluate_predictions(
     """Evaluate every arm on TEST, and each arm against the references on the same images.
 
     Args:
-        predictions: the CSV file, or a table with its columns (see `evaluate.predictions`).
+        predictions: the CSV file, or a table with its columns (see `evaluation.predictions`).
         settings: intervals and calibration.
         seed: seed of the resampling.
         references: arms that every other arm is compared with, where they were predicted.

@@ -80,7 +80,7 @@ class Cost:
 def cheap_maps(
     model: nn.Module, layer: Layer, inputs: Inputs, cost: Cost
 ) -> dict[str, torch.Tensor]:
-    """Every map that one pass gives: class activation maps, and the gate if any.
+    """Every map that a few passes give: activation maps, gate, exact evidence, gradient energy.
 
     Args:
         model: (N, 1, S, S) → (N, K) logits.
@@ -95,16 +95,16 @@ def cheap_maps(
     parts: dict[str, list[torch.Tensor]] = {}
     with explaining(model):
         for some in inputs.split(cost.batch_size, device_of(model)):
-            found = _one_pass(model, layer, fine, some)
+            found = _few_passes(model, layer, fine, some)
             if cost.mirror:
-                other = _one_pass(model, layer, fine, some.mirrored())
+                other = _few_passes(model, layer, fine, some.mirrored())
                 found = {name: (value + other[name].flip(3)) / 2 for name, value in found.items()}
             for name, value in found.items():
                 parts.setdefault(name, []).append(value.float().cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
 
 
-def _one_pass(
+def _few_passes(
     model: nn.Module, layer: Layer, fine: list[Layer], inputs: Inputs
 ) -> dict[str, torch.Tensor]:
     images, targets, _ = inputs

@@ -82,12 +82,12 @@ class Study:
 
     @property
     def cost_of_checks(self) -> Cost:
-        """The same for sanity checks, which compare maps with themselves: coarser paths do."""
+        """The same for sanity checks, which compare maps with themselves: coarser, no mirror."""
         points = min(CHECK_POINTS, self.settings.gradient_steps)
         return Cost(self.settings.batch_size, points)
 
     def lesion(self, i: int) -> Mask | None:
-        """The lesion of image `i`, or None where no pixel is marked."""
+        """The lesion of image `i`, or None where no pixel is marked, or every one."""
         return _some(self.masks[i])
 
     def regions(self, i: int) -> Regions:

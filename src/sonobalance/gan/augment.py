@@ -28,12 +28,12 @@ def augment(images: Tensor, probability: float, draws: Tensor) -> Tensor:
     """Brightness, contrast, translation and cut-out, each with this chance for each image.
 
     Args:
-        images: (N, 1, S, S) float32 in [-1, 1].
+        images: (N, C, S, S) float32 in [-1, 1].
         probability: chance of each change, in [0, 1].
         draws: (N, `DRAWS`) float32, uniform in [0, 1).
 
     Returns:
-        (N, 1, S, S) float32, differentiable in `images`; not clipped.
+        (N, C, S, S) float32, differentiable in `images`; not clipped.
     """
     side, draws = images.shape[-1], draws.to(images.device)
     on = (draws[:, :4] < probability).float()
@@ -66,7 +66,7 @@ def _translate(images: Tensor, down: Tensor, right: Tensor, reach: int) -> Tenso
 
 
 def _keep(centres: Tensor, on: Tensor, side: int) -> Tensor:
-    """(N, 1, S, S) float32: 0 inside the cut-out square of the images with `on` = 1, else 1."""
+    """(N, C, S, S) float32: 0 inside the cut-out square of the images with `on` = 1, else 1."""
     half = HOLE * side / 2
     line = torch.arange(side, device=centres.device)
     inside = (line - centres[:, :, None]).abs() < half
@@ -81,7 +81,7 @@ def adapt(probability: float, certainty: float, target: float, kimg: float) -> f
 
     Args:
         probability: present chance.
-        certainty: E_p[sign(log r(x))] in [-1, 1] since the last call, of D1 or D.
+        certainty: E_p[sign(log r(x))] in [-1, 1] since the last call, of the first discriminator.
         target: the certainty to steer to; 0 keeps the chance fixed.
         kimg: thousand images seen since the last call; 0 to 1 takes 25 kimg, but no call changes
             the chance by more than `LARGEST_STEP`, as one far apart from the last would overshoot.

@@ -60,7 +60,7 @@ class TrainSet:
         return cls(pixels, images.targets, frames, rows, images.targets.unique(), seed)
 
     def take(self, places: Tensor, flips: Tensor) -> Tensor:
-        """Images (M, 1, S, S) float32 in [-1, 1] at `places`, mirrored where `flips` is 1."""
+        """Images (M, C, S, S) float32 in [-1, 1] at `places`, mirrored where `flips` is 1."""
         images = to_unit(self.pixels[places.to(self.pixels.device)])
         mirrored = flips.to(images.device).bool()[:, None, None, None]
         return torch.where(mirrored, images.flip(3), images)
@@ -142,7 +142,7 @@ def evaluation_images(
     """The same `per_class` latents of each class at every snapshot, as images.
 
     Returns:
-        Images (N, 1, S, S) float32 in [-1, 1] on the device, targets (N,) and frames (N, 4).
+        Images (N, C, S, S) float32 in [-1, 1] on the device, targets (N,) and frames (N, 4).
     """
     generator.eval()
     random = torch_generator(train.seed, "gan", "evaluation")

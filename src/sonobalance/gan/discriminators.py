@@ -1,7 +1,8 @@
 """The discriminators: one looks at the whole image, the other at its texture.
 
 They are spectrally normalised (Miyato et al., ICLR 2018) and return logits; what these mean is told
-by the role (see `objectives`). One of them may also see frozen pretrained features (`features`).
+by the role (see `objectives`). Those whose role has a branch also see frozen pretrained features,
+where there are any (`features`).
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def find_frames(pixels: Tensor) -> Tensor:
     """The part between the symmetric black bars of a letterbox.
 
     Args:
-        pixels: (N, 1, S, S) uint8.
+        pixels: (N, C, S, S) uint8.
 
     Returns:
         (N, 4) int64: top, bottom, left, right; rows top:bottom and columns left:right are content.
@@ -68,7 +68,7 @@ def _span(content: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fill(pixels: Tensor, frames: Tensor) -> Tensor:
-    """Stretch each image's content over the square: (N, 1, S, S) uint8 → float32 in [-1, 1]."""
+    """Stretch each image's content over the square: (N, C, S, S) uint8 → float32 in [-1, 1]."""
     unit, side = to_unit(pixels), pixels.shape[-1]
     out = torch.empty_like(unit)
     for i, (a, b, c, d) in enumerate(frames.tolist()):
@@ -79,7 +79,7 @@ def fill(pixels: Tensor, frames: Tensor) -> Tensor:
 def refit(images: Tensor, frames: Tensor) -> Tensor:
     """The inverse of `fill`: squeeze each square into its frame, with black bars around.
 
-    Both images are (N, 1, S, S) float32 in [-1, 1].
+    Both images are (N, C, S, S) float32 in [-1, 1].
     """
     out = torch.full_like(images, -1.0)
     for i, (a, b, c, d) in enumerate(frames.tolist()):

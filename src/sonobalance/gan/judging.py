@@ -135,7 +135,7 @@ def _decide(
 
 
 def breakdown(t: Training, wrong: list[str]) -> str:
-    """The sentence for a training some of whose numbers (`wrong`) are infinite or none."""
+    """The sentence for a training some of whose numbers (`wrong`) are not finite."""
     settings, game = t.settings, t.counters.steps > 0
     rates = ("generator_lr", "discriminator_lr") if game else ("autoencoder_lr",)
     lower = " and ".join(f"`gan.{name}` ({getattr(settings, name):g})" for name in rates)
@@ -143,8 +143,8 @@ def breakdown(t: Training, wrong: list[str]) -> str:
     stage = "adversarial phase" if game else "autoencoder warm-up"
     seen = t.kimg if game else t.counters.warmup_steps * settings.batch_size / 1000
     return (
-        f"The {stage} broke down before {seen:g} kimg: infinite or not a number became "
-        f"{', '.join(wrong) or 'a value on another device'}{_used(t)} Lower {lower}"
+        f"The {stage} broke down before {seen:g} kimg: {', '.join(wrong) or 'another device'} "
+        f"became infinite or not a number{_used(t)} Lower {lower}"
         f"{', or set `gan.precision` to float32' if rounded else ''}."
     )
 

@@ -91,7 +91,7 @@ class LatentBank:
 def encode_bank(
     encoder: Encoder, images: Tensor, targets: Tensor, frames: Tensor, device: torch.device
 ) -> LatentBank:
-    """Encode every filled TRAIN image (N, 1, S, S) in [-1, 1], as it is and mirrored."""
+    """Encode every filled TRAIN image (N, C, S, S) in [-1, 1], as it is and mirrored."""
     encoder.eval()
     rows = []
     for part in images.split(ENCODE_BATCH):

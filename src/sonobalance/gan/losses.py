@@ -12,7 +12,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 _LINEAR_BELOW = -15.0  # log(softplus(x)) = x - exp(x)/2 + ... : equal to x in float32 down here
 
@@ -99,7 +99,7 @@ def class_log_ratio(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def r1_penalty(values: Tensor, images: Tensor) -> Tensor:
-    """R1 gradient penalty: E_p‖∇ₓ D(x)‖²; `images` (N, 1, H, W) must require a gradient.
+    """R1 gradient penalty: E_p‖∇ₓ D(x)‖²; `images` (N, C, H, W) must require a gradient.
 
     Mescheder, Geiger & Nowozin, "Which Training Methods for GANs do actually Converge?", ICML 2018
     (arXiv:1801.04406), eq. 9 without its factor γ/2. `values` (N,) are D of each image.
@@ -111,7 +111,7 @@ def r1_penalty(values: Tensor, images: Tensor) -> Tensor:
 def reconstruction_loss(images: Tensor, reconstructed: Tensor) -> Tensor:
     """Mean absolute error summed over full, 1/2 and 1/4 resolution: structure beside detail.
 
-    Both (N, 1, H, W) float32 in [-1, 1].
+    Both (N, C, H, W) float32 in [-1, 1].
     """
     total = F.l1_loss(reconstructed, images)
     for _ in range(2):
@@ -140,8 +140,7 @@ def _exact(x: Tensor) -> Tensor:
 def anchor_loss(images: Tensor, generated: Tensor, side_px: int = 16) -> Tensor:
     """Coverage anchor: mean absolute error at `side_px` resolution, which leaves texture free.
 
-    Both (N, 1, H, W) float32 in [-1, 1]. A generator that keeps it low cannot drop an image.
+    Both (N, C, H, W) float32 in [-1, 1]. A generator that keeps it low cannot drop an image.
     """
     factor = max(1, images.shape[-1] // side_px)
-    pooled = nn.functional.avg_pool2d
-    return F.l1_loss(pooled(generated, factor), pooled(images, factor))
+    return F.l1_loss(F.avg_pool2d(generated, factor), F.avg_pool2d(images, factor))

@@ -161,7 +161,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(widths[-1] * 16, latent_dim)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Feature maps (N, C, r, r), finest first, of images (N, 1, S, S) in [-1, 1]."""
+        """Feature maps (N, C, r, r), finest first, of images (N, C, S, S) in [-1, 1]."""
         x = F.leaky_relu(self.entry(images), SLOPE)
         found = [x]
         for block in self.blocks:
@@ -170,5 +170,5 @@ class Encoder(nn.Module):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, S, S) float32 in [-1, 1] → latents (N, latent_dim) float32 of unit RMS."""
+        """(N, C, S, S) float32 in [-1, 1] → latents (N, latent_dim) float32 of unit RMS."""
         return unit_rms(self.head(self.maps(images)[-1].flatten(1)).float())

@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class WarmupBatch:
-    """Images (N, 1, S, S) float32 in [-1, 1], their classes, and the random numbers of a step."""
+    """Images (N, C, S, S) float32 in [-1, 1], their classes, and the random numbers of a step."""
 
     images: Tensor
     targets: Tensor

@@ -35,7 +35,7 @@ class Snapshot:
         discriminators: by name.
         bank: latents of the TRAIN images that the GAN learnt from.
         encoder: as the warm-up left it, for a warm start on another set.
-        eyes: frozen features that a discriminator also sees; None without them.
+        eyes: frozen features that discriminators with a branch also see; None without them.
     """
 
     settings: GanSettings

@@ -2,7 +2,7 @@
 
 Each tick ends with a checkpoint, a row of `stats.jsonl`, and in the adversarial phase a grid and a
 judgement: better than the best so far → new snapshot; too little diversity for too long → stop.
-A tick with a number that is infinite or none ends the training at the checkpoint before it.
+A tick with a number that is not finite ends the training at the checkpoint before it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def train_gan(
             `settings.total_kimg` when None.
         groups: a key of relatives for each image, so that whole groups are held back for measuring;
             every image by itself when None.
-        eyes: frozen pretrained features; a discriminator and KID use them.
+        eyes: frozen pretrained features, for discriminators with a branch and for KID.
         crew: the processes that train together, see `parallel`; None for one.
         goes_on: asked after each snapshot; the training pauses there when it says no.
 

@@ -46,10 +46,12 @@ class Counters:
         warmup_steps, steps: done in the warm-up and in the adversarial phase.
         probability: present chance of each augmentation.
         best: least kernel distance of a snapshot so far, and its kimg; None before the first.
-        low_ticks: snapshots in a row with too little diversity.
+        low_ticks: snapshots in a row with too little diversity or too much repetition, or in which
+            no discriminator taught anything.
         stopped: why the training ended early; empty while it may go on.
         goal: steps of the adversarial phase that were last asked for.
-        collapsed: whether it ended because the generated images collapsed, or it broke down.
+        collapsed: whether it ended because the generated images collapsed, because nothing was left
+            to learn, or because it broke down.
         broken: whether it ended because a number became infinite or not a number.
         seconds: spent so far.
         kid: kernel distance of the last snapshot; None before the first.
@@ -134,7 +136,7 @@ class Training:
         return own | self.discriminators
 
     def not_finite(self) -> list[str]:
-        """What holds a number that is infinite or none: networks, or the latents of the bank."""
+        """What holds a number that is not finite: networks, or the latents of the bank."""
         held = {name: network.state_dict().values() for name, network in self.networks.items()}
         latents = [] if self.bank is None else [self.bank.latents]
         return [k for k, v in (*held.items(), ("latents", latents)) if not _finite(v)]
@@ -202,8 +204,8 @@ def resume(path: Path, t: Training) -> None:
     tree = load_state(path)
     if tree.get("identity") != t.identity:
         raise StaleError(
-            f"Expected {path} to be of these images, settings, weights and seed, but it is of "
-            "others; use another --out or remove that folder."
+            f"Expected {path} to be of these images, settings, weights and seed, but it was "
+            "made from others; use another --out or remove that folder."
         )
     t.counters = Counters(**tree["counters"])
     for name, network in (

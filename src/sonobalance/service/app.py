@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from sonobalance.deployment.description import NOTICE
+from sonobalance.notice import NOTICE
 from sonobalance.service.gate import Gate, Turned
 from sonobalance.service.replies import (
     Explanation,

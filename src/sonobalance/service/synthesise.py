@@ -9,11 +9,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sonobalance.config.service import ServiceSettings
+from sonobalance.notice import NOTICE
 from sonobalance.service.gate import Turned
 from sonobalance.service.heat import data_url
 from sonobalance.service.replies import GeneratorInfo, Samples, SyntheticImage
 from sonobalance.synthesis.drawing import Request, make_images
-from sonobalance.synthesis.generator_bundle import LIMITS, NOTICE
+from sonobalance.synthesis.generator_bundle import LIMITS
 from sonobalance.synthesis.provenance import text_chunks
 
 if TYPE_CHECKING:

@@ -106,6 +106,7 @@ class SyntheticBalancer:
                 or masks are needed and were not given.
             SettingsError: `image_size_px` is less than the generator's or more than 1024, or
                 settings of generator and synthesis exclude each other.
+            StaleError: `folder` holds a fit of other images or settings.
             CollapseError: the generator collapsed before any good snapshot.
         """
         settings, given = self._settings(), np.asarray(labels)

@@ -18,11 +18,11 @@ from sonobalance.data.images import write_png
 from sonobalance.errors import InputError
 from sonobalance.files import write_json
 from sonobalance.gan.sampling import Samples
+from sonobalance.notice import NOTICE
 from sonobalance.randomness import derive
 from sonobalance.synthesis.enlarger import Enlarger, enlarged_pixels
 from sonobalance.synthesis.generator_bundle import (
     LIMITS,
-    NOTICE,
     GeneratorBundle,
     repeats_golden_sample,
 )

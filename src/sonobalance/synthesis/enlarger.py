@@ -87,8 +87,8 @@ def learn_enlarger(
 ) -> Enlarger | None:
     """Learn from pairs of real images.
 
-    What is not nearer to TRAIN than bicubic resampling is learnt anew at a lower rate, and given up
-    after that: said on the console, never passed on.
+    If the result is no nearer to TRAIN than bicubic resampling, it is learnt once more at a lower
+    rate and then given up, with a message.
 
     Args:
         small: N real images at the generator's side.

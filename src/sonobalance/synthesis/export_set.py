@@ -16,7 +16,7 @@ from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, unwritable, write_json, write_text
+from sonobalance.files import read_json, remove, unwritable, write_json, write_text
 from sonobalance.runs import open_run
 from sonobalance.synthesis import croissant, datasheet
 from sonobalance.synthesis.balanced_set import (
@@ -104,7 +104,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
 def _whole(out: Path) -> Iterator[Path]:
     """Yield a new folder beside `out`; on success it replaces `out`, on failure it vanishes."""
     staging = out.with_name(f".{out.name}.part")
-    _clear(staging)
+    remove(staging)
     try:
         yield staging
         if out.exists():
@@ -113,7 +113,7 @@ def _whole(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(out, error) from error
     finally:
-        _clear(staging)
+        remove(staging)
 
 
 def _describe(
@@ -162,15 +162,3 @@ def _sentence(items: list[Item], summary: dict[str, Any], wish: Wish) -> str:
                 f"{summary['best_round']}); --every-round takes them all."
             )
     return text
-
-
-def _clear(folder: Path) -> None:
-    """Remove a half-written folder; links are removed, not followed."""
-    if not folder.is_dir():
-        return
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            _clear(entry)
-        else:
-            entry.unlink()
-    folder.rmdir()

@@ -24,6 +24,7 @@ from sonobalance.files import copy_file, read_json, sha256_of, write_json
 from sonobalance.gan.places import why_none
 from sonobalance.gan.sampling import Sampler
 from sonobalance.gan.snapshot import hash_images
+from sonobalance.notice import NOTICE
 from sonobalance.synthesis.enlarger import ENLARGER, Enlarger, load_enlarger
 from sonobalance.synthesis.gate_files import load_gates, save_gates
 from sonobalance.synthesis.gate_models import FeatureFunction, GateModels
@@ -45,7 +46,6 @@ LIMITS = (
     "devices and no pathology that TRAIN (and with `gan.init` the set before it) lacks, and "
     "inherit its biases and wrong labels. Use them to train, never to validate or test."
 )
-NOTICE = "Research software, not a medical device: never use it to decide about a patient."
 
 
 @dataclass(frozen=True)

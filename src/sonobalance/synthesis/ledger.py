@@ -98,8 +98,8 @@ def load_rounds(folder: Path, identity: str) -> list[RoundRecord]:
         document = read_json(path)
         if document.pop("identity", "") != identity:
             raise StaleError(
-                f"Expected {path} to be a round of these images, settings and generator, but it is "
-                "of others; use another --out or remove that folder."
+                f"Expected {path} to be a round of these images, settings and generator, but it "
+                "was made from others; use another --out or remove that folder."
             )
         candidates = tuple(Candidate(**row) for row in document.pop("candidates"))
         records.append(RoundRecord(candidates=candidates, **document))
