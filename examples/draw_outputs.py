@@ -1,8 +1,13 @@
-"""Draw docs/images/outputs.png: what a run on phantoms leaves to look at.
+r"""Draw docs/images/outputs.png: what a run on phantoms leaves to look at.
 
     python examples/draw_outputs.py RUN
 
-RUN is a finished run on phantoms; of a run on patients' images the picture would show patients.
+RUN is a finished run on phantoms (of a run on patients' images the picture would show patients):
+
+    python -c "from pathlib import Path; from sonobalance.data.phantoms import make_phantoms
+    make_phantoms(Path('phantoms'), images=160, seed=3)"
+    sonobalance run phantoms --out runs/phantoms --preset cpu --weights WEIGHTS \
+        --gan.image-size-px 64 --gan.total-kimg 8 --gan.autoencoder-kimg 8 --classifier.epochs 3
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from matplotlib import pyplot as plt
 
 TARGET = Path(__file__).parent.parent / "docs" / "images" / "outputs.png"
 LABEL, SIDE, SHOWN = "malignant", 160, 7
-MAPS = ("class-evidence", "gradient-energy")
+MAPS = ("class-evidence",)
 
 
 def main() -> None:
@@ -43,7 +48,7 @@ def main() -> None:
         draw(line, title, pictures)
     figure.tight_layout(pad=0.3)
     with atomic(TARGET) as path:
-        figure.savefig(path, format="png", dpi=110)
+        figure.savefig(path, format="png", dpi=90)
     print(TARGET)
 
 

@@ -199,7 +199,9 @@ def test_a_measure_that_is_not_a_number_ends_the_training_too(tmp_path, images, 
     train_gan(images, tiny(total_kimg=0.08), seed=0, folder=tmp_path, device=cpu)
     report = read_json(tmp_path / "gan.json")
     assert report["collapsed"]
-    assert "kid became infinite or not a number; the snapshot of 0.008 kimg is used" in report["stop"]
+    assert (
+        "kid became infinite or not a number; the snapshot of 0.008 kimg is used" in report["stop"]
+    )
 
 
 def test_a_checkpoint_of_before_these_counters_goes_on(tmp_path, images, cpu):
@@ -225,5 +227,7 @@ def test_what_one_process_sees_stops_them_all(tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "another device became infinite or not a number. Lower `gan.autoencoder_lr`" in done.stdout
+    assert (
+        "another device became infinite or not a number. Lower `gan.autoencoder_lr`" in done.stdout
+    )
     assert not (folder / CHECKPOINT).exists()
