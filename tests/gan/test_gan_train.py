@@ -134,7 +134,7 @@ def test_other_images_settings_or_seed_are_refused(tmp_path, images, cpu, settin
     train_gan(images, settings, seed=0, folder=tmp_path, device=cpu)
     changed = replace(images, pixels=images.pixels.flip(0))
     for others in ((changed, settings, 0), (images, tiny(alpha=0.9), 0), (images, settings, 1)):
-        with pytest.raises(StaleError, match="of others"):
+        with pytest.raises(StaleError, match="made from others"):
             train_gan(others[0], others[1], seed=others[2], folder=tmp_path, device=cpu)
 
 

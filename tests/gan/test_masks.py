@@ -42,7 +42,7 @@ def test_a_generator_of_other_masks_is_not_taken_for_this_one(tmp_path, cpu):
     train_gan(images, settings, seed=0, folder=tmp_path, device=cpu, total_kimg=0.008)
     turned = Outlines(255 - images.outlines.masks, images.outlines.known)
     other = replace(images, outlines=turned)
-    with pytest.raises(StaleError, match="of others"):
+    with pytest.raises(StaleError, match="made from others"):
         train_gan(other, settings, seed=0, folder=tmp_path, device=cpu, total_kimg=0.008)
 
 

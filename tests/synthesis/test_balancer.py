@@ -73,7 +73,7 @@ def test_masks_come_with_the_images_where_the_generator_draws_them(resampled, tm
         assert np.array_equal(read_gray(kept), mask)
     with pytest.raises(InputError, match="give them to fit_resample"):
         other.fit_resample(images, labels, groups)
-    with pytest.raises(StaleError, match="of others"):
+    with pytest.raises(StaleError, match="made from others"):
         other.fit_resample(images, labels, groups, masks=[~mask for mask in masks])
     other.synthesis = DIVERSE.model_copy(update={"feed_back": True})
     with pytest.raises(SettingsError, match="exclude each other"):
