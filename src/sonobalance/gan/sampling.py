@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -53,6 +54,23 @@ class Samples:
         """From (N, C, S, S) uint8, whose second channel, if any, is the mask."""
         masks = (made[:, 1:] > INSIDE).byte() * 255 if made.shape[1] > 1 else None
         return cls(made[:, :1], tuple(parents), masks)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What an image is made from.
+
+    Attributes:
+        latent: (1, latent_dim) float32.
+        noise: (1, noise_dim) float32, of the texture.
+        frame: (1, 4) where the picture lies in the square, as `LatentBank.frame_of` gives it.
+        parents: the TRAIN images that the latent was mixed from.
+    """
+
+    latent: Tensor
+    noise: Tensor
+    frame: Tensor
+    parents: Parents
 
 
 @dataclass(frozen=True)
@@ -109,30 +127,38 @@ class Sampler:
         """
         _check_targets(targets, self.snapshot)
         places = torch.arange(len(targets)) if indices is None else indices
-        rows = ClassRows(self.snapshot.bank.targets, len(self.classes))
         side, channels = self.image_size_px, self.snapshot.settings.channels
         made = torch.empty(len(targets), channels, side, side).byte()
         parents = []
         for i, place in enumerate(track(places.tolist(), title, len(targets))):
             target = targets[i : i + 1]
-            made[i : i + 1], found = self._one(rows, target, seed, place, truncation)
-            parents.append(found)
+            drawn = self.drawn(target, seed=seed, index=place, truncation=truncation)
+            made[i : i + 1] = self.decode(drawn, target)
+            parents.append(drawn.parents)
         return Samples.of(made, parents)
 
-    def _one(
-        self, rows: ClassRows, target: Tensor, seed: int, index: int, truncation: float
-    ) -> tuple[Tensor, Parents]:
-        snapshot, settings = self.snapshot, self.snapshot.settings
-        generator = torch_generator(seed, "sample", index)
+    def drawn(self, target: Tensor, *, seed: int, index: int, truncation: float = 1.0) -> Drawn:
+        """What the image `index` of `sample` is made from; target (1,) int64."""
+        bank, settings = self.snapshot.bank, self.snapshot.settings
         draws = draw(
-            generator, 1, settings.parents, settings.latent_dim, snapshot.generator.noise_dim
-        )
-        chosen = rows.pick(target, draws.rows)
-        latents = snapshot.bank.mix(chosen, draws, settings.latent_noise * truncation)
-        unit = snapshot.generator(*(x.to(self.device) for x in (latents, target, draws.noise)))
-        framed = refit(unit.cpu(), snapshot.bank.frame_of(chosen, draws.weights))
-        ids = tuple(snapshot.ids[k] for k in chosen[0].tolist())
-        return to_pixels(framed), Parents(ids, tuple(draws.weights[0].tolist()))
+            torch_generator(seed, "sample", index), 1, settings.parents, settings.latent_dim,
+            self.snapshot.generator.noise_dim,
+        )  # fmt: skip
+        chosen = self._rows.pick(target, draws.rows)
+        latent = bank.mix(chosen, draws, settings.latent_noise * truncation)
+        ids = tuple(self.snapshot.ids[k] for k in chosen[0].tolist())
+        parents = Parents(ids, tuple(draws.weights[0].tolist()))
+        return Drawn(latent, draws.noise, bank.frame_of(chosen, draws.weights), parents)
+
+    @torch.no_grad()
+    def decode(self, drawn: Drawn, target: Tensor) -> Tensor:
+        """(1, C, S, S) uint8: the image of its class, the second channel its mask, if any."""
+        inputs = (x.to(self.device) for x in (drawn.latent, target, drawn.noise))
+        return to_pixels(refit(self.snapshot.generator(*inputs).cpu(), drawn.frame))
+
+    @cached_property
+    def _rows(self) -> ClassRows:
+        return ClassRows(self.snapshot.bank.targets, len(self.classes))
 
     def _blank_masks(self, images: Tensor) -> Tensor:
         """With an empty mask where the discriminators expect one: the image alone is judged."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from sonobalance.data.loading import to_pixels
-from sonobalance.gan.framing import refit
-from sonobalance.gan.latents import ClassRows, draw
 from sonobalance.gan.networks import unit_rms
 from sonobalance.gan.sampling import Parents, Sampler, Samples
 from sonobalance.progress import track
-from sonobalance.randomness import torch_generator
 
 
-@torch.no_grad()
 def interpolate(
     sampler: Sampler,
     target: int,
@@ -40,37 +37,18 @@ def interpolate(
         truncation: factor of the latent noise.
         title: of the progress bar.
     """
-    made, parents = [], []
+    of, made, parents = torch.tensor([target]), [], []
     for place in track(indices.tolist(), title, len(indices)):
         first, share = place // steps, place % steps / steps
-        (start, frame, noise, known), (end, _, _, others) = (
-            _latent(sampler, target, seed, k, truncation) for k in (first, first + 1)
+        start, end = (
+            sampler.drawn(of, seed=seed, index=k, truncation=truncation) for k in (first, first + 1)
         )
-        latent = unit_rms((1 - share) * start + share * end) if share else start
-        targets = torch.tensor([target], device=sampler.device)
-        unit = sampler.snapshot.generator(
-            latent.to(sampler.device), targets, noise.to(sampler.device)
+        latent = (
+            unit_rms((1 - share) * start.latent + share * end.latent) if share else start.latent
         )
-        made.append(to_pixels(refit(unit.cpu(), frame)))
-        parents.append(_mixed(known, others, share))
+        made.append(sampler.decode(replace(start, latent=latent), of))
+        parents.append(_mixed(start.parents, end.parents, share))
     return Samples.of(torch.cat(made), parents)
-
-
-def _latent(
-    sampler: Sampler, target: int, seed: int, index: int, truncation: float
-) -> tuple[Tensor, Tensor, Tensor, Parents]:
-    """Latent, frame, texture noise and parents of the image `index` of `sampler.sample`."""
-    snapshot, settings = sampler.snapshot, sampler.snapshot.settings
-    draws = draw(
-        torch_generator(seed, "sample", index), 1, settings.parents, settings.latent_dim,
-        snapshot.generator.noise_dim,
-    )  # fmt: skip
-    rows = ClassRows(snapshot.bank.targets, len(sampler.classes))
-    chosen = rows.pick(torch.tensor([target]), draws.rows)
-    latent = snapshot.bank.mix(chosen, draws, settings.latent_noise * truncation)
-    ids = tuple(snapshot.ids[k] for k in chosen[0].tolist())
-    parents = Parents(ids, tuple(draws.weights[0].tolist()))
-    return latent, snapshot.bank.frame_of(chosen, draws.weights), draws.noise, parents
 
 
 def _mixed(one: Parents, other: Parents, share: float) -> Parents:
