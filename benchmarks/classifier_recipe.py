@@ -31,12 +31,12 @@ from sonobalance.classify.features import model_features
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
-from sonobalance.classify.temperature import fit_temperature
 from sonobalance.config import ZoomOn
 from sonobalance.data.loading import LabelledImages, load_images
 from sonobalance.environment import environment
 from sonobalance.files import read_json, read_lines, write_json
 from sonobalance.runs import Run
+from sonobalance.temperature import fit_temperature
 
 Columns = NDArray[np.intp]
 STEPS = ("first head", "fine-tuned")

@@ -13,8 +13,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sonobalance.classify.descriptor import LENGTH, describe
 from sonobalance.classify.features import cross_fitted, extract_features, fit_probe
-from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.errors import InputError
+from sonobalance.temperature import fit_temperature, mean_log_loss
 
 
 def table(n=60, f=8, classes=3, seed=0):

@@ -8,9 +8,9 @@ from sonobalance.evaluation.calibration import (
     apply_temperature,
     conformal_cutoff,
     conformal_sets,
-    fit_temperature,
     operating_threshold,
     reliability_bins,
+    temperature_of,
 )
 from sonobalance.evaluation.metrics import expected_calibration_error
 
@@ -28,7 +28,7 @@ def calibrated(n, seed, scale=1.5):
 def test_fit_finds_the_temperature_that_was_applied(temperature):
     targets, p = calibrated(20_000, seed=0)
     distorted = apply_temperature(p, 1 / temperature)
-    assert fit_temperature(targets, distorted) == pytest.approx(temperature, rel=0.05)
+    assert temperature_of(targets, distorted) == pytest.approx(temperature, rel=0.05)
 
 
 def test_temperature_mends_the_calibration_error():
@@ -36,7 +36,7 @@ def test_temperature_mends_the_calibration_error():
     over = apply_temperature(p, 1 / 3)
     once = np.ones((1, 5000))
     before = expected_calibration_error(targets, over, once, bins=10)[0]
-    mended = apply_temperature(over, fit_temperature(targets, over))
+    mended = apply_temperature(over, temperature_of(targets, over))
     assert before > 0.1
     assert expected_calibration_error(targets, mended, once, bins=10)[0] < 0.02
 
@@ -58,7 +58,7 @@ def test_temperature_keeps_the_order_and_the_sum():
 
 def test_certain_and_wrong_predictions_do_not_break_the_fit():
     p = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    assert np.isfinite(fit_temperature(np.array([0, 1, 1]), p))
+    assert np.isfinite(temperature_of(np.array([0, 1, 1]), p))
 
 
 def test_reliability_equals_scikit_learn():

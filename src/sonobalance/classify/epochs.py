@@ -10,11 +10,11 @@ from sonobalance.classify.objective import epoch_order
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.record import scores
 from sonobalance.classify.schedule import PARTS, cosine_factor, set_rates, training_mode
-from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.precision import Precision, arithmetic
 from sonobalance.progress import Bar
+from sonobalance.temperature import fit_temperature, mean_log_loss
 
 
 def outline_epochs(learner: Learner, settings: ClassifierSettings, train: LabelledImages) -> int:

@@ -21,11 +21,11 @@ from sonobalance.classify.objective import weight_in_all, weighted_loss
 from sonobalance.classify.predict import model_logits
 from sonobalance.classify.probe import Matrix, Probe, fit_probe, standardiser
 from sonobalance.classify.record import scores, write_model
-from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError
 from sonobalance.randomness import torch_generator
+from sonobalance.temperature import fit_temperature, mean_log_loss
 
 STRONG_COPIES = 4
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from sonobalance.classify.features import resized
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.temperature import tempered
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
 from sonobalance.files import read_json, sha256_of
 from sonobalance.progress import track
+from sonobalance.temperature import tempered
 
 FORMAT = "sonobalance-classifier-1"
 _BEFORE = {"lesion_attention": False}  # of files that do not know this setting

@@ -15,13 +15,13 @@ from sklearn.metrics import accuracy_score, f1_score
 from sonobalance.classify.learner import Learner
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import FORMAT, model_logits
-from sonobalance.classify.temperature import fit_temperature, mean_log_loss
 from sonobalance.classify.weights import weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import sha256_of, write_json
 from sonobalance.state import atomic_tensors
+from sonobalance.temperature import fit_temperature, mean_log_loss
 
 # Files are told by their digests instead, a second backbone among the partners; devices change
 # nothing.

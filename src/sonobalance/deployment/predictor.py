@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.stranger import LIMIT, Stranger
-from sonobalance.classify.temperature import tempered
 from sonobalance.data.cleaning import cleaned
 from sonobalance.data.images import Gray, letterbox, read_gray
 from sonobalance.data.loading import to_unit
@@ -28,6 +27,7 @@ from sonobalance.deployment.reference import Reference, read_reference
 from sonobalance.deployment.strangers import read_stranger
 from sonobalance.deployment.tensors import read_tensors
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.temperature import tempered
 
 Squares = NDArray[np.uint8]  # (N, S, S) letterboxed grey images in [0, 255]
 

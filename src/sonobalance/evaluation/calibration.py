@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 
-from sonobalance.evaluation.metrics import Floats, Integers, bin_index, log_loss
-
-TEMPERATURES = (0.05, 20.0)
+from sonobalance.evaluation.metrics import SMALLEST, Floats, Integers, bin_index
+from sonobalance.temperature import fit_temperature, tempered
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +39,9 @@ def reliability_bins(targets: Integers, probabilities: Floats, bins: int) -> lis
     return out
 
 
-def fit_temperature(targets: Integers, probabilities: Floats) -> float:
-    """The temperature in [0.05, 20] of least log loss (Guo et al. 2017, section 4.2)."""
-    once = np.ones((1, len(targets)))
-
-    def loss(log_temperature: float) -> float:
-        softened = apply_temperature(probabilities, np.exp(log_temperature))
-        return float(log_loss(targets, softened, once)[0])
-
-    low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
+def temperature_of(targets: Integers, probabilities: Floats) -> float:
+    """The temperature of least log-loss; a probability of 0 counts as 1e-12, as in the log-loss."""
+    return fit_temperature(np.log(np.maximum(probabilities, SMALLEST)), targets)
 
 
 def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
@@ -61,8 +50,7 @@ def apply_temperature(probabilities: Floats, temperature: float) -> Floats:
     Sharpened probabilities are tiny and not nothing: only a zero has no logit.
     """
     tiny = np.finfo(probabilities.dtype).tiny
-    softened: Floats = softmax(np.log(np.maximum(probabilities, tiny)) / temperature, axis=1)
-    return softened
+    return tempered(np.log(np.maximum(probabilities, tiny)), temperature)
 
 
 def operating_threshold(targets: Integers, probabilities: Floats, k: int, wanted: float) -> float:

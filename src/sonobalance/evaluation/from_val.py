@@ -13,9 +13,9 @@ from sonobalance.evaluation.calibration import (
     apply_temperature,
     conformal_cutoff,
     conformal_sets,
-    fit_temperature,
     operating_threshold,
     reliability_bins,
+    temperature_of,
 )
 from sonobalance.evaluation.intervals import mean_interval, number_or_none, share_interval
 from sonobalance.evaluation.metrics import Floats, metrics_of
@@ -58,7 +58,7 @@ def calibration_of(
     if temperature is not None:
         before, after = _divided(test, 1 / temperature), test
     elif val is not None:
-        temperature = fit_temperature(val.targets, val.probabilities)
+        temperature = temperature_of(val.targets, val.probabilities)
         before, after = test, _divided(test, temperature)
     else:
         return out
