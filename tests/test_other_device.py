@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sonobalance.classify.learner import Learner, _loss, network
+from sonobalance.classify.build import network
+from sonobalance.classify.learner import Learner, _loss
 from sonobalance.config import ClassifierSettings, GanSettings
 from sonobalance.data.loading import LabelledImages, Outlines, to_unit
 from sonobalance.gan.batches import adversarial_batch, evaluation_images, warmup_batch

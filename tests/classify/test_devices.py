@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sonobalance.classify import learner as module
-from sonobalance.classify.learner import fingerprint_of, new_learner
+from sonobalance.classify.checkpoint import fingerprint_of
+from sonobalance.classify.learner import new_learner
 from sonobalance.classify.schedule import training_mode
 from sonobalance.classify.train import check_shares, train_classifier
 from sonobalance.errors import SettingsError

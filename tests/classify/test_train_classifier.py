@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from sonobalance.classify import epochs as module
 from sonobalance.classify import train as training
+from sonobalance.classify.build import network
 from sonobalance.classify.features import model_features
-from sonobalance.classify.learner import network, new_learner, start_head
+from sonobalance.classify.learner import new_learner, start_head
 from sonobalance.classify.predict import Predictor, model_logits
 from sonobalance.classify.probe import fit_probe
 from sonobalance.classify.train import effective, train_classifier

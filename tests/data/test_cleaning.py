@@ -122,7 +122,7 @@ def test_every_stage_whose_networks_read_images_respects_the_setting(
 
     stage, learns = STAGES[name], name not in ("predict", "explain")
     assert ("clean_marks" in stage.settings) is learns
-    assert stage.work.__qualname__ == f"_{name.replace('-', '_')}"
+    assert stage.work.__qualname__ == name.replace("-", "_")
     assert stage.work.__code__ is _cleaned(work).__code__
     assert (None if learns else "train") in [c.cell_contents for c in stage.work.__closure__]
     then = {"train": {"fingerprint": {"settings": {"clean_marks": active}}}}

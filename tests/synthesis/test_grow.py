@@ -26,8 +26,9 @@ from sonobalance.data.manifest import read_manifest
 from sonobalance.errors import InputError, StaleError
 from sonobalance.files import read_json, write_json
 from sonobalance.synthesis.cautions import too_coarse
-from sonobalance.synthesis.grow import _additions, grow
+from sonobalance.synthesis.grow import grow
 from sonobalance.synthesis.ledger import Candidate, RoundRecord
+from sonobalance.synthesis.loop import _additions
 from sonobalance.synthesis.summary import best_round, training_images
 from sonobalance.synthesis.yardstick import Yardstick
 

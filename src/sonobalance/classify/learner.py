@@ -1,36 +1,31 @@
-"""The state of a training run, one step of it, and its way to disk and back."""
+"""The state of a training run, and one step of it."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
 from sonobalance.classify.augment import augment_both
+from sonobalance.classify.build import network
 from sonobalance.classify.head import fit_head
 from sonobalance.classify.lesion import outline_loss
 from sonobalance.classify.mixing import mix
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.objective import weighted_loss
 from sonobalance.classify.schedule import follow, parameter_groups
-from sonobalance.classify.weights import load_backbone, load_classifier, weights_file
+from sonobalance.classify.weights import load_backbone, load_classifier
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import SettingsError
-from sonobalance.files import sha256_of
 from sonobalance.parallel import Crew
 from sonobalance.precision import arithmetic
 from sonobalance.randomness import seed_torch, torch_generator
-from sonobalance.state import load_state, save_state
 
 OTHERS = ("partner", "second_backbone", "second_weights")  # settings of further members
-_APART = ("weights", "init", "devices")  # settings that say where and how, not what
 _LARGEST_GRADIENT = 5.0
 
 
@@ -92,30 +87,6 @@ def new_learner(
     groups = parameter_groups(model, settings, pretrained=pretrained)
     crew = Crew.present() if settings.devices > 1 else Crew()
     return Learner(model, average, torch.optim.AdamW(groups), pretrained, crew=crew)
-
-
-def network(
-    settings: ClassifierSettings,
-    classes: int,
-    *,
-    pretrained: bool = False,
-    partners: Sequence[str] = (),
-) -> AttentiveClassifier:
-    """The network that these settings describe, with random weights unless `pretrained`.
-
-    Args:
-        settings: backbone, gates, side.
-        classes: number of classes.
-        pretrained: let timm download its weights.
-        partners: backbones of the further members.
-    """
-    return AttentiveClassifier(
-        settings.backbone, classes, settings.attention, settings.image_size_px,
-        attention_stages=settings.attention_stages, attention_at=settings.attention_at,
-        dropout=settings.dropout,
-        pretrained=pretrained, lesion_attention=settings.lesion_attention, partners=partners,
-        zoom=settings.zoom_test, zoom_on=settings.zoom_on,
-    )  # fmt: skip
 
 
 def alone(settings: ClassifierSettings) -> ClassifierSettings:
@@ -243,58 +214,3 @@ def _loss(
 def _part_of(weights: torch.Tensor, crew: Crew) -> torch.Tensor:
     """Part of a batch's weighted mean that is due to the rows of this process; 1 for all rows."""
     return crew.share(weights).float().sum() / weights.float().sum().clamp(min=1e-12)
-
-
-def save_learner(learner: Learner, path: Path, fingerprint: str) -> None:
-    """Write everything that the next epoch depends on; the first process does."""
-    if not learner.crew.first:
-        return
-    save_state(
-        path,
-        {
-            "fingerprint": fingerprint, "epoch": learner.epoch, "step": learner.step,
-            "rows": learner.rows, "best": learner.best, "start": learner.start,
-            "tuned": learner.tuned, "model": learner.model.state_dict(),
-            "average": learner.average.state_dict(), "optimizer": learner.optimizer.state_dict(),
-        },
-    )  # fmt: skip
-
-
-def restore_learner(learner: Learner, path: Path, fingerprint: str) -> None:
-    """Continue from a file of `save_learner`, if it is of the same images, settings and seed.
-
-    Without such a file, or with one of another training, training starts anew.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    if not path.is_file():
-        return
-    saved = load_state(path)
-    if saved["fingerprint"] != fingerprint:
-        return
-    learner.model.load_state_dict(saved["model"])
-    learner.average.load_state_dict(saved["average"])
-    learner.optimizer.load_state_dict(saved["optimizer"])
-    learner.epoch, learner.step = saved["epoch"], saved["step"]
-    learner.rows, learner.best = saved["rows"], saved["best"]
-    learner.start, learner.tuned = saved["start"], saved["tuned"]
-
-
-def fingerprint_of(
-    parts: list[LabelledImages], settings: ClassifierSettings, seed: int, device: torch.device
-) -> str:
-    """Hex digest of everything that the training of this network depends on."""
-    recipe = settings.model_dump_json(exclude={*_APART, *OTHERS})
-    files = [settings.weights] if settings.weights else []
-    files += [weights_file(settings.init)] if settings.init else []
-    start = "/".join(sha256_of(path) for path in files)
-    digest = hashlib.sha256(f"{recipe}/{start}/{seed}/{device.type}".encode())
-    for part in parts:
-        digest.update("\n".join(part.ids).encode())
-        digest.update(part.targets.numpy().tobytes())
-        digest.update(part.pixels.numpy().tobytes())
-        if part.outlines is not None:
-            digest.update(part.outlines.masks.numpy().tobytes())
-            digest.update(part.outlines.known.numpy().tobytes())
-    return digest.hexdigest()

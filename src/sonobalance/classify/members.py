@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import torch
 
+from sonobalance.classify.build import network
 from sonobalance.classify.epochs import note_epoch, outline_epochs, run_epoch
 from sonobalance.classify.head import fit_head
 from sonobalance.classify.learner import (
     Learner,
     alone,
-    network,
     new_learner,
     start_head,
     weights_of,

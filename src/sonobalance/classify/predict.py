@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from sonobalance.classify.build import network
 from sonobalance.classify.features import resized
 from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.config import ClassifierSettings
@@ -157,13 +158,7 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
         settings = ClassifierSettings.model_validate(_BEFORE | page["settings"])
     except ValidationError as error:
         raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
-    return AttentiveClassifier(
-        settings.backbone, len(page["classes"]), settings.attention, settings.image_size_px,
-        attention_stages=settings.attention_stages, attention_at=settings.attention_at,
-        dropout=settings.dropout,
-        lesion_attention=settings.lesion_attention, partners=_partners(page),
-        zoom=settings.zoom_test, zoom_on=settings.zoom_on,
-    )  # fmt: skip
+    return network(settings, len(page["classes"]), partners=_partners(page))
 
 
 def _partners(page: dict[str, Any]) -> list[str]:

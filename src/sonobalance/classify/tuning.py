@@ -9,14 +9,12 @@ from pathlib import Path
 
 import torch
 
+from sonobalance.classify.checkpoint import fingerprint_of, restore_learner, save_learner
 from sonobalance.classify.epochs import head_epochs, note_epoch, outline_epochs, run_epoch
 from sonobalance.classify.learner import (
     Learner,
-    fingerprint_of,
     new_learner,
     next_member,
-    restore_learner,
-    save_learner,
     start_head,
 )
 from sonobalance.classify.objective import image_weights
