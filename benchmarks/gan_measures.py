@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from sonobalance.classify.features import cross_fitted
+from sonobalance.classify.probe import cross_fitted
 from sonobalance.data.loading import LabelledImages
 from sonobalance.synthesis.fidelity import (
     density_coverage,

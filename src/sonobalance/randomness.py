@@ -25,13 +25,11 @@ def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(derive(seed, *names))
 
 
-def torch_generator(
-    seed: int, *names: str | int, device: str | torch.device = "cpu"
-) -> torch.Generator:
-    """A torch generator seeded by `derive`."""
+def torch_generator(seed: int, *names: str | int) -> torch.Generator:
+    """A torch generator of the CPU, seeded by `derive`."""
     import torch  # noqa: PLC0415
 
-    return torch.Generator(device).manual_seed(derive(seed, *names))
+    return torch.Generator().manual_seed(derive(seed, *names))
 
 
 def seed_torch(seed: int, *names: str | int) -> None:

@@ -12,7 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sonobalance.classify.descriptor import LENGTH, describe
-from sonobalance.classify.features import cross_fitted, extract_features, fit_probe
+from sonobalance.classify.features import extract_features
+from sonobalance.classify.probe import cross_fitted, fit_probe
 from sonobalance.errors import InputError
 from sonobalance.temperature import fit_temperature, mean_log_loss
 
@@ -24,13 +25,16 @@ def table(n=60, f=8, classes=3, seed=0):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("balanced", [False, True])
-def test_probe_equals_scikit_learn(classes, balanced):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_probe_equals_scikit_learn(classes, weighted):
     x, y = table(classes=classes)
-    weight = "balanced" if balanced else None
-    other = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight=weight))
-    probe = fit_probe(x, y, c=0.1, balanced=balanced)
-    np.testing.assert_allclose(probe.probabilities(x), other.fit(x, y).predict_proba(x), atol=1e-3)
+    weights = np.random.default_rng(1).uniform(0.2, 3, len(y)) if weighted else None
+    other = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    other.fit(
+        x, y, standardscaler__sample_weight=weights, logisticregression__sample_weight=weights
+    )
+    probe = fit_probe(x, y, c=0.1, weights=weights)
+    np.testing.assert_allclose(probe.probabilities(x), other.predict_proba(x), atol=1e-3)
 
 
 def test_groups_choose_the_regularisation():

@@ -34,7 +34,7 @@ def curves(maps, images, stand_in, steps=8):
     model, images = Bright(), (images + 1) / 2
     fill = filling(stand_in, images, BOXES, 0)
     order = pixel_order(maps, inside_of(BOXES), torch.zeros_like(maps))
-    return curves_of(model, images, TARGETS, order, fill=fill, steps=steps, batch_size=3)
+    return curves_of(model, TARGETS, order, fill=fill, steps=steps, batch_size=3)
 
 
 @pytest.mark.parametrize("stand_in", FILLINGS)

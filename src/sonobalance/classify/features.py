@@ -11,13 +11,10 @@ from torch.nn.functional import interpolate
 
 from sonobalance.classify.descriptor import LENGTH, describe
 from sonobalance.classify.networks import AttentiveClassifier
-from sonobalance.classify.probe import Probe, cross_fitted, fit_probe
 from sonobalance.classify.weights import load_backbone
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.files import sha256_of
 from sonobalance.progress import track
-
-__all__ = ["Features", "Probe", "cross_fitted", "extract_features", "fit_probe", "model_features"]
 
 Features = NDArray[np.float32]
 

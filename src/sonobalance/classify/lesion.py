@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 EMPTY = 0.02  # share of the image that an outline must fill to count fully
+WIDTH = 48  # channels of the decoder, a multiple of its norms' 4 groups
 START = -2.0  # logit of the outline before anything is learnt
 
 
@@ -30,26 +31,20 @@ class LesionHead(nn.Module):
         features: channels F of the last feature map.
         classes: number of classes K.
         dropout: chance of dropping a pooled feature in training.
-        width: channels of the decoder, a multiple of 4.
     """
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        features: int,
-        classes: int,
-        dropout: float = 0.0,
-        width: int = 48,
+        self, channels: Sequence[int], features: int, classes: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.channels = (*channels, features)
-        self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.norm = nn.GroupNorm(4, width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.first_norm = nn.GroupNorm(4, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.second_norm = nn.GroupNorm(4, width)
-        self.draw = nn.Conv2d(width, 1, 1)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, WIDTH, 1) for c in channels)
+        self.norm = nn.GroupNorm(4, WIDTH)
+        self.first = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.first_norm = nn.GroupNorm(4, WIDTH)
+        self.second = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.second_norm = nn.GroupNorm(4, WIDTH)
+        self.draw = nn.Conv2d(WIDTH, 1, 1)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(4 * sum(channels) + features, classes, bias=False)
         nn.init.zeros_(self.draw.weight)

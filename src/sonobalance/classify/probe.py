@@ -59,7 +59,6 @@ def fit_probe(
     seed: int = 0,
     *,
     c: float | None = None,
-    balanced: bool = False,
     weights: ArrayLike | None = None,
     blocks: Sequence[int] | None = None,
 ) -> Probe:
@@ -72,7 +71,6 @@ def fit_probe(
             log-loss among 0.0003 to 0.1.
         seed: of the folds that choose `c`.
         c: inverse regularisation strength of scikit-learn; default 0.003 without `groups`.
-        balanced: weigh classes by inverse frequency.
         weights: (N,) weight of each image in the loss and in the standardisation; all 1 when None.
         blocks: widths of the parts of the features that are of one kind. With them a feature that
             hardly varies here is not enlarged to the spread of the others of its kind, which makes
@@ -89,11 +87,11 @@ def fit_probe(
             f"the classes {sorted(set(y.tolist()))}."
         )
     if c is None:
-        c = _USUAL_C if groups is None else _chosen_c(x, y, np.asarray(groups), seed, balanced)
+        c = _USUAL_C if groups is None else _chosen_c(x, y, np.asarray(groups), seed)
     scaler = standardiser(x, weights)
     if blocks is not None:
         scaler.scale_ = _steadied(scaler.scale_, blocks)
-    model = LogisticRegression(C=c, max_iter=2000, class_weight="balanced" if balanced else None)
+    model = LogisticRegression(C=c, max_iter=2000)
     model.fit(scaler.transform(x), y, sample_weight=weights)
     coefficients, intercept = np.asarray(model.coef_), np.asarray(model.intercept_)
     if len(coefficients) == 1:  # two classes: one row of log-odds becomes two rows of logits
@@ -131,7 +129,6 @@ def cross_fitted(
     seed: int = 0,
     *,
     c: float = 0.003,
-    balanced: bool = False,
 ) -> Matrix:
     """(N, K) probabilities of each image by a probe that saw neither it nor a relative of it.
 
@@ -150,7 +147,7 @@ def cross_fitted(
             "into one fold; give more groups of it."
         )
     for seen, unseen in dealt:
-        probe = fit_probe(x[seen], y[seen], seed=seed, c=c, balanced=balanced)
+        probe = fit_probe(x[seen], y[seen], seed=seed, c=c)
         out[unseen] = probe.probabilities(x[unseen])
     return out
 
@@ -165,9 +162,7 @@ def _complete(y: Labels, dealt: Sequence[Fold]) -> bool:
     return all(len(np.unique(y[seen])) == len(np.unique(y)) for seen, _ in dealt)
 
 
-def _chosen_c(
-    x: Matrix, y: Labels, groups: NDArray[np.generic], seed: int, balanced: bool
-) -> float:
+def _chosen_c(x: Matrix, y: Labels, groups: NDArray[np.generic], seed: int) -> float:
     """The regularisation with the lowest grouped cross-validated log-loss.
 
     As many folds as the class with the fewest groups allows, five at most; the middle of the grid
@@ -176,7 +171,5 @@ def _chosen_c(
     folds = min(5, *(len(np.unique(groups[y == k])) for k in np.unique(y)))
     if folds < 2 or not _complete(y, _dealt(y, groups, folds, seed)):
         return _USUAL_C
-    losses = [
-        log_loss(y, cross_fitted(x, y, groups, folds, seed, c=c, balanced=balanced)) for c in _GRID
-    ]
+    losses = [log_loss(y, cross_fitted(x, y, groups, folds, seed, c=c)) for c in _GRID]
     return _GRID[int(np.argmin(losses))]

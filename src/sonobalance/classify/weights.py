@@ -85,13 +85,10 @@ def _check_others(model: AttentiveClassifier, settings: ClassifierSettings) -> N
             load_classifier(model, folder, f"`classifier.{name}`")
 
 
-def load_backbone(model: AttentiveClassifier, path: Path) -> int:
+def load_backbone(model: AttentiveClassifier, path: Path) -> None:
     """Copy the tensors of a safetensors file into the backbone; the head may be absent or differ.
 
     A transformer's position embedding of another image size is resampled.
-
-    Returns:
-        How many tensors were copied.
 
     Raises:
         InputError: the file is missing, damaged, or does not fit the backbone; says how many
@@ -121,12 +118,11 @@ def load_backbone(model: AttentiveClassifier, path: Path) -> int:
     if left := [name for name in body if name not in fitting]:
         console.print(f"  {len(left)} tensors of {model.name} start at random: {left[0]}, ...")
     model.backbone.load_state_dict(fitting, strict=False)
-    return len(fitting)
 
 
 def load_classifier(
     model: AttentiveClassifier, folder: Path, setting: str = "`classifier.init`"
-) -> int:
+) -> None:
     """Copy backbone, gates and lesion head of a trained classifier; the classes may differ.
 
     Layers that give logits stay as they are. Gates or a lesion head that only one of the two has
@@ -136,9 +132,6 @@ def load_classifier(
         model: changed in place.
         folder: as `train_classifier` wrote it.
         setting: what named it, for the message.
-
-    Returns:
-        How many tensors were copied.
 
     Raises:
         InputError: a file is missing or damaged, or the classifier has another backbone.
@@ -161,7 +154,6 @@ def load_classifier(
             "`classifier.backbone` to its own."
         )
     model.load_state_dict(fitting, strict=False)
-    return len(fitting)
 
 
 def _own_gates(

@@ -24,7 +24,7 @@ SHARED = ("manifest.csv", "groups.csv")
 FEATURES = "features"
 
 
-def prepare(unit: Unit, base: Run) -> Path:
+def prepare(unit: Unit, base: Run) -> None:
     """Lay out the unit's folder, so that any machine that sees it can do the work."""
     folder = unit.folder
     if not (folder / RECORD).is_file():
@@ -44,7 +44,6 @@ def prepare(unit: Unit, base: Run) -> Path:
             _link(folder / name, unit.gan.folder / name)
     base.path(FEATURES).mkdir(exist_ok=True)
     _link(folder / FEATURES, base.path(FEATURES))
-    return folder
 
 
 def _take_generator(run: Run) -> None:

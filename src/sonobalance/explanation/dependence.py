@@ -146,7 +146,7 @@ def _curves(
 ) -> Curves:
     images, targets, inside = study.inputs(sample)
     return curves_of(
-        study.model, images, targets, pixel_order(maps, inside, ties),
+        study.model, targets, pixel_order(maps, inside, ties),
         fill=filling(stand_in, images, [study.box(i) for i in sample], study.seed),
         steps=study.settings.steps, batch_size=study.settings.batch_size,
     )  # fmt: skip

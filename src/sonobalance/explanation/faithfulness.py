@@ -55,7 +55,6 @@ def pixel_order(maps: torch.Tensor, inside: torch.Tensor, ties: torch.Tensor) ->
 
 def curves_of(
     model: nn.Module,
-    images: torch.Tensor,
     targets: torch.Tensor,
     order: torch.Tensor,
     *,
@@ -67,7 +66,6 @@ def curves_of(
 
     Args:
         model: (N, 1, S, S) → (N, K) logits.
-        images: (N, 1, S, S) float32 in [-1, 1].
         targets: (N,) int64 explained class.
         order: (N, 1, S, S) from `pixel_order`.
         fill: (N, 1, S, S) bool, what is gone → the images without it.

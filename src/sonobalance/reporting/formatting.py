@@ -31,10 +31,10 @@ def number(value: Any, digits: int = 3) -> str:
     return MINUS + text if given < 0 and float(text) else text
 
 
-def signed(value: Any, digits: int = 3) -> str:
+def signed(value: Any) -> str:
     """A difference: as `number`, with a plus sign where it is positive."""
     given = finite(value)
-    text = number(value, digits)
+    text = number(value)
     return f"+{text}" if given is not None and given > 0 and float(text) else text
 
 

@@ -83,13 +83,13 @@ def square(
     return embed(letterbox(image, size_px), alt, caption, "png" if size_px <= 64 else "jpg")
 
 
-def overlay(path: Path, side_px: int, alt: str, caption: str = "") -> Picture:
+def overlay(path: Path, side_px: int, alt: str) -> Picture:
     """A colour image file written by the run, such as an evidence map."""
     try:
         image = np.asarray(read_color(path))
     except InputError:
-        return Picture("", side_px, side_px, f"{alt} (file not available)", caption)
-    return embed(fit(image, side_px), alt, caption)
+        return Picture("", side_px, side_px, f"{alt} (file not available)")
+    return embed(fit(image, side_px), alt)
 
 
 def _pixels(images: Mapping[str, tuple[Path, Record]], key: str) -> Gray | None:

@@ -32,7 +32,7 @@ def synthesis(run: RunFiles) -> Section:
     values = {
         "present": bool(document or candidates or log),
         "document": document,
-        "strips": [_strip(run, label, kept) for label in run.classes],
+        "strips": [_strip(run, label) for label in run.classes],
         "size_px": _size(run),
         "seen_px": run.seen_px,
         "candidates": len(candidates),
@@ -96,7 +96,7 @@ def _sample(run: RunFiles, ids: list[str], n: int, name: str) -> list[str]:
     return [ids[i] for i in sorted(chosen.tolist())]
 
 
-def _strip(run: RunFiles, label: str, kept: list[Row]) -> dict[str, Any]:
+def _strip(run: RunFiles, label: str) -> dict[str, Any]:
     size = run.seen_px or _size(run)
     train = run.ids_of("train", label)
     made = [key for key, (_, record) in run.synthetic.items() if record.label == label]
