@@ -34,7 +34,7 @@ from sonobalance.data.manifest import Manifest
 from sonobalance.data.sources import index_folder
 from sonobalance.environment import environment
 from sonobalance.evaluation.intervals import group_weights, mean_interval
-from sonobalance.explaining import pictures_of
+from sonobalance.explaining import originals_of
 from sonobalance.explanation.cases import Facts
 from sonobalance.explanation.examples import Known
 from sonobalance.explanation.explain import explain_images
@@ -168,7 +168,7 @@ def explained(work: Work, given: argparse.Namespace) -> tuple[pd.DataFrame, dict
 def explanation(work: Work, given: argparse.Namespace) -> dict[str, Any]:
     predictor = Predictor.load(work.run.path(f"classifier/{work.arm}"), device_of(work.run))
     size, classes = predictor.image_size_px, predictor.classes
-    originals, masks = pictures_of(work.images)
+    originals, masks = originals_of(work.images)
     images = load_images(work.images, size, classes, work.run.folder.name)
     train = manifest_of(work.run).select(splits_of(work.run).of("train").ids)
     settings = ExplanationSettings(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sonobalance.arms import CHEAP, TREATMENTS, arms_of
 from sonobalance.chain import check_chain
+from sonobalance.classify.places import page_file, weights_file
 from sonobalance.config import Arm
 from sonobalance.data.manifest import Manifest, Record, read_manifest
 from sonobalance.errors import InputError
@@ -117,7 +118,7 @@ def large_path(record: Record) -> str:
 def trained_whole(run: Run, arm: str) -> bool:
     """Whether the trained classifier of an arm is there, with the weights that its page names."""
     folder = run.path(f"classifier/{arm}")
-    page, weights = folder / "model.json", folder / "weights.safetensors"
+    page, weights = page_file(folder), weights_file(folder)
     known = page.is_file() and weights.is_file()
     return known and bool(read_json(page)["weights_sha256"] == sha256_of(weights))
 

@@ -45,7 +45,7 @@ def explain_run(run: Run) -> dict[str, Any]:
     test = splits.of("test")
     arm = read_json(run.path("classifier/arms.json"))["chosen"]
     predictor = Predictor.load(run.path(f"classifier/{arm}"), device_of(run))
-    originals, masks = pictures_of(test)
+    originals, masks = originals_of(test)
     images = load_images(test, predictor.image_size_px, predictor.classes, "TEST")
     found = explain_images(
         predictor.model, predictor.model.target_layer, images, originals, masks,
@@ -87,7 +87,7 @@ def _has_lesion(masks: Sequence[Path]) -> bool:
     return any(mask.any() and not mask.all() for mask in drawn)
 
 
-def pictures_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
+def originals_of(images: Manifest) -> tuple[list[Gray], list[Mask | None]]:
     """Every image (H, W) uint8 in its own size, and its lesion (H, W) bool where one is marked."""
     originals = [read_gray(images.file(r), r.frame) for r in images]
     masks = [

@@ -77,6 +77,16 @@ def unwritable(path: Path, error: OSError) -> InputError:
     return InputError(f"Cannot write {path} ({error.strerror}); choose another --out.")
 
 
+def check_new(out: Path) -> None:
+    """See that a result can be written where nothing lies.
+
+    Raises:
+        InputError: `out` is a file, or a folder that is not empty.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:

@@ -20,6 +20,7 @@ from sonobalance.artefacts import (
     trained_arms,
     trained_whole,
 )
+from sonobalance.classify.places import page_file
 from sonobalance.files import read_json, write_json
 from sonobalance.runs import Run, now
 
@@ -197,7 +198,7 @@ def evaluate(run: Run) -> None:
     settings, splits = run.settings, splits_of(run)
     unseen = {r.id for part in ("val", "test") for r in splits.of(part)}
     table = read_predictions(run.path("predictions.csv"), unseen)
-    pages = {a: read_json(run.path(f"classifier/{a}/model.json")) for a in table["arm"].unique()}
+    pages = {a: read_json(page_file(run.path(f"classifier/{a}"))) for a in table["arm"].unique()}
     result = evaluate_predictions(
         table, settings.evaluation, seed=settings.seed, references=REFERENCES,
         temperatures={arm: page["temperature"] for arm, page in pages.items()},

@@ -12,7 +12,7 @@ from sonobalance.classify.networks import AttentiveClassifier
 from sonobalance.classify.predict import Predictor
 from sonobalance.data.loading import LabelledImages
 from sonobalance.data.manifest import Manifest, Record
-from sonobalance.explaining import pictures_of
+from sonobalance.explaining import originals_of
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_each_frame_of_a_clip_is_explained_with_its_own_mask(tmp_path):
     records = tuple(
         Record(f"clip#{i}", "clip.tiff", "benign", masks=("mask.tiff",), frame=i) for i in range(3)
     )
-    originals, masks = pictures_of(Manifest(records, tmp_path))
+    originals, masks = originals_of(Manifest(records, tmp_path))
     for i, (image, mask) in enumerate(zip(originals, masks, strict=True)):
         assert (image == 40 * i).all()
         assert np.array_equal(mask, np.eye(20, k=i) > 0)

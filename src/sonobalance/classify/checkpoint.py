@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sonobalance.classify.learner import OTHERS, Learner
-from sonobalance.classify.weights import weights_file
+from sonobalance.classify.places import weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages
 from sonobalance.files import sha256_of

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from sonobalance.classify.build import network
 from sonobalance.classify.features import resized
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.places import page_file, weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.loading import LabelledImages, to_unit
 from sonobalance.errors import InputError
@@ -58,17 +59,18 @@ class Predictor:
             InputError: a file is missing, damaged, of another format, or the weights are not those
                 that `model.json` names.
         """
-        page = read_json(folder / "model.json")
+        named = page_file(folder)
+        page = read_json(named)
         if not isinstance(page, dict) or page.get("format") != FORMAT:
-            raise InputError(f"Expected {folder / 'model.json'} to have the format {FORMAT}.")
+            raise InputError(f"Expected {named} to have the format {FORMAT}.")
         if missing := sorted(_NEEDED - set(page)):
-            raise InputError(f"Expected {folder / 'model.json'} to have {', '.join(missing)}.")
-        path = folder / "weights.safetensors"
+            raise InputError(f"Expected {named} to have {', '.join(missing)}.")
+        path = weights_file(folder)
         if not path.is_file():
             raise InputError(f"Expected weights at {path}, but there are none; run `train` again.")
         if sha256_of(path) != page["weights_sha256"]:
             raise InputError(
-                f"Expected {path} to be the weights that {folder / 'model.json'} names, but their "
+                f"Expected {path} to be the weights that {named} names, but their "
                 "SHA-256 differs; run `train` again."
             )
         model = _network(page, folder)
@@ -157,7 +159,7 @@ def _network(page: dict[str, Any], folder: Path) -> AttentiveClassifier:
     try:
         settings = ClassifierSettings.model_validate(_BEFORE | page["settings"])
     except ValidationError as error:
-        raise InputError(f"Expected settings in {folder / 'model.json'}, but {error}.") from None
+        raise InputError(f"Expected settings in {page_file(folder)}, but {error}.") from None
     return network(settings, len(page["classes"]), partners=_partners(page))
 
 

@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from sonobalance.classify.learner import Learner
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.places import page_file, weights_file
 from sonobalance.classify.predict import FORMAT, model_logits
-from sonobalance.classify.weights import weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.data.cleaning import cleaning
 from sonobalance.data.loading import LabelledImages
@@ -42,7 +42,7 @@ def write_model(
 
     The temperature and the scores on VAL are of the very path that `Predictor` takes.
     """
-    path = folder / "weights.safetensors"
+    path = weights_file(folder)
     with atomic_tensors(path) as temporary:
         save_file({name: value.contiguous() for name, value in learner.best.items()}, temporary)
     model = learner.average
@@ -51,7 +51,7 @@ def write_model(
     targets = val.targets.numpy()
     temperature = fit_temperature(logits, targets)
     write_json(
-        folder / "model.json",
+        page_file(folder),
         {
             "format": FORMAT,
             "classes": list(train.classes),

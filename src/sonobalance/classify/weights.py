@@ -12,12 +12,12 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table_simple
 from torch import nn
 
 from sonobalance.classify.networks import AttentiveClassifier
+from sonobalance.classify.places import page_file, weights_file
 from sonobalance.config import ClassifierSettings
 from sonobalance.errors import InputError, SettingsError
 from sonobalance.files import read_json
 from sonobalance.progress import console
 
-PAGE = "model.json"  # beside the weights of a trained classifier
 _ENOUGH = 0.9
 
 
@@ -160,7 +160,8 @@ def _own_gates(
     model: AttentiveClassifier, folder: Path, given: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Gates under the numbers that their stages have in `model`; those of other stages left out."""
-    theirs = read_json(folder / PAGE).get("gated_stages") if (folder / PAGE).is_file() else None
+    page = page_file(folder)
+    theirs = read_json(page).get("gated_stages") if page.is_file() else None
     if theirs is None:
         return given
     ours = {stage: f"attention.{i}" for i, stage in enumerate(model.gated)}
@@ -180,11 +181,6 @@ def has_lesion_head(folder: Path | None) -> bool:
     return folder is not None and any(
         name.startswith("lesion.") for name in _read(weights_file(folder), "`classifier.init`")
     )
-
-
-def weights_file(folder: Path) -> Path:
-    """The weights of a trained classifier's folder."""
-    return folder / "weights.safetensors"
 
 
 def _read(

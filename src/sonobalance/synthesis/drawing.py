@@ -16,7 +16,7 @@ from torch import Tensor
 from sonobalance.config import SynthesisSettings
 from sonobalance.data.images import write_png
 from sonobalance.errors import InputError
-from sonobalance.files import write_json
+from sonobalance.files import check_new, write_json
 from sonobalance.gan.sampling import Samples
 from sonobalance.notice import NOTICE
 from sonobalance.randomness import derive
@@ -130,8 +130,7 @@ def _check(bundle: GeneratorBundle, request: Request, out: Path) -> None:
         raise InputError(
             f"Expected a class of the bundle ({', '.join(known)}), but got {request.label!r}."
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
+    check_new(out)
 
 
 def _plain(

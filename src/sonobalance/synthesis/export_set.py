@@ -16,7 +16,7 @@ from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.manifest import Manifest
 from sonobalance.data.split import Part, Splits
 from sonobalance.errors import InputError
-from sonobalance.files import read_json, remove, unwritable, write_json, write_text
+from sonobalance.files import check_new, read_json, remove, unwritable, write_json, write_text
 from sonobalance.runs import open_run
 from sonobalance.synthesis import croissant, datasheet
 from sonobalance.synthesis.balanced_set import (
@@ -77,8 +77,7 @@ def export_set(splits: Splits, synthesis: Path, out: Path, wish: Wish, date: str
         StaleError: the parts changed since, or the synthesis was cut off.
     """
     out, run = out.absolute(), open_run(synthesis.parent)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"Expected {out} to be a new or empty folder; choose another --out.")
+    check_new(out)
     check_chain(run, (ACCEPTED,))
     made = with_masks(training_images(synthesis, every_round=wish.every_round))
     summary = read_json(synthesis / SUMMARY)
