@@ -8,6 +8,7 @@ from functools import wraps
 from sonobalance import stage_work as work
 from sonobalance.artefacts import all_drawn, all_trained_whole, was_cleaned
 from sonobalance.fingerprint import LEFT_OUT, SOURCE
+from sonobalance.heap import large_blocks_kept
 from sonobalance.runs import Run, Stage
 
 GAN_STAGES = ("train-gan", "synthesize")
@@ -23,21 +24,22 @@ RESULT_FILES = (
 )  # fmt: skip
 
 
-def _cleaned(stage: Callable[[Run], None], like: str | None = None) -> Callable[[Run], None]:
-    """The same work on images without their burnt-in marks, where the settings say so.
+def _of_networks(stage: Callable[[Run], None], like: str | None = None) -> Callable[[Run], None]:
+    """The same work as networks need it: on a CPU, large tensors find their memory kept.
 
-    With `like` it is done as that stage was, whatever the settings say today.
+    Where the settings say so images come without their burnt-in marks; with `like` they come as
+    they did in that stage, whatever the settings say today.
     """
 
     @wraps(stage)
-    def clean_work(run: Run) -> None:
+    def prepared(run: Run) -> None:
         from sonobalance.data.cleaning import cleaned
 
         active = was_cleaned(run, like) if like else run.settings.clean_marks
-        with cleaned(active, leave=[run.path("synthesis")]):
+        with large_blocks_kept(), cleaned(active, leave=[run.path("synthesis")]):
             stage(run)
 
-    return clean_work
+    return prepared
 
 
 STAGES: dict[str, Stage] = {
@@ -56,25 +58,26 @@ STAGES: dict[str, Stage] = {
         Stage(
             "train-gan", ("gan", "classifier.backbone", "classifier.weights", *PIXELS),
             ("manifest.csv", "splits.csv"), ("gan/snapshot.safetensors",),
-            _cleaned(work.train_gan), longer=("gan.total_kimg",), resumes=True,
+            _of_networks(work.train_gan), longer=("gan.total_kimg",), resumes=True,
         ),
         Stage(
             "synthesize",
             ("gan", "synthesis", "classifier.backbone", "classifier.weights",
              "classifier.image_size_px", "classifier.synthetic_share", *PIXELS),
             ("manifest.csv", "splits.csv", "gan/snapshot.safetensors"),
-            tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _cleaned(work.synthesize),
+            tuple(f"synthesis/{name}" for name in SYNTHESIS_FILES), _of_networks(work.synthesize),
             resumes=True,
         ),
         Stage(
             "train", ("classifier", "arms", *PIXELS),
             ("manifest.csv", "splits.csv", "synthesis/manifest.csv?", "synthesis/synthesis.json?",
              "synthesis/enlarger.safetensors?"),
-            ("classifier/arms.json",), _cleaned(work.train), whole=all_trained_whole, resumes=True,
+            ("classifier/arms.json",), _of_networks(work.train), whole=all_trained_whole,
+            resumes=True,
         ),
         Stage(
             "predict", (), ("manifest.csv", "splits.csv", "classifier/arms.json"),
-            ("predictions.csv",), _cleaned(work.predict, like="train"), random=False,
+            ("predictions.csv",), _of_networks(work.predict, like="train"), random=False,
         ),
         Stage(
             "evaluate", ("evaluation",),
@@ -85,7 +88,7 @@ STAGES: dict[str, Stage] = {
             "explain", ("explanation", "evaluation.coverage"),
             ("manifest.csv", "splits.csv", "marks.csv?", "classifier/arms.json", "predictions.csv",
              "synthesis/manifest.csv?", "gan/snapshot.safetensors?"),
-            ("explanation.json", "maps/scores.csv"), _cleaned(work.explain, like="train"),
+            ("explanation.json", "maps/scores.csv"), _of_networks(work.explain, like="train"),
             whole=all_drawn,
         ),
         Stage("report", (), RESULT_FILES, ("report.html",), work.report, random=False, cheap=True),

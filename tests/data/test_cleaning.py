@@ -26,7 +26,7 @@ from sonobalance.deployment.batch import read_frames
 from sonobalance.errors import LeakError
 from sonobalance.runs import Run
 from sonobalance.service.decoding import decode_upload
-from sonobalance.stages import STAGES, _cleaned
+from sonobalance.stages import STAGES, _of_networks
 
 
 def scan(seed: int = 0) -> Gray:
@@ -123,11 +123,11 @@ def test_every_stage_whose_networks_read_images_respects_the_setting(
     stage, learns = STAGES[name], name not in ("predict", "explain")
     assert ("clean_marks" in stage.settings) is learns
     assert stage.work.__qualname__ == name.replace("-", "_")
-    assert stage.work.__code__ is _cleaned(work).__code__
+    assert stage.work.__code__ is _of_networks(work).__code__
     assert (None if learns else "train") in [c.cell_contents for c in stage.work.__closure__]
     then = {"train": {"fingerprint": {"settings": {"clean_marks": active}}}}
     run = Run(tmp_path, Settings(clean_marks=active is learns), {"stages": then})
-    _cleaned(work, None if learns else "train")(run)
+    _of_networks(work, None if learns else "train")(run)
     assert (seen[0] == (clean_marks(image) if active else image)).all()
     assert (seen[1] == image).all()
     assert not cleaning()

@@ -17,6 +17,7 @@ from sonobalance.config import ClassifierSettings
 from sonobalance.data.cleaning import cleaned, cleaning
 from sonobalance.data.loading import LabelledImages
 from sonobalance.errors import InputError, SettingsError
+from sonobalance.heap import large_blocks_kept
 from sonobalance.parallel import Crew, launch
 
 
@@ -97,6 +98,7 @@ def _train_share(
         _train(material, settings, seed=seed, folder=place, device=device)
 
 
+@large_blocks_kept()
 def _train(
     material: Material,
     settings: ClassifierSettings,

@@ -29,6 +29,7 @@ from sonobalance.data.verify import spread
 from sonobalance.deployment.answers import Answer
 from sonobalance.deployment.predictor import BundlePredictor
 from sonobalance.errors import InputError, SonobalanceError
+from sonobalance.heap import large_blocks_kept
 
 AHEAD = 4  # batches that may be decoded before they are predicted
 
@@ -109,12 +110,13 @@ def predict_files(
         clean=page.clean_marks,
     )
     frames = _ahead(files, read, workers, AHEAD * batch_size)
-    while batch := list(islice(frames, batch_size)):
-        squares = [frame.square for frame in batch if frame.square is not None]
-        colours = [frame.colour for frame in batch if frame.square is not None]
-        answers = iter(predictor.answers(np.stack(squares), colours) if squares else ())
-        for frame in batch:
-            yield Row(frame, next(answers) if frame.square is not None else None)
+    with large_blocks_kept():
+        while batch := list(islice(frames, batch_size)):
+            squares = [frame.square for frame in batch if frame.square is not None]
+            colours = [frame.colour for frame in batch if frame.square is not None]
+            answers = iter(predictor.answers(np.stack(squares), colours) if squares else ())
+            for frame in batch:
+                yield Row(frame, next(answers) if frame.square is not None else None)
 
 
 def _ahead(
