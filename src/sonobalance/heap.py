@@ -1,8 +1,9 @@
 """Large tensors get memory that the process holds already, not new pages from the system.
 
 glibc hands every block above a threshold back to the system as soon as it is free (malloc(3),
-M_MMAP_THRESHOLD), and a training step asks for the same blocks again: each of their pages is then
-faulted in and zeroed anew, which takes a tenth to a third of a classifier's training on a CPU.
+M_MMAP_THRESHOLD), and the next batch asks for the same blocks again: each of their pages is then
+faulted in and zeroed anew. Of a classifier's work on a CPU that is a sixth to a quarter in training
+and half in prediction (`benchmarks/heap.py`); a GAN of 128 px has no tensors of that size.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from sonobalance.gan.places import SNAPSHOT, find_snapshot
 from sonobalance.gan.steps import game_step, warmup_step, warmup_steps
 from sonobalance.gan.training import Counters, Training, abandon, resume, save, start
 from sonobalance.gan.warm_start import warm_start
-from sonobalance.heap import large_blocks_kept
 from sonobalance.parallel import Crew
 from sonobalance.precision import arithmetic
 from sonobalance.progress import Bar, bar, console
@@ -91,7 +90,7 @@ def train_gan(
     goal = _goal_steps(settings, settings.total_kimg if total_kimg is None else total_kimg)
     left = training.counters.warmup_steps < warmup_goal or training.counters.steps < goal
     if left and not training.counters.collapsed:
-        with large_blocks_kept(), bar("training GAN", warmup_goal + goal, done) as shown:
+        with bar("training GAN", warmup_goal + goal, done) as shown:
             _warm_up(training, warmup_goal, folder, shown)
             _play(training, goal, folder, shown, goes_on)
         counters = training.counters

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from sonobalance.data.loading import LabelledImages, to_pixels, to_unit
 from sonobalance.errors import InputError
 from sonobalance.gan.framing import resize
-from sonobalance.heap import large_blocks_kept
 from sonobalance.progress import console, track
 from sonobalance.randomness import seed_torch, torch_generator
 from sonobalance.state import load_state, save_state
@@ -116,7 +115,6 @@ def learn_enlarger(
     return None
 
 
-@large_blocks_kept()
 def _train(
     enlarger: Enlarger,
     small: LabelledImages,
